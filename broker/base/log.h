@@ -1,0 +1,80 @@
+/** The log: an event with a name, fields and a sentence.
+ *
+ *      slc_log(SLC_LOG_WARN, "queue", "consumer.timeout",
+ *              SLC_FIELDS(SLC_F_STR("queue", name), SLC_F_U64("unacked_ms", age_ms)),
+ *              "consumer of queue '%s' has not acknowledged for %" PRIu64 " ms", name, age_ms);
+ *
+ *  There are two sinks, stderr and a file, each with a level and a format. Plain text prints time, level, category and the
+ *  sentence; when the first field is a number named as the category, the line says <connection#12>. JSON prints all. What
+ *  is no printable UTF-8 is escaped, so that no name a peer chose can forge a line. Never bodies, passwords or tokens.
+ *
+ *  What a peer can trigger is rate limited: repeats of the same event in the same category beyond 20 a second are dropped
+ *  and summarised ("... repeated 120 times"); the category audit is not. A writer thread takes lines from a bounded ring
+ *  (2 MiB); when half of it is full, debug and info lines are dropped and counted, the other half is for warnings and
+ *  errors. Nobody ever waits for the disk or the terminal. Before slc_log_start (and after slc_log_stop) lines go to stderr
+ *  at once, in the caller's thread, as plain text from info up.
+ *
+ *  Thread: any.
+ */
+#ifndef SLC_BASE_LOG_H
+#define SLC_BASE_LOG_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef enum slc_log_level {
+    SLC_LOG_DEBUG,
+    SLC_LOG_INFO,
+    SLC_LOG_WARN,
+    SLC_LOG_ERROR,
+    SLC_LOG_NONE, // as a threshold: nothing
+} slc_log_level;
+
+typedef struct slc_field {
+    const char *name;
+    const char *text; // NULL: the number counts
+    uint64_t number;
+} slc_field;
+
+typedef struct slc_fields {
+    const slc_field *fields;
+    uint32_t count;
+} slc_fields;
+
+#define SLC_F_STR(name_, text_)  ((slc_field){.name = (name_), .text = (text_)})
+#define SLC_F_U64(name_, value_) ((slc_field){.name = (name_), .number = (value_)})
+#define SLC_FIELDS(...)                                                                            \
+    ((slc_fields){(const slc_field[]){__VA_ARGS__},                                                \
+                  sizeof((const slc_field[]){__VA_ARGS__}) / sizeof(slc_field)})
+#define SLC_NO_FIELDS ((slc_fields){0})
+
+typedef struct slc_log_options {
+    slc_log_level level; // least level written to stderr; SLC_LOG_NONE: stderr is off
+    bool json;
+    const char *file; // NULL: none; else appended to (mode 0640), reopened by slc_log_reopen
+    slc_log_level file_level;
+    bool file_json;
+    const char *node; // for JSON lines; may be NULL
+} slc_log_options;
+
+/** Start the writer thread. Options are copied. */
+SLC_MUST_USE slc_err slc_log_start(const slc_log_options *options, slc_error *error);
+/** Change levels, formats, file and node while running (SIGHUP). When the file cannot be opened nothing changes. */
+SLC_MUST_USE slc_err slc_log_configure(const slc_log_options *options, slc_error *error);
+/** Reopen the file (SIGUSR1, logrotate). When that fails the old one stays, and a line says so. */
+void slc_log_reopen(void);
+/** Write out what is in the ring and stop the thread. */
+void slc_log_stop(void);
+
+/** Whether a line of this level would be written anywhere. */
+bool slc_log_enabled(slc_log_level level);
+/** "debug", "info", "warning", "error", "none" */
+const char *slc_log_level_name(slc_log_level level);
+/** category: connection, channel, queue, cluster, store, auth, http, audit, config, upgrade, default. A literal, as event. */
+void slc_log(slc_log_level level, const char *category, const char *event, slc_fields fields,
+             const char *format, ...) SLC_PRINTF(5, 6);
+/** Lines dropped since the start because the ring was full or a sink could not be written. */
+uint64_t slc_log_dropped(void);
+
+#endif

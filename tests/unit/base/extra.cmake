@@ -1,0 +1,12 @@
+# The race test has the sources of base inside, so that they are instrumented whatever the rest of the build is.
+file(GLOB base_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/broker/base/*.c)
+add_executable(race-base ${CMAKE_CURRENT_LIST_DIR}/race/race_base.c ${base_sources})
+target_include_directories(race-base PRIVATE ${PROJECT_SOURCE_DIR}/broker)
+target_compile_definitions(race-base PRIVATE SLC_VERSION="${PROJECT_VERSION}" SLC_FAILPOINTS=1)
+target_link_libraries(race-base PRIVATE PkgConfig::UV PkgConfig::XXHASH Threads::Threads)
+if(NOT SLC_SANITIZE)
+  target_compile_options(race-base PRIVATE -fsanitize=thread -O1)
+  target_link_options(race-base PRIVATE -fsanitize=thread)
+endif()
+add_test(NAME race-base COMMAND race-base)
+set_tests_properties(race-base PROPERTIES FAIL_REGULAR_EXPRESSION "ThreadSanitizer|${SAN_FAIL}" TIMEOUT 120 LABELS unit)
