@@ -1,0 +1,253 @@
+#include "core/internal.h"
+
+enum { PAGE_OUT_BUDGET = 4096 };
+
+slc_broker *slc_broker_new(const slc_broker_options *options)
+{
+    slc_broker *broker = slc_alloc_zero(1, sizeof *broker);
+    broker->env = options->env;
+    broker->cache_bytes = options->cache_bytes;
+    broker->default_prefetch = options->default_prefetch;
+    broker->default_vhost = slc_strdup(options->default_vhost);
+    return broker;
+}
+
+static uint64_t ignore_queue_del(void *arg, uint32_t qid)
+{
+    (void)arg;
+    (void)qid;
+    return 0;
+}
+
+void slc_broker_free(slc_broker *broker)
+{
+    SLC_ASSERT(broker->clients == NULL);
+    slc_vhost *vhost, *next;
+    broker->env.store_queue_del = ignore_queue_del; // freeing forgets nothing
+    HASH_ITER(hh, broker->vhosts, vhost, next) slc_vhost_free(vhost);
+    slc_object *object, *next_object;
+    HASH_ITER(hh, broker->objects, object, next_object)
+    {
+        HASH_DELETE(hh, broker->objects, object);
+        slc_free(object);
+    }
+    slc_free(broker->by_qid);
+    slc_free(broker->sessions);
+    slc_free(broker->session_generation);
+    slc_free(broker->default_vhost);
+    slc_free(broker);
+}
+
+/* ---- start ---- */
+
+bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES], uint64_t next_qseq)
+{
+    slc_id id;
+    memcpy(id.octets, uuid, SLC_ID_BYTES);
+    slc_queue *queue = slc_object_find(broker, SLC_OBJECT_QUEUE, &id);
+    if (queue == NULL)
+        return false;
+    slc_queue_set_qid(queue, qid);
+    queue->next_qseq = next_qseq;
+    return true;
+}
+
+void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq, uint64_t content_bytes, bool delivered)
+{
+    SLC_ASSERT(qid < broker->by_qid_capacity);
+    SLC_ASSERT(broker->by_qid[qid] != NULL);
+    slc_queue_recovered(broker->by_qid[qid], qseq, content_bytes, delivered);
+}
+
+static void propose_vhost(slc_broker *broker, slc_slice name)
+{
+    static const struct {
+        const char *name, *type;
+        bool internal;
+    } predeclared[] = {
+        {"amq.direct", "direct", false},   {"amq.fanout", "fanout", false}, {"amq.headers", "headers", false},
+        {"amq.match", "headers", false},   {"amq.rabbitmq.trace", "topic", true},
+        {"amq.topic", "topic", false},
+    };
+    slc_changes changes = {0};
+    slc_id vhost = slc_id_new(broker);
+    slc_changes_put_vhost(&changes, &vhost, name);
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(predeclared); i++) {
+        slc_id id = slc_id_new(broker);
+        slc_changes_put_exchange(&changes, &id, &vhost, slc_slice_str(predeclared[i].name),
+                                 slc_slice_str(predeclared[i].type), false, predeclared[i].internal, (slc_slice){0});
+    }
+    slc_propose(broker, &changes, NULL, 0, 0);
+}
+
+void slc_broker_start(slc_broker *broker)
+{
+    SLC_ASSERT(!broker->started);
+    broker->started = true;
+    slc_vhost *vhost, *next;
+    HASH_ITER(hh, broker->vhosts, vhost, next)
+    {
+        slc_queue *queue, *next_queue;
+        HASH_ITER(hh, vhost->queues, queue, next_queue)
+        {
+            if (queue->qid == 0)
+                slc_queue_enter_store(queue);
+        }
+    }
+    slc_slice name = slc_slice_str(broker->default_vhost);
+    if (slc_broker_vhost(broker, name) == NULL)
+        propose_vhost(broker, name);
+}
+
+/* ---- turn ---- */
+
+void slc_broker_delete_orphans(slc_broker *broker)
+{
+    slc_vhost *vhost, *next;
+    HASH_ITER(hh, broker->vhosts, vhost, next)
+    {
+        slc_exchange *x, *next_x;
+        HASH_ITER(hh, vhost->exchanges, x, next_x)
+        {
+            uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, x->dest.name);
+            if (!x->auto_delete || !x->dest.durable || !x->had_binding || x->bindings != NULL ||
+                slc_op_conflict(broker, touch, 0))
+                continue;
+            slc_changes changes = {0};
+            slc_changes_delete_destination(&changes, broker, &x->dest);
+            slc_propose(broker, &changes, NULL, touch, 0);
+        }
+    }
+}
+
+static bool broker_dispatch(slc_broker *broker)
+{
+    // Only those that are dirty now: what dispatching makes dirty again waits for the next turn, after the sockets.
+    slc_queue *last = broker->dirty != NULL ? broker->dirty->dirty_prev : NULL;
+    while (broker->dirty != NULL) {
+        slc_queue *queue = broker->dirty;
+        DL_DELETE2(broker->dirty, queue, dirty_prev, dirty_next);
+        queue->dirty = false;
+        if (slc_queue_dispatch(queue))
+            slc_queue_mark_dirty(queue);
+        if (queue == last)
+            break;
+    }
+    return broker->dirty != NULL;
+}
+
+static void broker_send_confirms(slc_broker *broker)
+{
+    slc_session *session, *next;
+    DL_FOREACH_SAFE2(broker->confirm_list, session, next, confirm_next)
+    {
+        slc_confirm_send(session);
+    }
+}
+
+static void broker_page_out(slc_broker *broker)
+{
+    slc_queue *queue;
+    DL_FOREACH2(broker->stored, queue, paged_next)
+    {
+        slc_queue_page_out(queue, PAGE_OUT_BUDGET);
+        if (slc_message_bytes_alive() <= broker->cache_bytes)
+            break;
+    }
+}
+
+bool slc_broker_turn(slc_broker *broker)
+{
+    if (broker->orphans_due) {
+        broker->orphans_due = false;
+        slc_broker_delete_orphans(broker);
+    }
+    if (broker->resume_due) {
+        broker->resume_due = false;
+        slc_session_resume_ready(broker);
+    }
+    bool more = broker_dispatch(broker);
+    if (broker->confirms_due) {
+        broker->confirms_due = false;
+        broker_send_confirms(broker);
+    }
+    if (slc_message_bytes_alive() > broker->cache_bytes)
+        broker_page_out(broker);
+    return more || broker->resume_due || broker->orphans_due;
+}
+
+void slc_broker_durable(slc_broker *broker, uint64_t ticket)
+{
+    SLC_ASSERT(ticket >= broker->durable_ticket);
+    broker->durable_ticket = ticket;
+    broker->confirms_due = true;
+    broker->resume_due = broker->resume_due || broker->waiting != NULL;
+}
+
+/* ---- pressure ---- */
+
+const char *slc_broker_pressure_reason(const slc_broker *broker)
+{
+    if (broker->memory_alarm)
+        return broker->disk_alarm ? "low on memory & disk" : "low on memory";
+    return broker->disk_alarm ? "low on disk" : NULL;
+}
+
+void slc_broker_pressure(slc_broker *broker, bool memory, bool disk)
+{
+    bool was = broker->memory_alarm || broker->disk_alarm;
+    broker->memory_alarm = memory;
+    broker->disk_alarm = disk;
+    bool is = memory || disk;
+    if (is == was)
+        return;
+    slc_client *client;
+    DL_FOREACH(broker->clients, client)
+    {
+        client->ops->pressure(client, is, slc_broker_pressure_reason(broker));
+    }
+}
+
+/* ---- stop ---- */
+
+bool slc_broker_idle(const slc_broker *broker)
+{
+    if (broker->ops != NULL || broker->waiting != NULL)
+        return false;
+    const slc_session *session;
+    DL_FOREACH2(broker->confirm_list, session, confirm_next)
+    {
+        if (session->confirms.count > 0)
+            return false;
+    }
+    return true;
+}
+
+void slc_broker_stop(slc_broker *broker)
+{
+    slc_queue *queue;
+    DL_FOREACH2(broker->stored, queue, paged_next)
+    {
+        broker->env.store_delivered(broker->env.arg, queue->qid, queue->delivered_qseq);
+    }
+}
+
+/* ---- clients ---- */
+
+void slc_client_open(slc_client *client)
+{
+    slc_broker *broker = client->broker;
+    client->id = ++broker->last_client_id;
+    client->info.connected_at_ms = broker->env.wall_ms(broker->env.arg);
+    DL_APPEND(broker->clients, client);
+    broker->totals.connections++;
+}
+
+void slc_client_close(slc_client *client)
+{
+    SLC_ASSERT(client->sessions == NULL);
+    while (client->exclusive_queues != NULL)
+        slc_queue_delete(client->exclusive_queues);
+    DL_DELETE(client->broker->clients, client);
+    client->broker->totals.connections--;
+}

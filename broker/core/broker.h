@@ -1,0 +1,121 @@
+/** The broker: vhosts with their exchanges and queues, the clients, and the turn of the loop.
+ *
+ *  core is deterministic: everything it knows of the world comes through slc_env. Life:
+ *
+ *      new ──> apply (each stored definition) ──> recover_queue / recover_messages (from the store) ──> start ──> turns ──> free
+ *
+ *  Each loop turn: front ends feed sessions, then slc_broker_turn dispatches, confirms and resumes; then the caller flushes
+ *  the store and the sockets. Thread: the loop.
+ */
+#ifndef SLC_CORE_BROKER_H
+#define SLC_CORE_BROKER_H
+
+#include <stdint.h>
+
+#include "core/client.h"
+#include "core/env.h"
+#include "core/message.h"
+#include "core/topology.h"
+
+typedef struct slc_broker_options {
+    slc_env env;          // copied
+    uint64_t cache_bytes; // stored messages kept in memory before the rest is paged out
+    uint16_t default_prefetch;
+    const char *default_vhost;
+} slc_broker_options;
+
+slc_broker *slc_broker_new(const slc_broker_options *options);
+/** No clients may be left. */
+void slc_broker_free(slc_broker *broker);
+
+/** A committed change of the definitions, from the state at start or from a proposal. Unknown kinds and versions of objects are
+ *  refused: SLC_EVERSION with a clear text (an older daemon must not ignore them). */
+SLC_MUST_USE slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change, slc_error *error);
+
+/** The store has a queue: true when the definitions know its uuid. next_qseq is the next position to give out. */
+bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES], uint64_t next_qseq);
+/** One live message of that queue, oldest first; its content is read when it is needed. */
+void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq, uint64_t content_bytes, bool delivered);
+/** After recovery: queues without a qid get one; the default vhost with its exchanges is proposed when it is missing. */
+void slc_broker_start(slc_broker *broker);
+
+/** Dispatch, confirm, resume, page out; bounded work. True: there is more to do, call again without waiting for input. */
+bool slc_broker_turn(slc_broker *broker);
+/** The store says that everything up to ticket is durable. */
+void slc_broker_durable(slc_broker *broker, uint64_t ticket);
+/** Alarms: publishers are blocked while either reason is on. */
+void slc_broker_pressure(slc_broker *broker, bool memory, bool disk);
+/** "low on memory", "low on disk", "low on memory & disk", NULL: none. */
+const char *slc_broker_pressure_reason(const slc_broker *broker);
+/** Nothing waits for the store or the definitions any more (for an orderly stop). */
+bool slc_broker_idle(const slc_broker *broker);
+/** At a clean stop: tell the store what was delivered. */
+void slc_broker_stop(slc_broker *broker);
+
+slc_vhost *slc_broker_vhost(const slc_broker *broker, slc_slice name);
+slc_slice slc_vhost_name(const slc_vhost *vhost);
+
+/* ---- for lists and operators; all in insertion order; pointers are valid until the next turn ---- */
+
+typedef struct slc_queue_info {
+    slc_slice name;
+    slc_vhost *vhost;
+    bool durable, auto_delete, exclusive;
+    const slc_client *owner;             // of an exclusive queue
+    slc_slice arguments;                 // table content
+    uint64_t ready, unacked;             // messages; "messages" is the sum
+    uint64_t ready_bytes, unacked_bytes; // of bodies
+    uint64_t persistent, persistent_bytes;
+    uint64_t in_memory, in_memory_bytes; // ready messages with their content in memory
+    uint32_t consumers, consumers_ready; // ready: could take a message now
+    slc_slice exclusive_consumer_tag;    // bytes 0: none
+    uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
+    uint64_t idle_since_ms;              // wall clock of the last activity
+    uint64_t memory_bytes;
+} slc_queue_info;
+
+typedef struct slc_consumer_info {
+    const slc_session *session;
+    slc_slice queue, tag, arguments;
+    bool ack_required, active, exclusive;
+    uint16_t prefetch_count;
+} slc_consumer_info;
+
+typedef struct slc_session_info {
+    const slc_client *client;
+    uint16_t number;
+    bool transactional, confirm;
+    uint32_t consumers, unacked, unconfirmed, uncommitted, acks_uncommitted;
+    uint16_t prefetch_count, global_prefetch_count;
+} slc_session_info;
+
+typedef struct slc_binding_info {
+    slc_slice source, destination, key, arguments;
+    slc_dest_kind destination_kind;
+} slc_binding_info;
+
+void slc_broker_each_vhost(slc_broker *broker, void (*each)(slc_vhost *vhost, void *arg), void *arg);
+void slc_vhost_each_exchange(slc_vhost *vhost, void (*each)(const slc_exchange *exchange, void *arg), void *arg);
+void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *queue, void *arg), void *arg);
+/** The implicit bindings of the default exchange first, as RabbitMQ lists them. */
+void slc_vhost_each_binding(slc_vhost *vhost, void (*each)(const slc_binding_info *binding, void *arg), void *arg);
+void slc_vhost_each_consumer(slc_vhost *vhost, void (*each)(const slc_consumer_info *consumer, void *arg), void *arg);
+void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client, void *arg), void *arg);
+void slc_broker_each_session(slc_broker *broker, void (*each)(const slc_session_info *session, void *arg), void *arg);
+
+/** Operator's purge: SLC_ENOTFOUND. */
+SLC_MUST_USE slc_err slc_vhost_queue_purge(slc_vhost *vhost, slc_slice name, uint64_t *purged_out, slc_error *error);
+/** Operator's delete: done runs once, later or inside; it may be given SLC_ENOTFOUND, SLC_EBUSY (in use, not empty), SLC_ENOSPC. */
+void slc_vhost_queue_delete(slc_vhost *vhost, slc_slice name, bool if_unused, bool if_empty,
+                            void (*done)(slc_err rc, const slc_error *error, uint64_t ready, void *arg), void *arg);
+
+typedef struct slc_broker_totals {
+    uint64_t queues, exchanges, bindings, connections, sessions, consumers;
+    uint64_t ready, unacked;
+    uint64_t published, delivered, acked, confirmed, returned, unroutable, redelivered;
+    uint64_t message_bytes; // memory of all messages alive
+} slc_broker_totals;
+
+void slc_broker_total(const slc_broker *broker, slc_broker_totals *out);
+
+#endif

@@ -1,0 +1,97 @@
+// Confirms of one session leave in publishing order: the front of the ring waits for its ticket, everything behind it
+// waits for the front. So one acknowledgement with `multiple` covers whatever became durable since the last.
+#include "core/internal.h"
+
+static void confirm_list_enter(slc_session *s)
+{
+    if (s->in_confirm_list)
+        return;
+    s->in_confirm_list = true;
+    DL_APPEND2(s->broker->confirm_list, s, confirm_prev, confirm_next);
+}
+
+static void confirm_list_leave(slc_session *s)
+{
+    if (!s->in_confirm_list)
+        return;
+    s->in_confirm_list = false;
+    DL_DELETE2(s->broker->confirm_list, s, confirm_prev, confirm_next);
+}
+
+static uint64_t *ring_slot(const slc_confirm_ring *ring, uint32_t i)
+{
+    return &ring->tickets[(ring->first + i) & (ring->capacity - 1)];
+}
+
+static void ring_grow(slc_confirm_ring *ring)
+{
+    uint32_t capacity = ring->capacity == 0 ? 16 : ring->capacity * 2;
+    uint64_t *tickets = slc_alloc((size_t)capacity * sizeof *tickets);
+    for (uint32_t i = 0; i < ring->count; i++)
+        tickets[i] = *ring_slot(ring, i);
+    slc_free(ring->tickets);
+    ring->tickets = tickets;
+    ring->capacity = capacity;
+    ring->first = 0;
+}
+
+void slc_confirm_add(slc_session *session, uint64_t ticket)
+{
+    slc_confirm_ring *ring = &session->confirms;
+    if (ring->count == ring->capacity)
+        ring_grow(ring);
+    *ring_slot(ring, ring->count++) = ticket;
+    ring->next_seq++;
+    confirm_list_enter(session);
+    if (ticket <= session->broker->durable_ticket)
+        session->broker->confirms_due = true;
+}
+
+slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle)
+{
+    uint32_t index = (uint32_t)handle;
+    if (handle == 0 || index >= broker->session_capacity)
+        return NULL;
+    slc_session *session = broker->sessions[index];
+    return session != NULL && session->handle == handle ? session : NULL;
+}
+
+void slc_confirm_settled(slc_broker *broker, const slc_message *message)
+{
+    slc_session *session = slc_session_by_handle(broker, message->session);
+    if (session == NULL)
+        return;
+    slc_confirm_ring *ring = &session->confirms;
+    uint64_t first_seq = ring->next_seq - ring->count;
+    if (message->publish_seq < first_seq || message->publish_seq >= ring->next_seq)
+        return;
+    *ring_slot(ring, (uint32_t)(message->publish_seq - first_seq)) = 0;
+    broker->confirms_due = true;
+}
+
+void slc_confirm_send(slc_session *session)
+{
+    slc_confirm_ring *ring = &session->confirms;
+    uint64_t durable = session->broker->durable_ticket;
+    uint32_t sent = 0;
+    while (ring->count > 0 && *ring_slot(ring, 0) <= durable) {
+        ring->first = (ring->first + 1) & (ring->capacity - 1);
+        ring->count--;
+        sent++;
+    }
+    if (sent > 0) {
+        session->confirms.acked_seq += sent;
+        session->broker->totals.confirmed += sent;
+        if (!session->closing)
+            session->ops->confirm(session, session->confirms.acked_seq, sent > 1, true);
+    }
+    if (ring->count == 0)
+        confirm_list_leave(session);
+}
+
+void slc_confirm_fini(slc_session *session)
+{
+    confirm_list_leave(session);
+    slc_free(session->confirms.tickets);
+    session->confirms = (slc_confirm_ring){0};
+}

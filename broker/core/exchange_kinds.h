@@ -1,0 +1,13 @@
+/** The exchange kinds of this build; exchange.c has their table. Each lives in the file of its
+ * name. Thread: the loop. */
+#ifndef SLC_CORE_EXCHANGE_KINDS_H
+#define SLC_CORE_EXCHANGE_KINDS_H
+
+#include "core/topology.h"
+
+extern const slc_exchange_kind slc_exchange_direct;  // binding key equals routing key
+extern const slc_exchange_kind slc_exchange_fanout;  // every binding
+extern const slc_exchange_kind slc_exchange_topic;   // words with wildcards, amqp-semantics 8.3
+extern const slc_exchange_kind slc_exchange_headers; // the headers table, amqp-semantics 8.4
+
+#endif

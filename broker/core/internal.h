@@ -1,0 +1,390 @@
+/** The structs of core, shared by its own files only. Front ends use broker.h, session.h, client.h, message.h, topology.h.
+ *
+ *  Life of a message in a queue (an slc_entry):
+ *
+ *      publish ──> ready (fifo) ──deliver──> unacked ──ack, reject──> settled (freed, dropped from the store)
+ *                    ^   │ no-ack: settled at once │
+ *                    └───┴── returned (heap) <──requeue┘
+ *
+ *  ready is the returned heap first (lowest qseq on top), then the fifo: whatever was handed out once has a lower qseq than
+ *  anything in the fifo. A stored entry may lose its message from memory (paged out) while it waits in the fifo; it is
+ *  read back before it comes to the head.
+ *
+ *  Definitions: a durable object exists for core once its change was applied; a session that asked for it waits (slc_op).
+ *  Thread: the loop, all of it.
+ */
+#ifndef SLC_CORE_INTERNAL_H
+#define SLC_CORE_INTERNAL_H
+
+#include <utlist.h>
+
+#include "base/alloc.h"
+#include "base/map.h"
+#include "base/table.h"
+#include "core/broker.h"
+#include "core/session.h"
+
+enum {
+    SLC_ID_BYTES = SLC_UUID_BYTES, // of a stored object: creation time in ms (big-endian), then random octets
+    SLC_DISPATCH_BUDGET = 512,     // deliveries of one queue per turn
+    SLC_NAME_MAX = 255,
+};
+
+typedef struct slc_id {
+    uint8_t octets[SLC_ID_BYTES];
+} slc_id;
+
+/* ---- stored objects ---- */
+
+typedef enum slc_object_kind { // also the first octet of the key, so that loading meets them in this order
+    SLC_OBJECT_VHOST = 1,
+    SLC_OBJECT_EXCHANGE = 2,
+    SLC_OBJECT_QUEUE = 3,
+    SLC_OBJECT_BINDING = 4,
+} slc_object_kind;
+
+/** A durable object by its id. */
+typedef struct slc_object {
+    slc_id id;
+    slc_object_kind kind;
+    void *pointer; // slc_vhost, slc_exchange, slc_queue or slc_binding
+    UT_hash_handle hh;
+} slc_object;
+
+/** Something that a session (or nobody) waits for: a proposal under way. */
+typedef struct slc_op {
+    slc_broker *broker;
+    slc_session *session; // NULL: nobody waits (any more)
+    uint64_t touches[2];  // hashes of the names it changes; 0: none
+    void (*done)(struct slc_op *op, slc_err rc); // may be NULL; before the session resumes
+    void *done_arg;
+    uint64_t result;
+    struct slc_op *prev, *next;
+} slc_op;
+
+typedef enum slc_wait {
+    SLC_WAIT_NONE,
+    SLC_WAIT_OP,       // its own proposal
+    SLC_WAIT_CONFLICT, // somebody else's proposal on the same names
+    SLC_WAIT_READ,     // a page-in of session->wait_queue
+    SLC_WAIT_TICKET,   // durability of session->wait_ticket
+} slc_wait;
+
+/* ---- queues ---- */
+
+enum {
+    SLC_ENTRY_STORED = 1,     // it is in the store: drop it there when it is settled
+    SLC_ENTRY_DELIVERED = 2,  // handed out before: redelivered
+    SLC_ENTRY_PERSISTENT = 4, // the message is persistent
+};
+
+typedef struct slc_entry {
+    struct slc_entry *next;  // fifo: the next; heap: the sibling
+    struct slc_entry *child; // heap
+    slc_message *message;    // NULL: paged out
+    uint64_t qseq;
+    uint64_t ticket; // of the append; durable once the store says so
+    uint32_t body_bytes;
+    uint32_t flags;
+} slc_entry;
+
+struct slc_queue {
+    slc_destination dest; // first
+    slc_vhost *vhost;
+    slc_id id;
+    uint32_t qid; // 0: not in the store
+    bool auto_delete;
+    bool deleted;      // gone from the vhost; lives on while held
+    bool dirty;        // in broker->dirty
+    bool reading;      // a page-in is under way
+    bool damaged;      // a page-in failed: what it asked for is not served
+    slc_client *owner; // of an exclusive queue
+    slc_slice arguments;
+    uint32_t holds; // unacked deliveries, tx publishes and page-ins that point here
+
+    uint64_t next_qseq;
+    uint64_t delivered_qseq; // the highest ever handed out
+    slc_entry *fifo_head, *fifo_tail;
+    slc_entry *returned; // pairing heap by qseq
+    uint64_t ready, ready_bytes, unacked, unacked_bytes;
+    uint64_t persistent, persistent_bytes; // ready and unacked
+    uint64_t paged;                        // entries of the fifo without their message
+    slc_entry *page_cursor;                // the last entry looked at for paging out; NULL: start behind the head window
+    uint64_t taken_since_read;
+
+    slc_consumer *consumers;       // DL by queue_prev/queue_next
+    slc_consumer *ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first
+    uint32_t consumer_count, ready_consumer_count;
+    slc_consumer *exclusive_consumer;
+
+    uint64_t published, delivered, acked, redelivered, got, requeued;
+    uint64_t active_ms;
+
+    struct slc_queue *dirty_prev, *dirty_next;
+    struct slc_queue *owner_prev, *owner_next;
+    struct slc_queue *paged_prev, *paged_next; // of broker->stored: queues with a qid
+    UT_hash_handle hh;
+};
+
+struct slc_consumer {
+    slc_session *session;
+    slc_queue *queue;
+    slc_slice tag; // owned
+    slc_slice arguments; // owned
+    bool no_ack, exclusive;
+    bool ready; // in queue->ready_consumers
+    uint16_t prefetch;
+    uint32_t unacked;
+    slc_consumer *queue_prev, *queue_next;
+    slc_consumer *ready_prev, *ready_next;
+    UT_hash_handle hh; // of session->consumers by tag
+};
+
+/* ---- sessions ---- */
+
+typedef struct slc_unacked {
+    uint64_t tag;
+    slc_entry *entry; // NULL: settled, a hole
+    slc_queue *queue;
+    slc_consumer *consumer; // NULL: basic.get, or cancelled
+} slc_unacked;
+
+/** Unacked deliveries in tag order: a ring with holes, compacted when over half of it is holes. */
+typedef struct slc_unacked_ring {
+    slc_unacked *items;
+    uint32_t capacity; // power of two
+    uint32_t first, count; // count includes holes
+    uint32_t live;
+} slc_unacked_ring;
+
+/** Tickets of the open confirms, seq ascending: slot i is for seq first_seq + i. 0: settled. */
+typedef struct slc_confirm_ring {
+    uint64_t *tickets;
+    uint32_t capacity; // power of two
+    uint32_t first, count;
+    uint64_t next_seq;  // of the next publish, from 1
+    uint64_t acked_seq; // confirmed to the peer up to here
+} slc_confirm_ring;
+
+typedef struct slc_tx slc_tx;
+
+typedef struct slc_route_slot slc_route_slot;
+
+struct slc_session {
+    slc_broker *broker;
+    slc_client *client;
+    uint16_t number;
+    const slc_session_ops *ops;
+    void *arg;
+    uint64_t handle;
+    bool writable;
+    bool confirming; // confirm.select was done
+    bool closing;
+    uint16_t prefetch;        // for consumers started later
+    uint16_t global_prefetch; // 0: none
+    uint32_t global_unacked;  // unacked deliveries to consumers
+    uint64_t last_tag;
+    slc_unacked_ring unacked;
+    slc_confirm_ring confirms;
+    bool in_confirm_list;
+    slc_tx *tx; // NULL: not transactional
+    slc_consumer *consumers;
+    slc_slice last_queue; // owned name of the queue declared last
+    slc_slice declaring;  // owned: generated name of the declare that waits
+
+    slc_wait wait;
+    slc_op *op;
+    bool op_finished;
+    slc_err op_rc;
+    uint64_t op_result;
+    slc_queue *wait_queue;
+    uint64_t wait_ticket;
+
+    slc_route_slot *route_cache;
+    slc_route route; // of messages that cannot be cached
+
+    slc_session *prev, *next;                 // of client->sessions
+    slc_session *confirm_prev, *confirm_next; // of broker->confirming
+    slc_session *wait_prev, *wait_next;       // of broker->waiting
+};
+
+/* ---- vhost, broker ---- */
+
+struct slc_vhost {
+    slc_broker *broker;
+    slc_id id;
+    slc_slice name; // owned
+    slc_exchange *exchanges;
+    slc_exchange *default_exchange; // the nameless; in no map
+    slc_queue *queues;
+    uint64_t topology_version; // any change of exchanges, queues or bindings raises it
+    UT_hash_handle hh;
+};
+
+struct slc_broker {
+    slc_env env;
+    uint64_t cache_bytes;
+    uint16_t default_prefetch;
+    char *default_vhost;
+    slc_vhost *vhosts;
+    slc_object *objects;
+    slc_queue **by_qid; // only while recovering and for the store's answers
+    uint32_t by_qid_capacity;
+
+    slc_client *clients;
+    uint64_t last_client_id;
+    uint32_t id_serial;
+    bool started;
+    slc_session **sessions; // by the low half of a handle
+    uint32_t session_capacity, session_free;
+    uint32_t *session_generation;
+
+    slc_queue *dirty;          // DL: something may be deliverable
+    slc_queue *stored;         // DL: queues with a qid
+    slc_session *confirm_list; // DL: have open or unsent confirms
+    slc_session *waiting;      // DL: wait != NONE
+    slc_op *ops;               // DL: proposals under way
+    uint64_t durable_ticket;
+    uint64_t last_ticket; // of the last operation given to the store
+    bool confirms_due;         // something in confirm_list may be sendable
+    bool resume_due;           // something in waiting may go on
+    bool orphans_due;          // a durable auto-delete exchange may have lost its last binding
+    bool memory_alarm, disk_alarm;
+    slc_broker_totals totals;  // the counters among them
+};
+
+/* definitions.c */
+slc_id slc_id_new(slc_broker *broker);
+/** The list of changes of one proposal. Start with {0}. */
+typedef struct slc_changes {
+    slc_env_change *items; // keys and values owned
+    uint32_t count, capacity;
+} slc_changes;
+void slc_changes_put_vhost(slc_changes *changes, const slc_id *id, slc_slice name);
+void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_id *vhost, slc_slice name, slc_slice type,
+                              bool auto_delete, bool internal, slc_slice arguments);
+void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id *vhost, slc_slice name, bool auto_delete,
+                           slc_slice arguments);
+void slc_changes_put_binding(slc_changes *changes, const slc_id *id, const slc_id *source, slc_dest_kind kind,
+                             const slc_id *destination, slc_slice key, slc_slice arguments);
+void slc_changes_delete(slc_changes *changes, slc_object_kind kind, const slc_id *id);
+/** Deletes of a queue or exchange with its durable bindings and the auto-delete exchanges that lose their last one. */
+void slc_changes_delete_destination(slc_changes *changes, slc_broker *broker, slc_destination *dest);
+/** The same for one binding. */
+void slc_changes_delete_binding(slc_changes *changes, slc_broker *broker, slc_binding *binding);
+/** Propose and clear changes; session (may be NULL) waits. touch1/touch2: slc_touch of the names concerned. */
+slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1, uint64_t touch2);
+uint64_t slc_touch(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name);
+bool slc_op_conflict(const slc_broker *broker, uint64_t touch1, uint64_t touch2);
+const slc_id *slc_destination_id(const slc_destination *dest);
+
+/* vhost.c */
+slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id);
+void slc_vhost_free(slc_vhost *vhost);
+slc_queue *slc_vhost_queue(const slc_vhost *vhost, slc_slice name);
+void slc_vhost_add_exchange(slc_vhost *vhost, slc_exchange *exchange);
+/** Out of the vhost with all bindings from and to it, which may delete transient auto-delete exchanges too. */
+void slc_vhost_delete_exchange(slc_exchange *exchange);
+slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice key, slc_slice arguments, slc_error *error);
+/** Remove a binding; its source goes too when it is auto-delete and this was the last one. */
+void slc_vhost_unbind(slc_binding *binding);
+/** "queue 'q' in vhost '/'"; returns text. */
+const char *slc_resource_text(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name, char *text, size_t bytes);
+slc_slice slc_slice_copy(slc_slice slice); // to the heap; freed with slc_free((void *)data)
+slc_slice slc_generated_name(slc_broker *broker, const char *prefix); // on the heap
+void slc_object_add(slc_broker *broker, slc_object_kind kind, const slc_id *id, void *pointer);
+void *slc_object_find(const slc_broker *broker, slc_object_kind kind, const slc_id *id);
+void slc_object_remove(slc_broker *broker, const slc_id *id);
+
+/* queue.c */
+slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable, bool auto_delete,
+                         slc_client *owner, slc_slice arguments);
+/** Out of the vhost: consumers are cancelled, messages dropped, bindings removed. Freed when nothing holds it. */
+void slc_queue_delete(slc_queue *queue);
+/** Give a durable queue its qid in the store. */
+void slc_queue_enter_store(slc_queue *queue);
+/** The same with the qid that the store already knows. */
+void slc_queue_set_qid(slc_queue *queue, uint32_t qid);
+void slc_queue_hold(slc_queue *queue);
+void slc_queue_release(slc_queue *queue);
+/** One message, routed here. ticket 0: not stored. Delivered at once when the queue is empty and a consumer is ready. */
+void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64_t ticket, bool stored);
+/** A no-ack consumer could have it now without the message ever being queued. */
+bool slc_queue_passes_through(const slc_queue *queue);
+void slc_queue_recovered(slc_queue *queue, uint64_t qseq, uint64_t content_bytes, bool delivered);
+/** The next ready entry, out of the list; NULL: none, or it has to be read first (then *reading is true). */
+slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
+/** Back to its place, redelivered from now on. */
+void slc_queue_requeue(slc_queue *queue, slc_entry *entry);
+/** An unacked or taken entry is done with: drop it from the store and free it. */
+void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason);
+uint64_t slc_queue_purge(slc_queue *queue);
+void slc_queue_mark_dirty(slc_queue *queue);
+/** Deliver up to the budget; true when there is more to do. */
+bool slc_queue_dispatch(slc_queue *queue);
+void slc_queue_page_out(slc_queue *queue, uint32_t budget);
+void slc_queue_stat(const slc_queue *queue, slc_queue_info *out);
+/** Durable auto-delete exchanges without bindings: propose their deletion. */
+void slc_broker_delete_orphans(slc_broker *broker);
+/** The last consumer went: delete an auto-delete queue. The op it takes, or NULL when nothing is to be waited for. */
+slc_op *slc_queue_consumer_gone(slc_queue *queue, slc_session *session);
+
+/* consumer.c */
+slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag, const slc_consume *consume);
+/** Out of all lists and freed; its unacked deliveries stay with the session. */
+void slc_consumer_free(slc_consumer *consumer);
+/** Recompute whether it can take a message. */
+void slc_consumer_update(slc_consumer *consumer);
+/** Give it entry: unacked, or settled at once for no-ack. */
+void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry);
+/** The same for a message that never became an entry (no-ack only). */
+void slc_consumer_pass(slc_consumer *consumer, slc_message *message);
+
+/* unacked.c */
+void slc_unacked_push(slc_unacked_ring *ring, slc_unacked item);
+slc_unacked *slc_unacked_find(slc_unacked_ring *ring, uint64_t tag);
+/** The i-th slot counted from the oldest, 0 <= i < ring->count. */
+slc_unacked *slc_unacked_at(slc_unacked_ring *ring, uint32_t i);
+/** Make it a hole. */
+void slc_unacked_clear(slc_unacked_ring *ring, slc_unacked *item);
+void slc_unacked_fini(slc_unacked_ring *ring);
+
+/* confirm.c */
+void slc_confirm_add(slc_session *session, uint64_t ticket);
+/** A message was settled before it reached the disk. */
+void slc_confirm_settled(slc_broker *broker, const slc_message *message);
+void slc_confirm_send(slc_session *session);
+void slc_confirm_fini(slc_session *session);
+slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle);
+
+/* publish.c */
+void slc_publish_route_fini(slc_session *session);
+/** Enqueue in all destinations and return the ticket to wait for; 0: none. */
+uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues, uint32_t count);
+
+/* tx.c */
+void slc_tx_publish(slc_session *session, slc_message *message, const slc_route *route, bool mandatory);
+void slc_tx_settle(slc_session *session, const slc_unacked *item, slc_settle how);
+/** The consumer is freed: buffered settlements must not point to it. */
+void slc_tx_forget(slc_session *session, slc_consumer *consumer);
+void slc_tx_fini(slc_session *session);
+uint32_t slc_tx_publishes(const slc_session *session);
+uint32_t slc_tx_settlements(const slc_session *session);
+
+/* session.c */
+/** Start waiting; the caller returns SLC_EPENDING. */
+slc_err slc_session_wait(slc_session *session, slc_wait wait);
+/** True when the op this session waited for is finished: *rc is its outcome and the session is free again. */
+bool slc_session_finished(slc_session *session, slc_err *rc, uint64_t *result);
+void slc_session_resume_ready(slc_broker *broker);
+void slc_settle_one(slc_session *session, const slc_unacked *item, slc_settle how);
+void slc_session_credit_back(slc_session *session, slc_consumer *consumer);
+
+/* arguments.c */
+slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice received, const char *resource,
+                             slc_error *error);
+slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments, slc_error *error);
+slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments, slc_error *error);
+slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error);
+
+#endif

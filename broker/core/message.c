@@ -1,0 +1,108 @@
+#include "core/message.h"
+
+#include "base/alloc.h"
+
+static uint64_t bytes_alive; // loop only
+
+static void put_u32(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+static void put_u64(uint8_t *at, uint64_t value)
+{
+    put_u32(at, (uint32_t)value);
+    put_u32(at + 4, (uint32_t)(value >> 32));
+}
+
+static uint64_t get_uint(const uint8_t *at, int bytes)
+{
+    uint64_t value = 0;
+    for (int i = bytes - 1; i >= 0; i--)
+        value = value << 8 | at[i];
+    return value;
+}
+
+static slc_message *message_alloc(uint64_t content_bytes)
+{
+    if (content_bytes > SIZE_MAX / 2)
+        return NULL;
+    slc_message *m = slc_try_alloc(sizeof *m + (size_t)content_bytes);
+    if (m == NULL)
+        return NULL;
+    *m = (slc_message){.refs = 1};
+    bytes_alive += sizeof *m + content_bytes;
+    return m;
+}
+
+slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props, uint64_t body_bytes, bool persistent)
+{
+    SLC_ASSERT(exchange.bytes <= UINT8_MAX);
+    SLC_ASSERT(key.bytes <= UINT8_MAX);
+    SLC_ASSERT(props.bytes <= UINT32_MAX);
+    if (body_bytes > SIZE_MAX / 4)
+        return NULL;
+    slc_message *m = message_alloc(SLC_MESSAGE_HEAD_BYTES + exchange.bytes + key.bytes + props.bytes + body_bytes);
+    if (m == NULL)
+        return NULL;
+    m->exchange_bytes = (uint8_t)exchange.bytes;
+    m->key_bytes = (uint8_t)key.bytes;
+    m->props_bytes = (uint32_t)props.bytes;
+    m->body_bytes = body_bytes;
+    m->persistent = persistent;
+    m->content[0] = 1;
+    m->content[1] = m->exchange_bytes;
+    m->content[2] = m->key_bytes;
+    m->content[3] = persistent ? SLC_MESSAGE_PERSISTENT : 0;
+    put_u32(m->content + 4, m->props_bytes);
+    put_u64(m->content + 8, body_bytes);
+    uint8_t *at = m->content + SLC_MESSAGE_HEAD_BYTES;
+    if (exchange.bytes > 0)
+        memcpy(at, exchange.data, exchange.bytes);
+    at += exchange.bytes;
+    if (key.bytes > 0)
+        memcpy(at, key.data, key.bytes);
+    at += key.bytes;
+    if (props.bytes > 0)
+        memcpy(at, props.data, props.bytes);
+    return m;
+}
+
+slc_err slc_message_load(slc_slice content, slc_message **out)
+{
+    if (content.bytes < SLC_MESSAGE_HEAD_BYTES)
+        return SLC_ECORRUPT;
+    if (content.data[0] != 1)
+        return SLC_EVERSION;
+    uint32_t props_bytes = (uint32_t)get_uint(content.data + 4, 4);
+    uint64_t body_bytes = get_uint(content.data + 8, 8);
+    uint64_t head = SLC_MESSAGE_HEAD_BYTES + (uint64_t)content.data[1] + content.data[2] + props_bytes;
+    if (head > content.bytes)
+        return SLC_ECORRUPT;
+    if (content.bytes - head != body_bytes)
+        return SLC_ECORRUPT;
+    slc_message *m = message_alloc(content.bytes);
+    if (m == NULL)
+        return SLC_ENOMEM;
+    m->exchange_bytes = content.data[1];
+    m->key_bytes = content.data[2];
+    m->persistent = (content.data[3] & SLC_MESSAGE_PERSISTENT) != 0;
+    m->props_bytes = props_bytes;
+    m->body_bytes = body_bytes;
+    memcpy(m->content, content.data, content.bytes);
+    *out = m;
+    return SLC_OK;
+}
+
+void slc_message_free_last(slc_message *message)
+{
+    SLC_ASSERT(message->refs == 0);
+    bytes_alive -= sizeof *message + slc_message_content_bytes(message);
+    slc_free(message);
+}
+
+uint64_t slc_message_bytes_alive(void)
+{
+    return bytes_alive;
+}

@@ -1,0 +1,174 @@
+#include "core/internal.h"
+
+enum { ROUTE_SLOTS = 64, ROUTE_CACHED_MAX = 32 };
+
+/** A small direct-mapped cache per session: (exchange, key) -> queues, valid for one topology version. */
+struct slc_route_slot {
+    uint64_t version;
+    uint8_t exchange_bytes, key_bytes;
+    char names[2 * SLC_NAME_MAX];
+    slc_exchange *exchange; // NULL: the default exchange
+    uint32_t count;
+    slc_destination *queues[ROUTE_CACHED_MAX];
+};
+
+void slc_publish_route_fini(slc_session *session)
+{
+    slc_free(session->route_cache);
+    slc_route_fini(&session->route);
+}
+
+static bool slot_matches(const slc_route_slot *slot, uint64_t version, const slc_message *m)
+{
+    return slot->version == version && slot->exchange_bytes == m->exchange_bytes && slot->key_bytes == m->key_bytes &&
+           memcmp(slot->names, m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes) == 0;
+}
+
+uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues, uint32_t count)
+{
+    const slc_env *env = &broker->env;
+    slc_env_target small[16];
+    slc_env_target *targets = small;
+    uint32_t stored = 0;
+    if (message->persistent) {
+        if (count > SLC_ARRAY_COUNT(small))
+            targets = slc_alloc(count * sizeof *targets);
+        for (uint32_t i = 0; i < count; i++) {
+            slc_queue *q = (slc_queue *)queues[i];
+            // What a no-ack consumer takes at once is settled before it could be written: it need not be.
+            if (q->qid != 0 && !slc_queue_passes_through(q))
+                targets[stored++] = (slc_env_target){.qid = q->qid, .qseq = q->next_qseq};
+        }
+    }
+    uint64_t ticket = stored > 0 ? env->store_append(env->arg, message, targets, stored) : 0;
+    if (stored > 0)
+        broker->last_ticket = ticket;
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        slc_queue *q = (slc_queue *)queues[i];
+        q->published++;
+        uint64_t qseq = q->next_qseq++;
+        bool is_stored = next < stored && targets[next].qid == q->qid;
+        if (is_stored) {
+            next++;
+        } else if (slc_queue_passes_through(q)) {
+            slc_consumer_pass(q->ready_consumers, message);
+            continue;
+        } else if (message->persistent && q->qid != 0) {
+            // The consumer that was to take it filled up while this message went to another queue.
+            slc_env_target target = {.qid = q->qid, .qseq = qseq};
+            broker->last_ticket = ticket = env->store_append(env->arg, message, &target, 1);
+            is_stored = true;
+        }
+        slc_queue_put(q, qseq, message, is_stored ? ticket : 0, is_stored);
+    }
+    SLC_ASSERT(next == stored);
+    if (targets != small)
+        slc_free(targets);
+    return ticket;
+}
+
+/** The queues for message; from the cache when the topology has not changed. */
+static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice headers, slc_destination ***queues,
+                             uint32_t *count, slc_error *error)
+{
+    slc_vhost *vhost = s->client->vhost;
+    if (s->route_cache == NULL)
+        s->route_cache = slc_alloc_zero(ROUTE_SLOTS, sizeof *s->route_cache);
+    slc_slice key = slc_message_key(m);
+    uint32_t hash = slc_hash(m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes);
+    slc_route_slot *slot = &s->route_cache[hash % ROUTE_SLOTS];
+    if (slot_matches(slot, vhost->topology_version, m)) {
+        if (slot->exchange != NULL)
+            slot->exchange->messages_in++;
+        *queues = slot->queues;
+        *count = slot->count;
+        return SLC_OK;
+    }
+    slc_slice name = slc_message_exchange(m);
+    slc_exchange *exchange = NULL;
+    slc_route *route = &s->route;
+    if (name.bytes == 0) {
+        slc_queue *queue = slc_vhost_queue(vhost, key);
+        if (route->capacity == 0) {
+            route->queues = slc_alloc(8 * sizeof(route->queues[0]));
+            route->capacity = 8;
+        }
+        route->count = queue != NULL ? 1 : 0;
+        route->cacheable = true;
+        if (queue != NULL)
+            route->queues[0] = &queue->dest;
+    } else {
+        exchange = slc_vhost_exchange(vhost, name);
+        char text[640];
+        if (exchange == NULL)
+            return slc_error_set(error, SLC_ENOTFOUND, "no %s",
+                                 slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+        if (exchange->internal)
+            return slc_error_set(error, SLC_EACCESS, "cannot publish to internal %s",
+                                 slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+        exchange->messages_in++;
+        slc_route_message(exchange, &(slc_route_input){.key = key, .headers = headers}, route);
+    }
+    *queues = route->queues;
+    *count = route->count;
+    if (route->cacheable && route->count <= ROUTE_CACHED_MAX) {
+        slot->version = vhost->topology_version;
+        slot->exchange_bytes = m->exchange_bytes;
+        slot->key_bytes = m->key_bytes;
+        memcpy(slot->names, m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes);
+        slot->exchange = exchange;
+        slot->count = route->count;
+        if (route->count > 0)
+            memcpy(slot->queues, route->queues, route->count * sizeof(route->queues[0]));
+    }
+    return SLC_OK;
+}
+
+slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slice headers, bool mandatory, slc_error *error)
+{
+    slc_broker *broker = session->broker;
+    slc_destination **queues;
+    uint32_t count;
+    slc_err rc = publish_route(session, message, headers, &queues, &count, error);
+    if (rc != SLC_OK) {
+        slc_message_unref(message);
+        return rc;
+    }
+    if (session->tx != NULL) {
+        slc_route route = {.queues = queues, .count = count};
+        slc_tx_publish(session, message, &route, mandatory);
+        return SLC_OK;
+    }
+    broker->totals.published++;
+    message->ts_ms = broker->env.wall_ms(broker->env.arg);
+    if (session->confirming) {
+        message->session = session->handle;
+        message->publish_seq = session->confirms.next_seq;
+    }
+    uint64_t ticket = 0;
+    if (count == 0) {
+        broker->totals.unroutable++;
+        if (mandatory) {
+            broker->totals.returned++;
+            session->ops->returned(session, message);
+        }
+    } else {
+        ticket = slc_publish_to(broker, message, queues, count);
+    }
+    if (session->confirming)
+        slc_confirm_add(session, ticket);
+    slc_message_unref(message);
+    return SLC_OK;
+}
+
+slc_err slc_session_confirm_select(slc_session *session, slc_error *error)
+{
+    if (session->tx != NULL)
+        return slc_error_set(error, SLC_EPRECONDITION, "cannot switch from tx to confirm mode");
+    if (!session->confirming) {
+        session->confirming = true;
+        session->confirms.next_seq = 1;
+    }
+    return SLC_OK;
+}
