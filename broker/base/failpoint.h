@@ -19,7 +19,7 @@
 #if SLC_FAILPOINTS
 #define SLC_FAILPOINT(name, rc) slc_failpoint_pass(name, rc)
 #else
-#define SLC_FAILPOINT(name, rc) (false && (rc))
+#define SLC_FAILPOINT(name, rc) ((void)(name), (void)(rc), false)
 #endif
 
 /** Count one pass of the point and act on the plan. */

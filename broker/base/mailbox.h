@@ -22,14 +22,15 @@ typedef void (*slc_mail_fn)(slc_mail *item, void *arg);
 typedef struct slc_mailbox {
     uv_async_t async;
     _Atomic(slc_mail *) head; // newest first; the handler reverses
-    slc_mail *todo; // oldest first, the loop's: taken from head and not handled yet
+    slc_mail *todo;           // oldest first, the loop's: taken from head and not handled yet
     slc_mail_fn handle;
     void *arg;
     bool closed;
 } slc_mailbox;
 
 /** @thread the loop's. arg is borrowed until the close callback. */
-SLC_MUST_USE slc_err slc_mailbox_init(slc_mailbox *box, uv_loop_t *loop, slc_mail_fn handle, void *arg);
+SLC_MUST_USE slc_err slc_mailbox_init(slc_mailbox *box, uv_loop_t *loop, slc_mail_fn handle,
+                                      void *arg);
 /** @thread any, also the loop's (the handler still runs later). Takes item. Wakes the loop only when the box was empty. */
 void slc_mailbox_post(slc_mailbox *box, slc_mail *item);
 /** Handle what is there now, without waiting for the wake-up. May be called by the handler. @thread the loop's. */

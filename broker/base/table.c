@@ -317,7 +317,7 @@ static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alik
             if (!value_equal(&left_value, &right_value, octets_alike, depth + 1))
                 return false;
         }
-        return right.at == right.end;
+        return left.at == left.end && right.at == right.end;
     case SLC_TYPE_TABLE:
         left = slc_table_iter_of(a->bytes);
         right = slc_table_iter_of(b->bytes);
@@ -328,7 +328,7 @@ static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alik
                 !value_equal(&left_value, &right_value, octets_alike, depth + 1))
                 return false;
         }
-        return right.at == right.end;
+        return left.at == left.end && right.at == right.end;
     default:
         return slc_slice_equal(a->bytes, b->bytes);
     }

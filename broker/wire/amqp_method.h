@@ -153,7 +153,8 @@
 
 /** SLC_AMQP_QUEUE_DECLARE = 50 << 16 | 10, ... */
 typedef enum slc_amqp_method_id {
-#define SLC_AMQP_ENUM(name, NAME, text, class_, method_, content, ...) SLC_AMQP_##NAME = class_ << 16 | method_,
+#define SLC_AMQP_ENUM(name, NAME, text, class_, method_, content, ...)                             \
+    SLC_AMQP_##NAME = class_ << 16 | method_,
     SLC_AMQP_METHOD_TABLE(SLC_AMQP_ENUM, SLC_AMQP_FIELD_NONE)
 #undef SLC_AMQP_ENUM
 } slc_amqp_method_id;

@@ -97,9 +97,10 @@ Test(failpoint, crash_at_the_third_pass)
 
 Test(failpoint, bad_plans_are_named_and_change_nothing)
 {
-    static const char *const bad[] = {"a",        "=crash",     "a=",         "a=crsh",      "a=crash@",    "a=crash@0",
-                                      "a=crash@x", "a=error",    "a=error:E",  "a=delay:x",   "a=crash:1",   "a=half@-1",
-                                      "a=delay",   "b=crash;c=", "a=crash@+",  "a=delay:99999999"};
+    static const char *const bad[] = {"a",         "=crash",     "a=",        "a=crsh",
+                                      "a=crash@",  "a=crash@0",  "a=crash@x", "a=error",
+                                      "a=error:E", "a=delay:x",  "a=crash:1", "a=half@-1",
+                                      "a=delay",   "b=crash;c=", "a=crash@+", "a=delay:99999999"};
     plan("kept=error:EIO");
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         slc_error error = {0};

@@ -79,7 +79,8 @@ static size_t count_of(const char *text, const char *part)
 Test(log, a_plain_line)
 {
     start(SLC_LOG_INFO, false);
-    slc_log(SLC_LOG_WARN, "queue", "queue.full", SLC_FIELDS(SLC_F_STR("queue", "q1")), "queue '%s' is full", "q1");
+    slc_log(SLC_LOG_WARN, "queue", "queue.full", SLC_FIELDS(SLC_F_STR("queue", "q1")),
+            "queue '%s' is full", "q1");
     slc_log_stop();
     char *text = slurp(path);
     expect_match(text, "^" TIME " [[]warning[]] <queue> queue 'q1' is full\n$");
@@ -89,7 +90,8 @@ Test(log, a_plain_line)
 Test(log, a_number_named_as_the_category_follows_it)
 {
     start(SLC_LOG_INFO, false);
-    slc_log(SLC_LOG_INFO, "connection", "connection.open", SLC_FIELDS(SLC_F_U64("connection", 12)), "hello");
+    slc_log(SLC_LOG_INFO, "connection", "connection.open", SLC_FIELDS(SLC_F_U64("connection", 12)),
+            "hello");
     slc_log_stop();
     char *text = slurp(path);
     expect_match(text, " [[]info[]] <connection#12> hello\n$");
@@ -99,14 +101,17 @@ Test(log, a_number_named_as_the_category_follows_it)
 Test(log, a_json_line)
 {
     start(SLC_LOG_INFO, true);
-    slc_log(SLC_LOG_ERROR, "store", "store.failed", SLC_FIELDS(SLC_F_STR("dir", "a\"b"), SLC_F_U64("bytes", 18446744073709551615u)),
+    slc_log(SLC_LOG_ERROR, "store", "store.failed",
+            SLC_FIELDS(SLC_F_STR("dir", "a\"b"), SLC_F_U64("bytes", 18446744073709551615u)),
             "tab\there \"q\" \\ \x01 \xff \xc3\xa9");
     slc_log_stop();
     char *text = slurp(path);
-    expect_match(text, "^[{]\"time\":\"" TIME "\",\"level\":\"error\",\"category\":\"store\",\"event\":\"store.failed\","
+    expect_match(text, "^[{]\"time\":\"" TIME
+                       "\",\"level\":\"error\",\"category\":\"store\",\"event\":\"store.failed\","
                        "\"node\":\"sluice@test\",\"msg\":\"");
-    cr_expect(ne(ptr, strstr(text, "\"msg\":\"tab\\there \\\"q\\\" \\\\ \\u0001 \xef\xbf\xbd \xc3\xa9\","
-                                   "\"dir\":\"a\\\"b\",\"bytes\":18446744073709551615}\n"),
+    cr_expect(ne(ptr,
+                 strstr(text, "\"msg\":\"tab\\there \\\"q\\\" \\\\ \\u0001 \xef\xbf\xbd \xc3\xa9\","
+                              "\"dir\":\"a\\\"b\",\"bytes\":18446744073709551615}\n"),
                  NULL),
               "%s", text);
     slc_free(text);
@@ -115,10 +120,13 @@ Test(log, a_json_line)
 Test(log, a_name_cannot_forge_a_line)
 {
     start(SLC_LOG_INFO, false);
-    slc_log(SLC_LOG_INFO, "queue", "x", SLC_NO_FIELDS, "queue '%s'", "a\nb\r\x1b[2J\xc2\x9b\xe2\x80\xa8\xf0\x28\x7f");
+    slc_log(SLC_LOG_INFO, "queue", "x", SLC_NO_FIELDS, "queue '%s'",
+            "a\nb\r\x1b[2J\xc2\x9b\xe2\x80\xa8\xf0\x28\x7f");
     slc_log_stop();
     char *text = slurp(path);
-    cr_expect(ne(ptr, strstr(text, "queue 'a\\nb\\x{d}\\x{1b}[2J\\x{9b}\\x{2028}\\xf0(\\x{7f}'\n"), NULL), "%s", text);
+    cr_expect(
+        ne(ptr, strstr(text, "queue 'a\\nb\\x{d}\\x{1b}[2J\\x{9b}\\x{2028}\\xf0(\\x{7f}'\n"), NULL),
+        "%s", text);
     cr_expect(eq(sz, count_of(text, "\n"), 1));
     slc_free(text);
 }
@@ -147,13 +155,15 @@ Test(log, long_sentences_are_cut_between_characters)
     slc_log(SLC_LOG_INFO, "default", "even", SLC_NO_FIELDS, "%s", big);
     slc_log(SLC_LOG_INFO, "default", "odd", SLC_NO_FIELDS, "x%s", big);
     memset(big, 1, 6000); // the worst case: each octet becomes six
-    slc_log(SLC_LOG_INFO, "default", "worst", SLC_FIELDS(SLC_F_STR("more", big), SLC_F_U64("last", 7)), "%s", big);
+    slc_log(SLC_LOG_INFO, "default", "worst",
+            SLC_FIELDS(SLC_F_STR("more", big), SLC_F_U64("last", 7)), "%s", big);
     slc_log_stop();
     char *text = slurp(path);
     cr_expect(eq(sz, count_of(text, "\n"), 3));
     cr_expect(eq(sz, count_of(text, "...\""), 3));
     cr_expect(eq(ptr, strstr(text, "\xef\xbf\xbd"), NULL), "a character was cut in two");
-    cr_expect(eq(sz, count_of(text, "\"last\":7}\n"), 1), "what fits behind a field that does not is kept");
+    cr_expect(eq(sz, count_of(text, "\"last\":7}\n"), 1),
+              "what fits behind a field that does not is kept");
     cr_expect(eq(sz, count_of(text, "\"more\""), 0));
     slc_free(text);
     slc_free(big);
@@ -223,7 +233,8 @@ Test(log, configure_changes_level_and_format)
 {
     start(SLC_LOG_WARN, false);
     slc_error error = {0};
-    slc_log_options options = {.level = SLC_LOG_NONE, .file = path, .file_level = SLC_LOG_DEBUG, .file_json = true};
+    slc_log_options options = {
+        .level = SLC_LOG_NONE, .file = path, .file_level = SLC_LOG_DEBUG, .file_json = true};
     cr_assert(eq(int, slc_log_configure(&options, &error), SLC_OK));
     slc_log(SLC_LOG_DEBUG, "default", "a", SLC_NO_FIELDS, "now");
     options.file = "/nonexistent-sluice/a.log";
@@ -252,7 +263,9 @@ Test(log, a_stuck_terminal_holds_up_nobody)
     int saved = dup(STDERR_FILENO);
     dup2(ends[1], STDERR_FILENO);
     slc_error error = {0};
-    slc_err rc = slc_log_start(&(slc_log_options){.level = SLC_LOG_INFO, .file = path, .file_level = SLC_LOG_NONE}, &error);
+    slc_err rc = slc_log_start(
+        &(slc_log_options){.level = SLC_LOG_INFO, .file = path, .file_level = SLC_LOG_NONE},
+        &error);
     cr_assert(eq(int, rc, SLC_OK));
     char big[1000];
     memset(big, 'x', sizeof big - 1);

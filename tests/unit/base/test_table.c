@@ -228,6 +228,8 @@ Test(table, equivalence_and_match)
         {TWO("L\0\0\0\0\0\0\0\5", "B\5"), true, true},
         {TWO("I\0\0\0\1", "f\x3f\x80\0\0"), false, false},
         {TWO("f\x3f\x80\0\0", "d\x3f\xf0\0\0\0\0\0\0"), true, true},
+        {TWO("f\0\0\0\0", "B\0"), false, false},
+        {TWO("d\0\0\0\0\0\0\0\0", "T\0\0\0\0\0\0\0\0"), false, false},
         {TWO("I\0\0\0\1", "t\1"), false, false},
         {TWO("I\0\0\0\1", "T\0\0\0\0\0\0\0\1"), false, false},
         {TWO("I\0\0\0\1", "D\0\0\0\0\1"), false, false},

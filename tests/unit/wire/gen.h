@@ -1,6 +1,8 @@
-/** Help for the tests of decoders: a seeded generator of values, and memory that ends at a page nobody may touch.
+/** Help for the tests of decoders: a seeded generator of values, and memory that ends at a page
+ *  nobody may touch.
  *
- *  The seed is SLC_TEST_SEED or 1; a failing property prints it. Used by tests/unit/wire and tests/unit/base.
+ *  The seed is SLC_TEST_SEED or 1; a failing property prints it. Used by the tests of wire, the
+ *  table test of base and the fuzz targets.
  */
 #ifndef SLC_TEST_GEN_H
 #define SLC_TEST_GEN_H
@@ -172,7 +174,8 @@ static inline slc_slice gen_table_content(gen *g, gen_pool *pool, unsigned depth
     return slc_slice_of(kept, content.bytes);
 }
 
-/** Pages, the last of which must not be touched: one octet read too far ends the test, sanitizer or not. */
+/** Pages, the last of which must not be touched: one octet read too far ends the test, with or
+ *  without a sanitizer. */
 typedef struct guard {
     uint8_t *pages;
     size_t bytes; // of all, the last page included

@@ -1,4 +1,4 @@
-/** Random methods and content properties, and their comparison, from the same tables as the codec. */
+/** Random methods and content properties, and their comparison, from the tables of the codec. */
 #ifndef SLC_TEST_GEN_METHOD_H
 #define SLC_TEST_GEN_METHOD_H
 

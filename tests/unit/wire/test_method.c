@@ -1,4 +1,5 @@
-// Methods: layouts, round trips, refusals; the fast paths against the general ones. amqp-semantics 1.2, 21.
+// Methods: layouts, round trips, refusals; the fast paths against the general ones.
+// amqp-semantics 1.2, 21.
 #include <criterion/criterion.h>
 #include <inttypes.h>
 

@@ -47,7 +47,8 @@ static void sender_run(void *arg)
         slc_err rc = SLC_OK;
         SLC_ASSERT(!SLC_FAILPOINT("race.other", &rc));
         if (i % 16 == 0)
-            slc_log(SLC_LOG_INFO, "default", "race.step", SLC_FIELDS(SLC_F_U64("i", i)), "sender %u at %u", s->number, i);
+            slc_log(SLC_LOG_INFO, "default", "race.step", SLC_FIELDS(SLC_F_U64("i", i)),
+                    "sender %u at %u", s->number, i);
     }
 }
 
