@@ -1,0 +1,12 @@
+# Instrumented whatever the rest of the build is: it has the sources inside.
+file(GLOB race_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/broker/base/*.c ${PROJECT_SOURCE_DIR}/broker/cluster/*.c)
+add_executable(race-control ${CMAKE_CURRENT_LIST_DIR}/race/race_control.c ${race_sources})
+target_include_directories(race-control PRIVATE ${PROJECT_SOURCE_DIR}/broker)
+target_compile_definitions(race-control PRIVATE SLC_VERSION="${PROJECT_VERSION}" SLC_FAILPOINTS=1)
+target_link_libraries(race-control PRIVATE PkgConfig::UV PkgConfig::LMDB PkgConfig::XXHASH Threads::Threads)
+if(NOT SLC_SANITIZE)
+  target_compile_options(race-control PRIVATE -fsanitize=thread -O1)
+  target_link_options(race-control PRIVATE -fsanitize=thread)
+endif()
+add_test(NAME race-control COMMAND race-control)
+set_tests_properties(race-control PROPERTIES FAIL_REGULAR_EXPRESSION "ThreadSanitizer|${SAN_FAIL}" TIMEOUT 120 LABELS unit)
