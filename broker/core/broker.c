@@ -208,6 +208,23 @@ void slc_broker_pressure(slc_broker *broker, bool memory, bool disk)
     }
 }
 
+void slc_broker_flow(slc_broker *broker, bool on)
+{
+    if (broker->flow == on)
+        return;
+    broker->flow = on;
+    slc_client *client;
+    DL_FOREACH(broker->clients, client)
+    {
+        client->ops->flow(client, on);
+    }
+}
+
+bool slc_broker_flowing(const slc_broker *broker)
+{
+    return broker->flow;
+}
+
 /* ---- stop ---- */
 
 bool slc_broker_idle(const slc_broker *broker)

@@ -47,6 +47,9 @@ void slc_broker_durable(slc_broker *broker, uint64_t ticket);
 void slc_broker_pressure(slc_broker *broker, bool memory, bool disk);
 /** "low on memory", "low on disk", "low on memory & disk", NULL: none. */
 const char *slc_broker_pressure_reason(const slc_broker *broker);
+/** Publishers are read no faster than the store writes: on while too much waits for it. @spec amqp-semantics 19.1 */
+void slc_broker_flow(slc_broker *broker, bool on);
+bool slc_broker_flowing(const slc_broker *broker);
 /** Nothing waits for the store or the definitions any more (for an orderly stop). */
 bool slc_broker_idle(const slc_broker *broker);
 /** At a clean stop: tell the store what was delivered. */

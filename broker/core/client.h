@@ -22,6 +22,8 @@ typedef struct slc_client_ops {
     void (*close)(slc_client *client, const char *reason);
     /** Memory or disk alarm went on (blocked, reason such as "low on memory") or off. */
     void (*pressure)(slc_client *client, bool blocked, const char *reason);
+    /** The store cannot keep up (on): stop reading from it if it publishes; nothing is sent. Go on when off. */
+    void (*flow)(slc_client *client, bool on);
 } slc_client_ops;
 
 /** For lists; the front end owns and updates it. Strings are terminated and never NULL. */

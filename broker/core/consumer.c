@@ -43,7 +43,7 @@ void slc_consumer_free(slc_consumer *consumer)
     // Its deliveries stay with the session, but they count for nobody any more.
     for (uint32_t i = 0; i < session->unacked.count && consumer->unacked > 0; i++) {
         slc_unacked *item = slc_unacked_at(&session->unacked, i);
-        if (item->consumer == consumer) {
+        if (item->entry != NULL && item->consumer == consumer) {
             item->consumer = NULL;
             consumer->unacked--;
             session->global_unacked--;

@@ -181,8 +181,8 @@ static void plan_binding(plan *p, slc_changes *changes, slc_binding *b, slc_exch
     slc_exchange *source = b->source;
     if (!source->auto_delete)
         return;
-    if (plan_lose(p, source) < HASH_COUNT(source->bindings))
-        return;
+    if (plan_lose(p, source) != HASH_COUNT(source->bindings))
+        return; // some are left, or (in a cycle) it is on the list already
     *work = slc_realloc(*work, (*work_count + 1) * sizeof **work);
     (*work)[(*work_count)++] = source;
 }

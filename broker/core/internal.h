@@ -250,6 +250,7 @@ struct slc_broker {
     bool resume_due;           // something in waiting may go on
     bool orphans_due;          // a durable auto-delete exchange may have lost its last binding
     bool memory_alarm, disk_alarm;
+    bool flow; // the store is behind: publishers are not read
     slc_broker_totals totals;  // the counters among them
 };
 

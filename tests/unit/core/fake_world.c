@@ -522,7 +522,12 @@ static void on_pressure(slc_client *client, bool blocked, const char *reason)
 }
 
 static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled, on_resume};
-static const slc_client_ops client_ops = {on_close, on_pressure};
+static void on_flow(slc_client *client, bool on)
+{
+    client_log((fake_client *)client, on ? "flow" : "flow over");
+}
+
+static const slc_client_ops client_ops = {on_close, on_pressure, on_flow};
 
 fake_client *fake_client_open(fake_world *w)
 {

@@ -255,4 +255,44 @@ Test(definitions, pressure_reaches_every_client_once)
     slc_broker_pressure(fake_broker(w), true, true);
     slc_broker_pressure(fake_broker(w), false, false);
     cr_expect(eq(str, (char *)fake_take_log(c), "blocked low on memory; unblocked "));
+    slc_broker_flow(fake_broker(w), true);
+    slc_broker_flow(fake_broker(w), true);
+    slc_broker_flow(fake_broker(w), false);
+    cr_expect(eq(str, (char *)fake_take_log(c), "flow; flow over"));
+}
+
+static void bind_exchanges(const char *destination, const char *source)
+{
+    slc_error error = {0};
+    slc_err rc;
+    do {
+        rc = slc_session_exchange_bind(s, slc_slice_str(destination), slc_slice_str(source), slc_slice_str(""),
+                                       (slc_slice){0}, &error);
+        fake_turn(w);
+    } while (rc == SLC_EPENDING);
+    cr_assert(eq(int, rc, SLC_OK));
+}
+
+Test(definitions, a_cycle_of_auto_delete_exchanges_comes_down)
+{
+    for (int durable = 0; durable <= 1; durable++) {
+        const char *flags = durable ? "da" : "a";
+        fake_exchange(w, s, "a", "fanout", flags);
+        fake_exchange(w, s, "b", "fanout", flags);
+        fake_queue(w, s, "q", durable ? "d" : "");
+        bind_exchanges("b", "a");
+        bind_exchanges("a", "b");
+        fake_bind(w, s, "q", "b", "");
+        slc_error error = {0};
+        slc_err rc;
+        do {
+            rc = slc_session_exchange_delete(s, slc_slice_str("a"), false, &error);
+            fake_turn(w);
+        } while (rc == SLC_EPENDING);
+        cr_assert(eq(int, rc, SLC_OK));
+        fake_queue_delete(w, s, "q");
+        fake_turn(w);
+        cr_expect(eq(int, fake_exchange(w, s, "a", "", "p"), SLC_ENOTFOUND));
+        cr_expect(eq(int, fake_exchange(w, s, "b", "", "p"), SLC_ENOTFOUND));
+    }
 }
