@@ -1,0 +1,302 @@
+// The LMDB environment: opening, formats, the clean marker, the ballast, and its error codes.
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "store_impl.h"
+
+enum { MAX_DBS = 4096, BALLAST_VALUE = SLC_CHUNK_VALUE_MAX };
+
+slc_err slc_store_env_error(int rc, slc_error *error, const char *what)
+{
+    switch (rc) {
+    case 0:
+        return SLC_OK;
+    case ENOSPC:
+    case EDQUOT:
+        return slc_error_set(error, SLC_ENOSPC, "%s: the disk is full", what);
+    case MDB_MAP_FULL:
+        return slc_error_set(error, SLC_ENOSPC, "%s: the store has reached store.map_size", what);
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case MDB_BAD_VALSIZE:
+        return slc_error_set(error, SLC_ECORRUPT, "%s: %s", what, mdb_strerror(rc));
+    case MDB_VERSION_MISMATCH:
+        return slc_error_set(error, SLC_EVERSION, "%s: %s", what, mdb_strerror(rc));
+    case MDB_KEYEXIST:
+        return slc_error_set(error, SLC_EINTERNAL, "%s: the chunk number is not above the last one",
+                             what);
+    case ENOMEM:
+        return slc_error_set(error, SLC_ENOMEM, "%s: %s", what, mdb_strerror(rc));
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return slc_error_set(error, SLC_EACCESS, "%s: %s", what, mdb_strerror(rc));
+    default:
+        return slc_error_set(error, SLC_EIO, "%s: %s", what, mdb_strerror(rc));
+    }
+}
+
+static void allocator_tune(void)
+{
+#ifdef __GLIBC__
+    // LMDB takes every dirty page run from malloc and gives it back at the commit. With glibc's defaults those pages go
+    // back to the kernel each time and are faulted in again.
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
+    mallopt(M_TOP_PAD, 16 << 20);
+#endif
+}
+
+static uint64_t map_size_default(const char *dir)
+{
+    uint64_t size = 64ull << 30;
+    struct statvfs fs;
+    if (statvfs(dir, &fs) == 0 && 2 * (uint64_t)fs.f_blocks * fs.f_frsize > size)
+        size = 2 * (uint64_t)fs.f_blocks * fs.f_frsize;
+    return size;
+}
+
+static slc_err dir_make(const char *dir, slc_error *error)
+{
+    if (mkdir(dir, 0750) != 0 && errno != EEXIST)
+        return slc_error_set(error, slc_err_from_errno(errno),
+                             "creating the store directory %s: %s", dir, strerror(errno));
+    return SLC_OK;
+}
+
+static int sys_get(MDB_txn *txn, MDB_dbi dbi, const char *name, MDB_val *data)
+{
+    MDB_val key = {.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};
+    return mdb_get(txn, dbi, &key, data);
+}
+
+static int sys_put(MDB_txn *txn, MDB_dbi dbi, const char *name, const void *bytes, size_t count)
+{
+    MDB_val key = {.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};
+    MDB_val data = {.mv_size = count, .mv_data = (void *)(uintptr_t)bytes};
+    return mdb_put(txn, dbi, &key, &data, 0);
+}
+
+slc_err slc_store_env_mark(slc_store *store, MDB_txn *txn, bool clean, slc_error *error)
+{
+    uint8_t value = clean;
+    return slc_store_env_error(sys_put(txn, store->sys, "clean", &value, 1), error,
+                               "writing the clean marker");
+}
+
+slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_shard *shard, slc_error *error)
+{
+    (void)store;
+    static const char *const kinds[] = {"st", "log", "que"};
+    MDB_dbi *const handles[] = {&shard->st, &shard->log, &shard->que};
+    for (uint32_t i = 0; i < SLC_ARRAY_COUNT(kinds); i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%04x.%s", shard->id, kinds[i]);
+        int code = mdb_dbi_open(txn, name, MDB_CREATE, handles[i]);
+        if (code != 0)
+            return slc_store_env_error(code, error, name);
+    }
+    return SLC_OK;
+}
+
+/* ---- ballast ---- */
+
+static uint32_t ballast_values(const slc_store *store)
+{
+    uint64_t bytes =
+        store->map_size / 32 < STORE_BALLAST_BYTES ? store->map_size / 32 : STORE_BALLAST_BYTES;
+    return (uint32_t)(bytes / (BALLAST_VALUE + 16));
+}
+
+static int ballast_txn(slc_store *store, bool keep)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (code != 0)
+        return code;
+    uint32_t count = ballast_values(store);
+    for (uint32_t i = 0; i < count && code == 0; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "ballast.%03" PRIu32, i);
+        MDB_val key = {.mv_size = strlen(name), .mv_data = name};
+        if (keep) {
+            MDB_val data = {.mv_size = BALLAST_VALUE};
+            code = mdb_put(txn, store->sys, &key, &data, MDB_RESERVE);
+            if (code == 0)
+                memset(data.mv_data, 0, data.mv_size);
+        } else {
+            code = mdb_del(txn, store->sys, &key, NULL);
+            if (code == MDB_NOTFOUND)
+                code = 0;
+        }
+    }
+    if (code != 0) {
+        mdb_txn_abort(txn);
+        return code;
+    }
+    return mdb_txn_commit(txn);
+}
+
+// A transaction that changes one small value: LMDB reuses freed pages two transactions later.
+static int tick_txn(slc_store *store)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (code != 0)
+        return code;
+    uint8_t now[8];
+    slc_put64(now, slc_clock_wall_ms());
+    code = sys_put(txn, store->sys, "tick", now, sizeof now);
+    if (code != 0) {
+        mdb_txn_abort(txn);
+        return code;
+    }
+    return mdb_txn_commit(txn);
+}
+
+slc_err slc_store_env_tick(slc_store *store, slc_error *error)
+{
+    return slc_store_env_error(tick_txn(store), error, "an empty commit");
+}
+
+slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error)
+{
+    int code = ballast_txn(store, keep);
+    if (code == 0 && !keep)
+        code = tick_txn(store);
+    return slc_store_env_error(code, error,
+                               keep ? "keeping space in reserve" : "giving up the reserved space");
+}
+
+/* ---- open and close ---- */
+
+static slc_err sys_create(slc_store *store, MDB_txn *txn, slc_error *error)
+{
+    uint8_t format[4], uuid[16];
+    slc_put32(format, SLC_FORMAT_VERSION);
+    slc_random_bytes(uuid, sizeof uuid);
+    int code = sys_put(txn, store->sys, "format", format, sizeof format);
+    if (code == 0)
+        code = sys_put(txn, store->sys, "env_uuid", uuid, sizeof uuid);
+    if (code != 0)
+        return slc_store_env_error(code, error, "creating the store");
+    store->was_clean = true; // nothing was there that could have been delivered
+    return slc_store_env_mark(store, txn, true, error);
+}
+
+static slc_err sys_check(slc_store *store, MDB_txn *txn, slc_error *error)
+{
+    MDB_val data;
+    int code = sys_get(txn, store->sys, "format", &data);
+    if (code == MDB_NOTFOUND)
+        return sys_create(store, txn, error);
+    if (code != 0)
+        return slc_store_env_error(code, error, "reading the store's format");
+    if (data.mv_size != 4 || slc_get32(data.mv_data) != SLC_FORMAT_VERSION)
+        return slc_error_set(
+            error, SLC_EVERSION, "the store in %s has format %" PRIu32 "; this program knows %d",
+            store->dir, data.mv_size == 4 ? slc_get32(data.mv_data) : 0, SLC_FORMAT_VERSION);
+    code = sys_get(txn, store->sys, "clean", &data);
+    store->was_clean = code == 0 && data.mv_size == 1 && *(const uint8_t *)data.mv_data == 1;
+    store->has_ballast = sys_get(txn, store->sys, "ballast.000", &data) == 0;
+    return SLC_OK;
+}
+
+static slc_err shards_find(slc_store *store, MDB_txn *txn, slc_error *error)
+{
+    MDB_dbi root;
+    MDB_cursor *cursor;
+    int code = mdb_dbi_open(txn, NULL, 0, &root);
+    if (code == 0)
+        code = mdb_cursor_open(txn, root, &cursor);
+    if (code != 0)
+        return slc_store_env_error(code, error, "listing the store's databases");
+    MDB_val key, data;
+    while ((code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0) {
+        char name[8] = {0};
+        unsigned id;
+        if (key.mv_size != 7)
+            continue;
+        memcpy(name, key.mv_data, 7);
+        int length = 0;
+        if (sscanf(name, "%4x.st%n", &id, &length) == 1 && length == 7)
+            slc_store_shard_new(store, (uint16_t)id);
+    }
+    mdb_cursor_close(cursor);
+    if (code != MDB_NOTFOUND)
+        return slc_store_env_error(code, error, "listing the store's databases");
+    if (store->shard_count == 0)
+        slc_store_shard_new(store, 0);
+    slc_err rc = SLC_OK;
+    for (uint32_t i = 0; i < store->shard_count && rc == SLC_OK; i++)
+        rc = slc_store_env_shard(store, txn, store->shards[i], error);
+    return rc;
+}
+
+static slc_err env_prepare(slc_store *store, slc_error *error)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (code != 0)
+        return slc_store_env_error(code, error, "beginning a transaction");
+    code = mdb_dbi_open(txn, "sys", MDB_CREATE, &store->sys);
+    slc_err rc = code == 0 ? sys_check(store, txn, error) : slc_store_env_error(code, error, "sys");
+    if (rc == SLC_OK)
+        rc = shards_find(store, txn, error);
+    if (rc != SLC_OK) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    // A transaction that changed nothing writes nothing: a full disk does not keep a store from opening.
+    code = mdb_txn_commit(txn);
+    if (code != 0)
+        return slc_store_env_error(code, error, "preparing the store");
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        store->shards[i]->opened = true;
+    slc_error ignored = {0};
+    if (!store->has_ballast)
+        store->has_ballast = slc_store_env_ballast(store, true, &ignored) == SLC_OK;
+    return SLC_OK;
+}
+
+slc_err slc_store_env_open(slc_store *store, slc_error *error)
+{
+    allocator_tune();
+    slc_err rc = dir_make(store->dir, error);
+    if (rc != SLC_OK)
+        return rc;
+    store->map_size =
+        store->options.map_size != 0 ? store->options.map_size : map_size_default(store->dir);
+    store->map_size &= ~(uint64_t)0xffff;
+    int code = mdb_env_create(&store->env);
+    if (code != 0)
+        return slc_store_env_error(code, error, "creating the LMDB environment");
+    mdb_env_set_mapsize(store->env, store->map_size);
+    mdb_env_set_maxdbs(store->env, MAX_DBS);
+    // Default flushing: a commit that returned is on disk with its meta page. Read transactions belong to pool threads
+    // that come and go, hence MDB_NOTLS.
+    code = mdb_env_open(store->env, store->dir, MDB_NOTLS, 0640);
+    if (code == 0) {
+        int dead;
+        code = mdb_reader_check(store->env, &dead);
+    }
+    rc = code == 0 ? env_prepare(store, error) : slc_store_env_error(code, error, store->dir);
+    if (rc != SLC_OK) {
+        mdb_env_close(store->env);
+        store->env = NULL;
+    }
+    return rc;
+}
+
+void slc_store_env_close(slc_store *store)
+{
+    if (store->env != NULL)
+        mdb_env_close(store->env);
+    store->env = NULL;
+}

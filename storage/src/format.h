@@ -1,0 +1,181 @@
+/** The bytes of the store on disk: chunks, records, state and queue values. Pure functions, no I/O; storage/FORMAT.md
+ *  is the description for readers of the files.
+ *
+ *  Integers in values are little-endian, in keys big-endian. A decoder trusts nothing: it checks every length.
+ *  Thread: any.
+ */
+#ifndef SLC_STORE_FORMAT_H
+#define SLC_STORE_FORMAT_H
+
+#include <endian.h>
+#include <slc/store.h>
+
+enum {
+    SLC_FORMAT_VERSION = 1,
+
+    SLC_CHUNK_VALUE_MAX = 65520, // with LMDB's 16-byte page header exactly 16 pages
+    SLC_CHUNK_HEAD_BYTES = 40,
+    SLC_CHUNK_BODY_MAX = SLC_CHUNK_VALUE_MAX - SLC_CHUNK_HEAD_BYTES,
+
+    SLC_RECORD_HEAD_BYTES = 8,
+    SLC_ENQ_HEAD_BYTES = 32,          // record head and fixed fields of a message stored inline
+    SLC_ENQ_RESIDENT_HEAD_BYTES = 48, // the same with the reference to a resident content
+    SLC_TARGET_BYTES = 20,
+    SLC_DROP_HEAD_BYTES = 16,
+    SLC_RANGE_BYTES = 12,
+    SLC_QUEUE_RECORD_BYTES = 32,
+    SLC_PART_HEAD_BYTES = 32,
+    SLC_PART_DATA_MAX = SLC_CHUNK_BODY_MAX - SLC_PART_HEAD_BYTES,
+
+    SLC_STATE_BYTES = 72,
+    SLC_QUEUE_VALUE_BYTES = 48,
+};
+
+typedef enum slc_chunk_flags {
+    SLC_CHUNK_BATCH_BEGIN = 1,
+    SLC_CHUNK_BATCH_END = 2,
+    SLC_CHUNK_RESIDENT = 4,
+    SLC_CHUNK_LZ = 8, // reserved; refused
+} slc_chunk_flags;
+
+typedef enum slc_record_type {
+    SLC_RECORD_ENQ = 1,
+    SLC_RECORD_DROP = 2,
+    SLC_RECORD_RET = 3, // 3, 6, 7, 8: named in the design, not written yet
+    SLC_RECORD_QNEW = 4,
+    SLC_RECORD_QDEL = 5,
+    SLC_RECORD_EPOCH = 6,
+    SLC_RECORD_CUR = 7,
+    SLC_RECORD_TXMARK = 8,
+    SLC_RECORD_PART = 9,
+} slc_record_type;
+
+enum {
+    SLC_RECORD_SKIPPABLE = 0x80, // record flag: a reader that does not know the type passes over it
+    SLC_ENQ_RESIDENT = 1,        // record flag of ENQ
+};
+
+typedef struct slc_chunk_head {
+    uint8_t version;
+    uint8_t flags;
+    uint16_t records;
+    uint32_t epoch;
+    uint64_t lsn;
+    uint64_t wall_ms;
+    uint32_t body_bytes;
+} slc_chunk_head;
+
+/** Fill the 40 bytes before a body that already stands at value + 40, checksum included. */
+void slc_chunk_seal(uint8_t *value, const slc_chunk_head *head);
+/** Check size, version, flags, checksum and that the chunk is number lsn. body points into value. */
+SLC_MUST_USE slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head,
+                                    slc_slice *body, slc_error *error);
+
+/** One decoded record; pointers into the chunk. */
+typedef struct slc_record {
+    uint8_t type, flags;
+    union {
+        struct {
+            uint16_t targets; // slc_record_target; a qid of 0 was cancelled before it was written
+            uint8_t priority;
+            uint64_t content_bytes, ts_ms;
+            uint64_t resident_lsn;   // with SLC_ENQ_RESIDENT: first part
+            uint32_t resident_parts; // with SLC_ENQ_RESIDENT
+            const uint8_t *target_data;
+            slc_slice content; // empty with SLC_ENQ_RESIDENT
+        } enq;
+        struct {
+            uint32_t qid;
+            uint8_t reason;
+            uint16_t ranges; // slc_record_range
+            const uint8_t *range_data;
+        } drop;
+        struct {
+            uint32_t qid;
+            slc_uuid uuid;
+        } queue; // QNEW and QDEL
+        struct {
+            uint64_t first_lsn;
+            uint32_t index, parts;
+            uint64_t content_bytes;
+            slc_slice data;
+        } part;
+    };
+} slc_record;
+
+/** Take one record from the front of *body. SLC_OK with type 0: a skippable record of an unknown type was passed.
+ *  SLC_ECORRUPT: it does not fit; SLC_EVERSION: a type this version does not know. */
+SLC_MUST_USE slc_err slc_record_next(slc_slice *body, slc_record *out, slc_error *error);
+slc_store_target slc_record_target(const slc_record *record, uint32_t index);
+void slc_record_range(const slc_record *record, uint32_t index, uint64_t *qseq, uint32_t *count);
+
+/* Encoders of the fixed parts. Each returns the bytes written. */
+uint32_t slc_enq_encode(uint8_t *out, uint64_t content_bytes, uint64_t ts_ms, uint8_t priority,
+                        const slc_store_target *targets, uint32_t count, uint64_t resident_lsn,
+                        uint32_t resident_parts);
+uint32_t slc_drop_encode(uint8_t *out, uint32_t qid, uint8_t reason);
+uint32_t slc_queue_record_encode(uint8_t *out, uint8_t type, uint32_t qid, const slc_uuid *uuid);
+uint32_t slc_part_encode(uint8_t *out, uint64_t first_lsn, uint32_t index, uint32_t parts,
+                         uint64_t content_bytes, uint32_t data_bytes);
+
+/** Value of `s` in NNNN.st. */
+typedef struct slc_shard_state {
+    uint32_t epoch;
+    uint64_t log_start; // first LSN in .log, or the next one to be given when .log is empty
+    uint64_t migrated, hw;
+    uint32_t next_qid;
+    uint64_t next_res, log_bytes;
+} slc_shard_state;
+
+void slc_state_encode(uint8_t out[SLC_STATE_BYTES], const slc_shard_state *state);
+SLC_MUST_USE slc_err slc_state_decode(slc_slice value, slc_shard_state *state, slc_error *error);
+
+/** Value of a qid in NNNN.que. */
+typedef struct slc_queue_value {
+    slc_uuid uuid;
+    uint64_t next_qseq, delivered;
+} slc_queue_value;
+
+void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], const slc_queue_value *value);
+SLC_MUST_USE slc_err slc_queue_value_decode(slc_slice in, slc_queue_value *value, slc_error *error);
+
+static inline void slc_put16(uint8_t *out, uint16_t value)
+{
+    value = htole16(value);
+    memcpy(out, &value, sizeof value);
+}
+
+static inline void slc_put32(uint8_t *out, uint32_t value)
+{
+    value = htole32(value);
+    memcpy(out, &value, sizeof value);
+}
+
+static inline void slc_put64(uint8_t *out, uint64_t value)
+{
+    value = htole64(value);
+    memcpy(out, &value, sizeof value);
+}
+
+static inline uint16_t slc_get16(const uint8_t *in)
+{
+    uint16_t value;
+    memcpy(&value, in, sizeof value);
+    return le16toh(value);
+}
+
+static inline uint32_t slc_get32(const uint8_t *in)
+{
+    uint32_t value;
+    memcpy(&value, in, sizeof value);
+    return le32toh(value);
+}
+
+static inline uint64_t slc_get64(const uint8_t *in)
+{
+    uint64_t value;
+    memcpy(&value, in, sizeof value);
+    return le64toh(value);
+}
+
+#endif

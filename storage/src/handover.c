@@ -1,0 +1,514 @@
+// From open chunks to a job for the store thread, and back: what a finished job changes here.
+#include "store_impl.h"
+
+bool slc_store_has_pending(const slc_store *store)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        if (store->shards[i]->pending_count > 0)
+            return true;
+    return false;
+}
+
+/* ---- building ---- */
+
+typedef struct handover_budget {
+    uint64_t bytes, bytes_max;
+    uint64_t ops, ops_max;
+} handover_budget;
+
+static void job_reset(slc_shard *shard)
+{
+    slc_shard_job *job = &shard->job;
+    job->item_count = job->save_count = job->hollow_count = 0;
+    job->delete_from = job->delete_to = 0;
+    job->truncate_from = shard->truncate_from;
+    job->end_lsn = 0;
+    job->end_ticket = 0;
+    job->work = false;
+}
+
+// How many chunk numbers of the run from `part` on fit.
+static uint32_t run_take(const slc_chunk *run, uint32_t part, handover_budget *budget)
+{
+    uint32_t left = run->lsn_count - part;
+    uint64_t each = run->cancelled ? SLC_CHUNK_HEAD_BYTES : SLC_CHUNK_VALUE_MAX;
+    uint64_t fit =
+        budget->bytes < budget->bytes_max ? (budget->bytes_max - budget->bytes) / each : 0;
+    uint64_t fit_ops = budget->ops < budget->ops_max ? budget->ops_max - budget->ops : 0;
+    if (fit > fit_ops)
+        fit = fit_ops;
+    if (fit == 0 && budget->bytes == 0)
+        fit = 1;
+    uint32_t take = fit < left ? (uint32_t)fit : left;
+    budget->bytes += take * each;
+    budget->ops += take;
+    return take;
+}
+
+static bool chunk_take(const slc_chunk *chunk, handover_budget *budget)
+{
+    uint64_t bytes = SLC_CHUNK_HEAD_BYTES + chunk->body_bytes;
+    if (budget->bytes > 0 && (budget->bytes + bytes > budget->bytes_max ||
+                              budget->ops + chunk->live_ops > budget->ops_max))
+        return false;
+    budget->bytes += bytes;
+    budget->ops += chunk->live_ops;
+    return true;
+}
+
+// Batches end where a job ends, but never inside a glued row, and before a run, whose parts may need several jobs.
+static void job_mark_batches(slc_shard *shard)
+{
+    slc_shard_job *job = &shard->job;
+    uint32_t last_end = UINT32_MAX;
+    for (uint32_t i = 0; i < job->item_count; i++)
+        if (!job->items[i].chunk->glued && job->items[i].part_to == job->items[i].chunk->lsn_count)
+            last_end = i;
+    for (uint32_t i = 0; i < job->item_count; i++) {
+        slc_job_item *item = &job->items[i];
+        item->begin = i == 0 ? !shard->in_batch : job->items[i - 1].end;
+        item->end =
+            i == last_end || (!item->chunk->glued && item->part_to == item->chunk->lsn_count &&
+                              i + 1 < job->item_count && job->items[i + 1].chunk->run);
+        if (item->end) {
+            job->end_lsn = item->chunk->lsn + item->chunk->lsn_count - 1;
+            job->end_ticket = item->chunk->last_ticket;
+        }
+    }
+    if (job->item_count > 0)
+        shard->in_batch = !job->items[job->item_count - 1].end;
+}
+
+static void job_take_chunks(slc_shard *shard, handover_budget *budget)
+{
+    slc_shard_job *job = &shard->job;
+    uint32_t stop = shard->drops_first > 0 ? shard->drops_first : shard->pending_count;
+    while (shard->handed < stop) {
+        slc_chunk *chunk = slc_shard_pending(shard, shard->handed);
+        uint32_t from = shard->handed_parts, to = 1;
+        if (chunk->run) {
+            uint32_t take = run_take(chunk, from, budget);
+            if (take == 0)
+                break;
+            to = from + take;
+        } else if (!chunk_take(chunk, budget)) {
+            break;
+        }
+        *STORE_PUSH(job->items, job->item_count, job->item_capacity) =
+            (slc_job_item){.chunk = chunk, .part_from = from, .part_to = to};
+        chunk->handed = true;
+        shard->handed_lsn = chunk->lsn + to - 1;
+        if (to < chunk->lsn_count) {
+            shard->handed_parts = to;
+            break;
+        }
+        shard->handed_parts = 0;
+        shard->handed++;
+    }
+    job_mark_batches(shard);
+}
+
+static void job_save(slc_shard *shard, slc_squeue *queue)
+{
+    *STORE_PUSH(shard->job.saves, shard->job.save_count, shard->job.save_capacity) = (slc_job_save){
+        .qid = queue->qid,
+        .value = {.uuid = queue->uuid,
+                  .next_qseq = queue->next_qseq,
+                  .delivered = queue->delivered},
+    };
+    queue->saved_qseq = queue->next_qseq;
+    queue->saved_delivered = queue->delivered;
+    slc_shard_unsaved_remove(shard, queue);
+}
+
+// A queue's next_qseq is known after a restart from .que and from the messages in the log. Chunks may go only when the
+// queues whose newest message goes with them have it in .que. Returns the chunk number that deletion may go up to.
+static uint64_t job_save_queues(slc_shard *shard, uint64_t delete_to, uint64_t end_lsn)
+{
+    slc_shard_job *job = &shard->job;
+    slc_squeue *queue;
+    while ((queue = shard->unsaved_first) != NULL && queue->last_lsn < delete_to) {
+        if (job->save_count == STORE_DELETE_MAX)
+            return queue->last_lsn; // 0 when not even that is known
+        job_save(shard, queue);
+    }
+    // The newest message of these is still open: what is on disk of them counts.
+    for (queue = shard->unsaved_last; queue != NULL && queue->last_lsn > end_lsn;) {
+        slc_squeue *before = queue->prev;
+        if (queue->disk_lsn < delete_to) {
+            if (job->save_count == STORE_DELETE_MAX)
+                return 0;
+            job_save(shard, queue);
+        }
+        queue = before;
+    }
+    return delete_to;
+}
+
+static void job_delete_front(slc_shard *shard, bool idle)
+{
+    slc_shard_job *job = &shard->job;
+    uint64_t end_lsn = job->end_lsn != 0 ? job->end_lsn : shard->ended_lsn;
+    while (shard->dead_to <= shard->ended_lsn && slc_shard_lsn(shard, shard->dead_to)->live == 0)
+        shard->dead_to++;
+    uint64_t waiting = shard->dead_to - shard->log_first;
+    if (waiting == 0 || (waiting < STORE_DELETE_MIN && !idle))
+        return;
+    uint64_t to = shard->log_first;
+    while (to < shard->dead_to && to - shard->log_first < STORE_DELETE_MAX &&
+           slc_shard_lsn(shard, to)->drop_lsn <= end_lsn)
+        to++;
+    if (to > shard->log_first)
+        to = job_save_queues(shard, to, end_lsn);
+    if (to > shard->log_first) {
+        job->delete_from = shard->log_first;
+        job->delete_to = to;
+    }
+}
+
+// Parts of freed residents that are not about to leave from the front are replaced by empty chunks.
+static void job_hollow(slc_shard *shard)
+{
+    slc_shard_job *job = &shard->job;
+    uint64_t end_lsn = job->end_lsn != 0 ? job->end_lsn : shard->ended_lsn;
+    uint64_t front = job->delete_to != 0 ? job->delete_to : shard->log_first;
+    uint32_t budget = STORE_DELETE_MAX, kept = 0;
+    for (uint32_t i = 0; i < shard->hollow_count; i++) {
+        slc_job_hollow hollow = shard->hollows[i];
+        if (hollow.first < front) {
+            uint64_t gone = front - hollow.first;
+            if (gone >= hollow.count)
+                continue;
+            hollow.first += gone;
+            hollow.count -= (uint32_t)gone;
+        }
+        bool ready = hollow.first + hollow.count - 1 <= shard->ended_lsn &&
+                     slc_shard_lsn(shard, hollow.first)->drop_lsn <= end_lsn;
+        uint32_t now = !ready ? 0 : hollow.count < budget ? hollow.count : budget;
+        if (now > 0) {
+            *STORE_PUSH(job->hollows, job->hollow_count, job->hollow_capacity) =
+                (slc_job_hollow){.first = hollow.first, .count = now};
+            budget -= now;
+            hollow.first += now;
+            hollow.count -= now;
+        }
+        if (hollow.count > 0)
+            shard->hollows[kept++] = hollow;
+    }
+    shard->hollow_count = kept;
+}
+
+static bool shard_build(slc_shard *shard, handover_budget *budget, bool idle, bool drops_round)
+{
+    slc_shard_job *job = &shard->job;
+    job_reset(shard);
+    if (shard->atomic)
+        return false;
+    if (!drops_round || shard->drops_first > 0)
+        job_take_chunks(shard, budget);
+    if (!shard->in_batch) {
+        job_delete_front(shard, idle);
+        if (shard->hollow_count > 0)
+            job_hollow(shard);
+    }
+    job->work = job->item_count > 0 || job->save_count > 0 || job->hollow_count > 0 ||
+                job->delete_to > job->delete_from || job->truncate_from != 0;
+    job->state = (slc_shard_state){
+        .log_start = job->delete_to != 0 ? job->delete_to : shard->log_first,
+        .next_qid = shard->next_qid,
+        .next_res = 1,
+        .hw = job->end_lsn != 0 ? job->end_lsn : shard->ended_lsn,
+        .log_bytes = shard->log_bytes,
+    };
+    return job->work;
+}
+
+void slc_store_job_give(slc_store *store)
+{
+    slc_job *job = &store->job;
+    job->rc = SLC_OK;
+    job->error = (slc_error){0};
+    job->bytes_written = job->nanoseconds = job->commits = 0;
+    store->busy = true;
+    uv_mutex_lock(&store->lock);
+    store->job_ready = true;
+    uv_cond_signal(&store->wake);
+    uv_mutex_unlock(&store->lock);
+}
+
+static void notify_post(slc_store *store)
+{
+    if (store->notify_posted)
+        return;
+    store->notify_posted = true;
+    slc_mailbox_post(&store->mailbox, &store->notify_mail);
+}
+
+bool slc_store_handover(slc_store *store, bool idle)
+{
+    SLC_ASSERT(!store->busy);
+    handover_budget budget = {.bytes_max = store->options.batch_bytes,
+                              .ops_max = store->options.batch_ops};
+    bool work = false, drops_round = false;
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        drops_round = drops_round || store->shards[i]->drops_first > 0;
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        slc_shard *shard = store->shards[i];
+        if (shard_build(shard, &budget, idle, drops_round))
+            work = true;
+        if (store->options.flush == SLC_STORE_FLUSH_INTERVAL && !store->blocked) {
+            slc_store_ticket upto =
+                shard->handed == shard->pending_count ? shard->last_ticket : shard->job.end_ticket;
+            if (upto > shard->durable_ticket) {
+                shard->durable_ticket = upto;
+                notify_post(store);
+            }
+        }
+    }
+    if (!work)
+        return false;
+    store->job.drops_only = drops_round;
+    store->job.restore_ballast = store->blocked && !drops_round;
+    store->job.mark_clean = store->job.stop = false;
+    store->last_handover_ms = uv_now(store->options.loop);
+    slc_store_job_give(store);
+    return true;
+}
+
+/* ---- when to hand over ---- */
+
+static bool store_has_open(const slc_store *store)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        if (slc_shard_has_open(store->shards[i]))
+            return true;
+    return false;
+}
+
+static bool store_has_chores(const slc_store *store)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        const slc_shard *shard = store->shards[i];
+        if (shard->dying_first != NULL || shard->hollow_count > 0 ||
+            shard->dead_to > shard->log_first)
+            return true;
+        if (shard->log_first <= shard->ended_lsn &&
+            slc_shard_lsn(shard, shard->log_first)->live == 0)
+            return true;
+    }
+    return false;
+}
+
+static void timer_set(slc_store *store, uint64_t ms)
+{
+    if (!uv_is_active((uv_handle_t *)&store->timer))
+        uv_timer_start(&store->timer, slc_store_timer, ms, 0);
+}
+
+static bool interval_waits(slc_store *store)
+{
+    if (store->options.flush != SLC_STORE_FLUSH_INTERVAL || store->close_asked)
+        return false;
+    uint64_t due = store->last_handover_ms + store->options.flush_interval_ms;
+    uint64_t now = uv_now(store->options.loop);
+    uint64_t open = 0;
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        open += (store->shards[i]->pending_count - store->shards[i]->handed) *
+                (uint64_t)SLC_CHUNK_VALUE_MAX;
+    if (now >= due || open >= store->options.batch_bytes)
+        return false;
+    timer_set(store, due - now);
+    return true;
+}
+
+void slc_store_flush(slc_store *store)
+{
+    if (store->busy || store->failed || !store->recovered || store->closing)
+        return;
+    if (store->blocked) {
+        timer_set(store, STORE_RETRY_MS);
+        return;
+    }
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        slc_shard *shard = store->shards[i];
+        if (shard->dying_first != NULL && !shard->atomic)
+            slc_shard_sweep(shard);
+        if (shard->pending_count == 0 && shard->durable_ticket < shard->last_ticket) {
+            shard->durable_ticket = shard->last_ticket;
+            notify_post(store);
+        }
+    }
+    if (store_has_open(store)) {
+        if (!interval_waits(store))
+            slc_store_handover(store, false);
+    } else if (store->close_asked) {
+        slc_store_close_step(store);
+    } else if (store_has_chores(store)) {
+        timer_set(store, STORE_IDLE_MS);
+    }
+}
+
+void slc_store_timer(uv_timer_t *timer)
+{
+    slc_store *store = timer->data;
+    if (store->busy || store->failed || store->closing)
+        return;
+    if (store->blocked) {
+        slc_store_space_retry(store);
+        return;
+    }
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        if (!store->shards[i]->atomic)
+            slc_shard_sweep(store->shards[i]);
+    if (store->options.flush == SLC_STORE_FLUSH_INTERVAL && store_has_open(store) &&
+        interval_waits(store))
+        return;
+    if (!slc_store_handover(store, true) && store_has_chores(store))
+        timer_set(store, STORE_IDLE_MS);
+}
+
+/* ---- a job came back ---- */
+
+void slc_chunk_release(slc_store *store, slc_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->op_count; i++) {
+        slc_op *op = &chunk->ops[i];
+        if (op->kind == OP_ENQ && op->run == NULL && (op->flags & OP_CANCELLED) == 0)
+            store->options.release(op->owner, store->options.arg);
+    }
+    if (chunk->run && !chunk->cancelled)
+        store->options.release(chunk->owner, store->options.arg);
+}
+
+static void pending_pop(slc_shard *shard, uint64_t end_lsn)
+{
+    while (shard->pending_count > 0) {
+        slc_chunk *chunk = slc_shard_pending(shard, 0);
+        if (chunk->lsn + chunk->lsn_count - 1 > end_lsn)
+            break;
+        SLC_ASSERT(shard->handed > 0);
+        shard->pending_head++;
+        shard->pending_count--;
+        shard->handed--;
+        if (chunk->run && chunk->slot != UINT32_MAX)
+            shard->residents[chunk->slot].run = NULL;
+        slc_chunk_release(shard->store, chunk);
+        slc_chunk_free(shard->store, chunk);
+    }
+}
+
+static uint32_t item_value_bytes(const slc_job_item *item, uint32_t part)
+{
+    const slc_chunk *chunk = item->chunk;
+    if (!chunk->run)
+        return SLC_CHUNK_HEAD_BYTES + chunk->body_bytes;
+    if (chunk->cancelled)
+        return SLC_CHUNK_HEAD_BYTES;
+    uint64_t at = (uint64_t)part * SLC_PART_DATA_MAX;
+    uint64_t left = chunk->data_bytes - at;
+    return SLC_CHUNK_HEAD_BYTES + SLC_PART_HEAD_BYTES +
+           (uint32_t)(left < SLC_PART_DATA_MAX ? left : SLC_PART_DATA_MAX);
+}
+
+static void shard_committed(slc_shard *shard)
+{
+    slc_shard_job *job = &shard->job;
+    shard->truncate_from = 0;
+    for (uint32_t i = 0; i < job->item_count; i++) {
+        const slc_job_item *item = &job->items[i];
+        for (uint32_t part = item->part_from; part < item->part_to; part++) {
+            uint32_t bytes = item_value_bytes(item, part);
+            slc_shard_lsn(shard, item->chunk->lsn + part)->bytes = bytes;
+            shard->log_bytes += bytes;
+        }
+    }
+    for (uint32_t i = 0; i < job->hollow_count; i++) {
+        for (uint32_t k = 0; k < job->hollows[i].count; k++) {
+            slc_lsn *line = slc_shard_lsn(shard, job->hollows[i].first + k);
+            shard->log_bytes -= line->bytes - SLC_CHUNK_HEAD_BYTES;
+            line->bytes = SLC_CHUNK_HEAD_BYTES;
+            line->hollow = true;
+        }
+    }
+    for (uint64_t lsn = job->delete_from; lsn < job->delete_to; lsn++)
+        shard->log_bytes -= slc_shard_lsn(shard, lsn)->bytes;
+    if (job->delete_to != 0) {
+        shard->log_first = job->delete_to;
+        if (shard->dead_to < shard->log_first)
+            shard->dead_to = shard->log_first;
+    }
+    if (job->end_lsn != 0) {
+        shard->ended_lsn = job->end_lsn;
+        shard->drops_first = 0;
+        pending_pop(shard, job->end_lsn);
+    }
+    slc_store_ticket upto = shard->pending_count == 0 ? shard->last_ticket : job->end_ticket;
+    if (upto > shard->durable_ticket)
+        shard->durable_ticket = upto;
+}
+
+static void durable_report(slc_store *store)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        slc_shard *shard = store->shards[i];
+        if (shard->reported_ticket < shard->durable_ticket) {
+            shard->reported_ticket = shard->durable_ticket;
+            store->options.durable(shard->id, shard->durable_ticket, store->options.arg);
+        }
+    }
+}
+
+static void store_fail(slc_store *store)
+{
+    store->failed = true;
+    store->options.failed(&store->job.error, store->options.arg);
+    if (store->close_asked)
+        slc_store_close_step(store);
+}
+
+static void job_done(slc_store *store)
+{
+    slc_job *job = &store->job;
+    store->busy = false;
+    store->stats.commits += job->commits;
+    store->stats.syncs += job->commits;
+    store->stats.commit_ns += job->nanoseconds;
+    store->stats.bytes_written += job->bytes_written;
+    store->stats.file_bytes = job->file_bytes;
+    if (store->clean_done) {
+        slc_store_close_step(store);
+        return;
+    }
+    if (job->rc == SLC_ENOSPC) {
+        slc_store_space_out(store);
+        return;
+    }
+    if (job->rc != SLC_OK) {
+        store_fail(store);
+        return;
+    }
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        if (store->shards[i]->job.work)
+            shard_committed(store->shards[i]);
+    bool over = store->blocked && !job->ballast_missing && !job->drops_only;
+    if (over)
+        store->blocked = false;
+    durable_report(store);
+    if (over)
+        store->options.space(false, NULL, store->options.arg);
+    slc_store_flush(store);
+}
+
+void slc_store_mail(slc_mail *item, void *arg)
+{
+    slc_store *store = arg;
+    if (item == &store->job.mail) {
+        job_done(store);
+        return;
+    }
+    SLC_ASSERT(item == &store->notify_mail);
+    store->notify_posted = false;
+    durable_report(store);
+    if (store->close_asked)
+        slc_store_close_step(store);
+}
