@@ -1,0 +1,269 @@
+/* From the protocol header to connection.open-ok, and the other methods of channel 0.
+ * States: amqp_impl.h. @spec amqp-semantics 1.1, 3.4, 4 */
+#include <inttypes.h>
+
+#include "amqp091/amqp_impl.h"
+#include "base/log.h"
+
+static void send_start(amqp_conn *c)
+{
+    slc_amqp_method method = {
+        .id = SLC_AMQP_CONNECTION_START,
+        .connection_start = {.version_minor = 9,
+                             .server_properties = slc_table_builder_content(&c->server->properties),
+                             .mechanisms = slc_slice_str(slc_sasl_names()),
+                             .locales = slc_slice_str("en_US")},
+    };
+    slc_amqp_send(c, 0, &method);
+}
+
+size_t slc_amqp_handshake_header(amqp_conn *c, slc_slice input)
+{
+    const char *what = "";
+    switch (slc_amqp_header_check(input)) {
+    case SLC_AMQP_HEADER_MORE:
+        return 0;
+    case SLC_AMQP_HEADER_OK:
+        slc_amqp_log_accepted(c);
+        send_start(c);
+        slc_amqp_conn_set_state(c, AMQP_START);
+        return SLC_AMQP_HEADER_BYTES;
+    case SLC_AMQP_HEADER_VERSION:
+        what = "a version of AMQP other than 0-9-1";
+        break;
+    case SLC_AMQP_HEADER_TLS:
+        what = "TLS client on plain port";
+        break;
+    case SLC_AMQP_HEADER_HTTP:
+        what = "HTTP on AMQP port";
+        break;
+    default:
+        what = "bad header";
+        break;
+    }
+    slc_log(SLC_LOG_WARN, "connection", "connection.bad_header",
+            SLC_FIELDS(SLC_F_STR("connection", c->name)), "closing AMQP connection (%s): %s",
+            c->name, what);
+    slc_conn_append(c->io, slc_amqp_header_ours, SLC_AMQP_HEADER_BYTES);
+    slc_amqp_conn_end(c, AMQP_LINGER_MS);
+    return input.bytes;
+}
+
+/** A capability counts as set only if it is a bool with value true. */
+static bool capability(slc_slice capabilities, const char *name)
+{
+    slc_value value;
+    return slc_table_find(capabilities, slc_slice_str(name), &value) &&
+           value.type == SLC_TYPE_BOOL && value.boolean;
+}
+
+static void keep_properties(amqp_conn *c, slc_slice table)
+{
+    slc_value value;
+    slc_free(c->properties);
+    c->properties = NULL;
+    c->client.info.client_properties = (slc_slice){0};
+    if (table.bytes == 0)
+        return;
+    c->properties = slc_strndup((const char *)table.data, table.bytes);
+    c->client.info.client_properties = slc_slice_of(c->properties, table.bytes);
+    if (slc_table_find(table, slc_slice_str("capabilities"), &value) &&
+        value.type == SLC_TYPE_TABLE) {
+        c->cap_auth_close = capability(value.bytes, "authentication_failure_close");
+        c->cap_cancel_notify = capability(value.bytes, "consumer_cancel_notify");
+        c->cap_blocked = capability(value.bytes, "connection.blocked");
+    }
+}
+
+static void send_tune(amqp_conn *c)
+{
+    const slc_amqp_settings *s = &c->server->settings;
+    slc_amqp_method method = {
+        .id = SLC_AMQP_CONNECTION_TUNE,
+        .connection_tune = {.channel_max = s->channel_max,
+                            .frame_max = s->frame_max,
+                            .heartbeat = s->heartbeat_s},
+    };
+    slc_amqp_send(c, 0, &method);
+    slc_amqp_conn_set_state(c, AMQP_TUNE);
+}
+
+/** One answer of the client in its SASL exchange. */
+static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
+{
+    slc_sasl_credentials given = {0};
+    slc_slice challenge = {0};
+    slc_error error = {0};
+    slc_err rc = c->mechanism->respond(response, &given, &challenge, &error);
+    if (rc == SLC_EPENDING) {
+        slc_amqp_method method = {
+            .id = SLC_AMQP_CONNECTION_SECURE,
+            .connection_secure = {.challenge = challenge},
+        };
+        c->challenged = true;
+        slc_amqp_send(c, 0, &method);
+        return;
+    }
+    if (rc != SLC_OK) {
+        slc_amqp_conn_error(c, SLC_AMQP_SYNTAX_ERROR, id, "%s", error.text);
+        return;
+    }
+    rc = slc_auth_check(c->server->auth, given.user, given.password, c->loopback, &error);
+    if (rc != SLC_OK) {
+        slc_log(SLC_LOG_ERROR, "connection", "connection.login_refused",
+                SLC_FIELDS(SLC_F_STR("connection", c->name),
+                           SLC_F_STR("mechanism", c->mechanism->name)),
+                "Error on AMQP connection (%s, state: %s): %s login refused: %s", c->name,
+                slc_amqp_state_name(c), c->mechanism->name, error.text);
+        slc_amqp_conn_error(
+            c, SLC_AMQP_ACCESS_REFUSED, id,
+            "Login was refused using authentication mechanism %s. For details see the broker "
+            "logfile.",
+            c->mechanism->name);
+        return;
+    }
+    slc_free(c->user);
+    c->user = slc_strndup((const char *)given.user.data, given.user.bytes);
+    c->client.info.user = c->user;
+    c->client.info.auth_mechanism = c->mechanism->name;
+    send_tune(c);
+}
+
+static void handle_start_ok(amqp_conn *c, const slc_amqp_connection_start_ok *ok)
+{
+    keep_properties(c, ok->client_properties);
+    c->mechanism = slc_sasl_find(ok->mechanism);
+    if (c->mechanism == NULL) {
+        slc_amqp_conn_error(c, SLC_AMQP_COMMAND_INVALID, SLC_AMQP_CONNECTION_START_OK,
+                            "unknown authentication mechanism '%.*s'",
+                            SLC_SLICE_FMT(ok->mechanism));
+        return;
+    }
+    sasl_step(c, SLC_AMQP_CONNECTION_START_OK, ok->response);
+}
+
+/** @spec 4.3; 0 from the client means the server's value. False: refused. */
+static bool negotiate(amqp_conn *c, const char *name, uint32_t offered, uint32_t wanted,
+                      uint32_t min, uint32_t *out)
+{
+    if (wanted == 0) {
+        *out = offered;
+        return true;
+    }
+    if (wanted < min)
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_TUNE_OK,
+                            "negotiated %s = %" PRIu32
+                            " is lower than the minimum allowed value (%" PRIu32 ")",
+                            name, wanted, min);
+    else if (offered != 0 && wanted > offered)
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_TUNE_OK,
+                            "negotiated %s = %" PRIu32
+                            " is higher than the maximum allowed value (%" PRIu32 ")",
+                            name, wanted, offered);
+    else {
+        *out = wanted;
+        return true;
+    }
+    return false;
+}
+
+static void handle_tune_ok(amqp_conn *c, const slc_amqp_connection_tune_ok *ok)
+{
+    const slc_amqp_settings *s = &c->server->settings;
+    if (!negotiate(c, "frame_max", s->frame_max, ok->frame_max, SLC_AMQP_FRAME_MIN,
+                   &c->frame_max) ||
+        !negotiate(c, "channel_max", s->channel_max, ok->channel_max, 1, &c->channel_max))
+        return;
+    c->heartbeat_ms = ok->heartbeat * 1000u;
+    c->heard_octets = c->io->recv_octets;
+    c->heard_check_ms = slc_amqp_now_ms(c) + c->heartbeat_ms;
+    c->heard_missed = 0;
+    c->client.info.frame_max = c->frame_max;
+    c->client.info.channel_max = c->channel_max;
+    c->client.info.heartbeat_s = ok->heartbeat;
+    slc_amqp_conn_set_state(c, AMQP_OPENING);
+}
+
+static void handle_open(amqp_conn *c, const slc_amqp_connection_open *open)
+{
+    slc_amqp_server *server = c->server;
+    uint32_t connections_max = server->settings.connections_max;
+    if (connections_max != 0 && server->open_count >= connections_max) {
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
+                            "connection refused: node connection limit (%" PRIu32 ") is reached",
+                            connections_max);
+        return;
+    }
+    slc_vhost *vhost = slc_broker_vhost(server->broker, open->virtual_host);
+    if (vhost == NULL) {
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
+                            "vhost %.*s not found", SLC_SLICE_FMT(open->virtual_host));
+        return;
+    }
+    c->client.broker = server->broker;
+    c->client.vhost = vhost;
+    c->client.ops = &slc_amqp_client_ops;
+    c->client.arg = c;
+    slc_amqp_conn_set_state(c, AMQP_RUNNING);
+    slc_client_open(&c->client);
+    c->linked = true;
+    server->open_count++;
+    slc_amqp_conn_alarm(c, slc_broker_pressure_reason(server->broker) != NULL);
+    c->flow = slc_broker_flowing(server->broker);
+
+    slc_amqp_method ok = {.id = SLC_AMQP_CONNECTION_OPEN_OK};
+    slc_amqp_send(c, 0, &ok);
+    slc_amqp_log_opened(c);
+}
+
+static amqp_verdict handle_close(amqp_conn *c)
+{
+    if (slc_amqp_conn_close_sessions(c) == SLC_EPENDING) {
+        slc_conn_pause(c->io, SLC_PAUSE_PENDING);
+        return AMQP_WAIT;
+    }
+    // Exclusive queues go before close-ok: clients reconnect and redeclare the same name at once (4.5).
+    slc_amqp_log_closed(c);
+    slc_amqp_conn_unlink(c);
+    slc_amqp_send_empty(c, 0, SLC_AMQP_CONNECTION_CLOSE_OK);
+    slc_amqp_conn_end(c, AMQP_LINGER_MS);
+    return AMQP_TAKEN;
+}
+
+amqp_verdict slc_amqp_connection_method(amqp_conn *c, slc_slice payload)
+{
+    uint32_t id = slc_amqp_method_peek(payload);
+    if (c->state == AMQP_CLOSING) {
+        if (id == SLC_AMQP_CONNECTION_CLOSE)
+            slc_amqp_send_empty(c, 0, SLC_AMQP_CONNECTION_CLOSE_OK);
+        else if (id == SLC_AMQP_CONNECTION_CLOSE_OK)
+            slc_amqp_conn_end(c, AMQP_LINGER_MS);
+        return AMQP_TAKEN;
+    }
+    slc_amqp_method method;
+    slc_error error = {0};
+    slc_err rc = slc_amqp_method_decode(payload, &method, &error);
+    if (rc != SLC_OK) {
+        slc_amqp_conn_error(c, slc_amqp_code_of(rc), id, "%s", error.text);
+        return AMQP_TAKEN;
+    }
+    if (id == SLC_AMQP_CONNECTION_CLOSE)
+        return handle_close(c);
+    if (id == SLC_AMQP_CONNECTION_START_OK && c->state == AMQP_START && c->mechanism == NULL) {
+        handle_start_ok(c, &method.connection_start_ok);
+    } else if (id == SLC_AMQP_CONNECTION_SECURE_OK && c->state == AMQP_START &&
+               c->mechanism != NULL) {
+        sasl_step(c, id, method.connection_secure_ok.response);
+    } else if (id == SLC_AMQP_CONNECTION_TUNE_OK && c->state == AMQP_TUNE) {
+        handle_tune_ok(c, &method.connection_tune_ok);
+    } else if (id == SLC_AMQP_CONNECTION_OPEN && c->state == AMQP_OPENING) {
+        handle_open(c, &method.connection_open);
+    } else if (id == SLC_AMQP_CONNECTION_UPDATE_SECRET && c->state == AMQP_RUNNING) {
+        // Credentials of the internal store never expire: nothing changes (4.7).
+        slc_amqp_send_empty(c, 0, SLC_AMQP_CONNECTION_UPDATE_SECRET_OK);
+    } else {
+        slc_amqp_conn_error(c, SLC_AMQP_CHANNEL_ERROR, id,
+                            "unexpected method in connection state %s", slc_amqp_state_name(c));
+    }
+    return AMQP_TAKEN;
+}

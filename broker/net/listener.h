@@ -1,0 +1,48 @@
+/** A listening TCP socket.
+ *
+ *  When the process is out of descriptors a spare one is used to take the peer off the queue and
+ * close it, with a log line; when even that fails, accepting rests for 100 ms. It never spins.
+ * Thread: the loop's.
+ */
+#ifndef SLC_NET_LISTENER_H
+#define SLC_NET_LISTENER_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "net/net.h"
+
+typedef struct slc_listener slc_listener;
+
+/** The two ends of an accepted connection, as text; an IPv4 peer of an IPv6 socket shows as IPv4.
+ */
+typedef struct slc_peer {
+    char host[64], peer_host[64];
+    uint16_t port, peer_port;
+    bool loopback; // the peer is on this machine
+} slc_peer;
+
+typedef struct slc_listener_options {
+    /** "5672" every address, IPv6 and IPv4; "127.0.0.1:5672"; "[::1]:5672" or "::1:5672". Port 0:
+     * any free port. */
+    const char *address;
+    int backlog;             // 0: 128
+    bool nodelay;            // TCP_NODELAY on what is accepted
+    uint32_t sndbuf, recbuf; // socket buffers in octets; 0: the system's choice
+    /** Takes fd (non-blocking, close on exec). peer is borrowed. */
+    void (*accepted)(slc_listener *listener, int fd, const slc_peer *peer, void *arg);
+    void *arg;
+} slc_listener_options;
+
+/** options is copied, address too. SLC_EINVAL: not an address; SLC_EADDRINUSE; SLC_EACCESS; others
+ * from the system. */
+SLC_MUST_USE slc_err slc_listener_open(slc_net *net, const slc_listener_options *options,
+                                       slc_listener **out, slc_error *error);
+/** Stops at once; frees in a later turn. */
+void slc_listener_close(slc_listener *listener);
+/** The bound address: "0.0.0.0", "::" or as given. host is terminated and belongs to the listener.
+ */
+const char *slc_listener_host(const slc_listener *listener);
+uint16_t slc_listener_port(const slc_listener *listener);
+
+#endif
