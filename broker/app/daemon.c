@@ -1,0 +1,581 @@
+#include "app/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "amqp091/amqp091.h"
+#include "app/instance.h"
+#include "app/monitor.h"
+#include "app/notify.h"
+#include "app/options.h"
+#include "app/settings.h"
+#include "app/status.h"
+#include "app/world.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "http/http.h"
+
+enum { CLOSE_TIMEOUT_MS = 5000 };
+enum { EXIT_INTERNAL = 70, EXIT_SYSTEM = 71, EXIT_DATA_DIR = 73, EXIT_DISK = 74, EXIT_ADDRESS = 75, EXIT_CONFIG = 78 };
+
+// ---- phases ----
+//
+//   STARTING ──default vhost is there, listeners open──> SERVING ──stop──> QUIESCING ──broker idle, deadline──>
+//   CLOSING (320 to clients) ──all gone──> ENDING (http, marks, store, definitions, net) ──> GONE
+//
+typedef enum phase {
+    PHASE_STARTING,
+    PHASE_SERVING,
+    PHASE_QUIESCING,
+    PHASE_CLOSING,
+    PHASE_ENDING,
+    PHASE_GONE,
+} phase;
+
+typedef struct daemon_state {
+    phase phase;
+    int exit_status;
+    uv_loop_t loop;
+    slc_options *options;
+    slc_settings *settings;
+    slc_instance instance;
+    slc_world world;
+    slc_world_recovered recovered;
+    slc_net *net;
+    slc_auth *auth;
+    slc_amqp_server *amqp;
+    slc_http *http;
+    slc_monitor monitor;
+    slc_listener **listeners;
+    uint32_t listener_count;
+    uint64_t started_ns;
+    uint64_t stop_deadline_ms;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle; // active while a turn left work behind
+    uv_timer_t stop_timer;
+    uv_signal_t signals[5];
+} daemon_state;
+
+static void daemon_stop(daemon_state *d, const char *why);
+
+/* ---- the turn ---- */
+
+static void daemon_serve(daemon_state *d);
+static void daemon_quiesced(daemon_state *d);
+
+static void idle_tick(uv_idle_t *idle)
+{
+    (void)idle; // its being active keeps the loop from waiting; the turn runs in prepare and check
+}
+
+static void daemon_turn(daemon_state *d)
+{
+    if (d->phase >= PHASE_ENDING)
+        return;
+    bool more = slc_broker_turn(d->world.broker);
+    if (d->phase == PHASE_STARTING && slc_broker_idle(d->world.broker))
+        daemon_serve(d);
+    if (d->phase == PHASE_QUIESCING && slc_broker_idle(d->world.broker))
+        daemon_quiesced(d);
+    slc_store_flush(d->world.store);
+    slc_world_turn(&d->world);
+    slc_net_flush_all(d->net);
+    slc_monitor_turn(&d->monitor);
+    if (more)
+        uv_idle_start(&d->idle, idle_tick);
+    else
+        uv_idle_stop(&d->idle);
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    daemon_turn(handle->data);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    daemon_turn(handle->data);
+}
+
+/* ---- start ---- */
+
+static void write_addresses(FILE *out, void *arg)
+{
+    const daemon_state *d = arg;
+    for (uint32_t i = 0; i < d->listener_count; i++) {
+        const char *host = slc_listener_host(d->listeners[i]);
+        bool v6 = strchr(host, ':') != NULL;
+        fprintf(out, "amqp.%u=%s%s%s:%u\n", i + 1, v6 ? "[" : "", host, v6 ? "]" : "",
+                slc_listener_port(d->listeners[i]));
+    }
+    fprintf(out, "admin=%s\n", slc_http_socket_path(d->http));
+}
+
+static slc_err daemon_listen(daemon_state *d, slc_error *error)
+{
+    const slc_settings *s = d->settings;
+    d->listeners = slc_alloc_zero(s->tcp_count + 1, sizeof *d->listeners);
+    for (uint32_t i = 0; i < s->tcp_count; i++) {
+        const slc_config_address *address = &s->tcp[i].address;
+        char text[64];
+        bool v6 = strchr(address->host, ':') != NULL;
+        snprintf(text, sizeof text, "%s%s%s%s%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
+                 address->host[0] != 0 ? ":" : "", address->port);
+        slc_listener_options options = {
+            .address = text,
+            .backlog = (int)s->tcp_backlog,
+            .nodelay = s->tcp_nodelay,
+            .sndbuf = s->tcp_sndbuf_bytes,
+            .recbuf = s->tcp_recbuf_bytes,
+        };
+        slc_err rc = slc_amqp_listen(d->amqp, &options, &d->listeners[i], error);
+        if (rc != SLC_OK)
+            return rc;
+        d->listener_count++;
+        slc_log(SLC_LOG_INFO, "connection", "listener.started", SLC_NO_FIELDS, "started TCP listener on %s:%u",
+                slc_listener_host(d->listeners[i]), slc_listener_port(d->listeners[i]));
+    }
+    return SLC_OK;
+}
+
+static void daemon_fail(daemon_state *d, int status, const slc_error *error)
+{
+    slc_log(SLC_LOG_ERROR, "default", "start.failed", SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)), "%s",
+            error->text);
+    d->exit_status = status;
+    daemon_stop(d, "start failed");
+}
+
+/** The definitions are there: open the doors. */
+static void daemon_serve(daemon_state *d)
+{
+    slc_error error = {0};
+    if (daemon_listen(d, &error) != SLC_OK) {
+        daemon_fail(d, EXIT_ADDRESS, &error);
+        return;
+    }
+    if (slc_instance_publish(&d->instance, write_addresses, d, &error) != SLC_OK) {
+        daemon_fail(d, EXIT_DATA_DIR, &error);
+        return;
+    }
+    d->phase = PHASE_SERVING;
+    uint64_t ms = (slc_clock_now_ns() - d->started_ns) / SLC_NS_PER_MS;
+    slc_notify_ready("serving");
+    slc_log(SLC_LOG_INFO, "default", "start.done",
+            SLC_FIELDS(SLC_F_U64("ms", ms), SLC_F_U64("queues", d->recovered.queues),
+                       SLC_F_U64("messages", d->recovered.messages)),
+            "server startup complete in %" PRIu64 " ms: %" PRIu64 " queues and %" PRIu64 " messages recovered", ms,
+            d->recovered.queues, d->recovered.messages);
+}
+
+/* ---- stop ---- */
+
+static void net_closed(void *arg)
+{
+    daemon_state *d = arg;
+    d->phase = PHASE_GONE;
+    uv_close((uv_handle_t *)&d->prepare, NULL);
+    uv_close((uv_handle_t *)&d->check, NULL);
+    uv_close((uv_handle_t *)&d->idle, NULL);
+    uv_close((uv_handle_t *)&d->stop_timer, NULL);
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(d->signals); i++)
+        uv_close((uv_handle_t *)&d->signals[i], NULL);
+}
+
+static void world_closed(void *arg)
+{
+    daemon_state *d = arg;
+    slc_net_close(d->net, net_closed, d);
+}
+
+static void http_stopped(void *arg)
+{
+    daemon_state *d = arg;
+    d->phase = PHASE_ENDING;
+    d->http = NULL;
+    slc_monitor_stop(&d->monitor);
+    slc_amqp_free(d->amqp);
+    slc_world_close(&d->world, world_closed, d);
+}
+
+static void amqp_closed(void *arg)
+{
+    daemon_state *d = arg;
+    slc_http_stop(d->http, http_stopped, d);
+}
+
+static void daemon_quiesced(daemon_state *d)
+{
+    d->phase = PHASE_CLOSING;
+    uv_timer_stop(&d->stop_timer);
+    uint64_t now = uv_now(&d->loop);
+    uint64_t left = d->stop_deadline_ms > now ? d->stop_deadline_ms - now : 0;
+    if (left > CLOSE_TIMEOUT_MS)
+        left = CLOSE_TIMEOUT_MS; // a client that does not answer the close will not do so later either
+    slc_amqp_shutdown(d->amqp, "shutdown", (uint32_t)left, amqp_closed, d);
+}
+
+static void on_stop_timeout(uv_timer_t *timer)
+{
+    daemon_state *d = timer->data;
+    if (d->phase != PHASE_QUIESCING)
+        return;
+    slc_log(SLC_LOG_WARN, "default", "stop.timeout", SLC_NO_FIELDS,
+            "confirms are still open after shutdown.timeout; closing connections without them");
+    daemon_quiesced(d);
+}
+
+static void daemon_stop(daemon_state *d, const char *why)
+{
+    if (d->phase >= PHASE_QUIESCING)
+        return;
+    d->phase = PHASE_QUIESCING;
+    slc_log(SLC_LOG_INFO, "default", "stop.begin", SLC_NO_FIELDS, "stopping: %s", why);
+    slc_notify_stopping();
+    slc_instance_withdraw(&d->instance);
+    slc_http_stopping(d->http);
+    slc_amqp_quiesce(d->amqp);
+    d->stop_deadline_ms = uv_now(&d->loop) + d->settings->shutdown_timeout_ms;
+    uv_timer_start(&d->stop_timer, on_stop_timeout, d->settings->shutdown_timeout_ms, 0);
+}
+
+/* ---- settings become options of the parts ---- */
+
+static uint64_t memory_limit(const slc_settings *s)
+{
+    if (s->memory_watermark_is_absolute)
+        return s->memory_watermark_absolute;
+    uint64_t total = s->memory_total_override_bytes > 0 ? s->memory_total_override_bytes : slc_total_memory();
+    return (uint64_t)((double)total * s->memory_watermark_relative);
+}
+
+static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
+{
+    *out = (slc_amqp_settings){
+        .heartbeat_s = s->heartbeat_s,
+        .channel_max = s->channel_max,
+        .frame_max = s->frame_max_bytes,
+        .max_message_bytes = s->max_message_bytes,
+        .handshake_timeout_ms = s->handshake_timeout_ms,
+        .connections_max = (uint32_t)s->max_connections,
+        .product = s->product,
+        .version = s->product_version,
+        .cluster_name = s->cluster_name,
+    };
+}
+
+static void auth_options(const slc_settings *s, slc_auth_options *out)
+{
+    *out = (slc_auth_options){
+        .default_user = s->default_user,
+        .default_pass = s->default_pass,
+        // The one user there is; the list is asked for it.
+        .loopback_users = &s->default_user,
+        .loopback_user_count = slc_settings_loopback_only(s, slc_slice_str(s->default_user)) ? 1 : 0,
+    };
+}
+
+static slc_store_flush_mode flush_mode(const slc_settings *s)
+{
+    switch (s->store_flush) {
+    case SLC_SETTINGS_FLUSH_FULL:
+        return SLC_STORE_FLUSH_FULL;
+    case SLC_SETTINGS_FLUSH_INTERVAL:
+        return SLC_STORE_FLUSH_INTERVAL;
+    case SLC_SETTINGS_FLUSH_GROUP:
+        break;
+    }
+    return SLC_STORE_FLUSH_GROUP;
+}
+
+/* ---- reload ---- */
+
+static void changed_key(const char *key, bool needs_restart, void *arg)
+{
+    (void)arg;
+    slc_log(needs_restart ? SLC_LOG_WARN : SLC_LOG_INFO, "config", "config.changed", SLC_FIELDS(SLC_F_STR("key", key)),
+            needs_restart ? "%s was changed and takes effect at the next start" : "%s was changed", key);
+}
+
+static void daemon_reload(daemon_state *d)
+{
+    slc_error error = {0};
+    slc_settings *fresh;
+    slc_notify_reloading();
+    slc_settings_sources sources;
+    slc_options_sources(d->options, &sources);
+    if (slc_settings_load(&sources, &fresh, &error) != SLC_OK) {
+        slc_log(SLC_LOG_ERROR, "config", "config.reload_failed", SLC_NO_FIELDS,
+                "the configuration was not reloaded, everything stays as it is: %s", error.text);
+        slc_notify_ready("serving");
+        return;
+    }
+    slc_settings_diff(d->settings, fresh, changed_key, NULL);
+    slc_log_options log_options = slc_settings_log(fresh);
+    if (slc_log_configure(&log_options, &error) != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "config", "config.log_failed", SLC_NO_FIELDS, "the log stays as it is: %s", error.text);
+    slc_amqp_settings amqp;
+    amqp_settings(fresh, &amqp);
+    // These keep their values until a restart.
+    amqp.frame_max = d->settings->frame_max_bytes;
+    amqp.channel_max = d->settings->channel_max;
+    slc_amqp_set(d->amqp, &amqp);
+    slc_auth_options auth;
+    auth_options(fresh, &auth);
+    slc_auth_set(d->auth, &auth);
+    slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
+    slc_settings_free(d->settings);
+    d->settings = fresh;
+    slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS, "the configuration was reloaded");
+    slc_notify_ready("serving");
+}
+
+/* ---- signals ---- */
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    daemon_state *d = handle->data;
+    switch (number) {
+    case SIGTERM:
+    case SIGINT:
+        if (d->phase >= PHASE_QUIESCING) {
+            slc_log(SLC_LOG_WARN, "default", "stop.now", SLC_NO_FIELDS, "second signal: stopping at once");
+            slc_log_stop();
+            _exit(d->exit_status);
+        }
+        daemon_stop(d, number == SIGTERM ? "SIGTERM" : "SIGINT");
+        break;
+    case SIGHUP:
+        if (d->phase == PHASE_SERVING)
+            daemon_reload(d);
+        break;
+    case SIGUSR1:
+        slc_log_reopen();
+        break;
+    default:
+        break;
+    }
+}
+
+static void daemon_signals(daemon_state *d)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(numbers); i++) {
+        uv_signal_init(&d->loop, &d->signals[i]);
+        d->signals[i].data = d;
+        uv_signal_start(&d->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&d->signals[i]);
+    }
+}
+
+/* ---- main ---- */
+
+/** As many descriptors as we may have: the number of connections depends on it. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        limit.rlim_cur = before;
+    slc_log(limit.rlim_cur < 4096 ? SLC_LOG_WARN : SLC_LOG_INFO, "default", "limit.nofile",
+            SLC_FIELDS(SLC_F_U64("soft", limit.rlim_cur)),
+            "%" PRIu64 " file descriptors may be open%s", (uint64_t)limit.rlim_cur,
+            limit.rlim_cur < 4096 ? "; that is few, raise the limit (LimitNOFILE in the unit, ulimit -n in a shell)" : "");
+}
+
+static void http_shutdown(void *arg)
+{
+    daemon_stop(arg, "shutdown command");
+}
+
+static void http_status(slc_http_status *out, void *arg)
+{
+    daemon_state *d = arg;
+    slc_amqp_refresh(d->amqp);
+    slc_status_fill(out, &(slc_status_sources){
+                             .settings = d->settings,
+                             .world = &d->world,
+                             .monitor = &d->monitor,
+                             .instance = &d->instance,
+                             .listeners = d->listeners,
+                             .listener_count = d->listener_count,
+                             .started_ns = d->started_ns,
+                             .ready = d->phase == PHASE_SERVING,
+                         });
+}
+
+static void banner(const daemon_state *d)
+{
+    slc_log(SLC_LOG_INFO, "default", "start.begin",
+            SLC_FIELDS(SLC_F_STR("version", SLC_VERSION), SLC_F_STR("node", d->settings->node_name),
+                       SLC_F_STR("data_dir", d->instance.dir), SLC_F_U64("pid", (uint64_t)getpid())),
+            "starting Sluice %s as %s, configuration %s, data directory %s", SLC_VERSION, d->settings->node_name,
+            d->settings->config_file != NULL ? d->settings->config_file : "(defaults)", d->instance.dir);
+}
+
+/** Open the world; the exit status when it does not open. */
+static int daemon_open_world(daemon_state *d, slc_error *error)
+{
+    const slc_settings *s = d->settings;
+    slc_world_options options = {
+        .data_dir = d->instance.dir,
+        .map_size = s->store_map_bytes,
+        .log_bytes = s->store_log_bytes,
+        .cache_bytes = s->cache_bytes,
+        .window_bytes = s->window_bytes,
+        .flush = flush_mode(s),
+        .flush_interval_ms = s->store_flush_interval_ms,
+        .default_prefetch = s->default_consumer_prefetch,
+        .default_vhost = s->default_vhost,
+    };
+    switch (slc_world_open(&d->world, &options, &d->recovered, error)) {
+    case SLC_OK:
+        return 0;
+    case SLC_EVERSION:
+        return EXIT_CONFIG;
+    case SLC_EACCESS:
+    case SLC_ENOSPC:
+        return EXIT_DATA_DIR;
+    default:
+        return EXIT_DISK;
+    }
+}
+
+static void daemon_handles(daemon_state *d)
+{
+    uv_prepare_init(&d->loop, &d->prepare);
+    uv_check_init(&d->loop, &d->check);
+    uv_idle_init(&d->loop, &d->idle);
+    uv_timer_init(&d->loop, &d->stop_timer);
+    d->prepare.data = d;
+    d->check.data = d;
+    d->stop_timer.data = d;
+    uv_prepare_start(&d->prepare, on_prepare);
+    uv_check_start(&d->check, on_check);
+}
+
+static int daemon_run(daemon_state *d, slc_error *error)
+{
+    const slc_settings *s = d->settings;
+    slc_err rc = slc_instance_open(&d->instance, s->data_dir, error);
+    if (rc != SLC_OK)
+        return EXIT_DATA_DIR;
+    banner(d);
+    raise_descriptor_limit();
+    if (uv_loop_init(&d->loop) != 0) {
+        slc_error_set(error, SLC_EINTERNAL, "cannot make the event loop: %s", strerror(errno));
+        return EXIT_SYSTEM;
+    }
+    d->world.loop = &d->loop;
+    slc_notify_status("recovering");
+    int status = daemon_open_world(d, error);
+    if (status != 0)
+        return status;
+    daemon_signals(d);
+    d->net = slc_net_new(&d->loop);
+    slc_auth_options auth;
+    auth_options(s, &auth);
+    d->auth = slc_auth_new(&auth);
+    slc_amqp_settings amqp;
+    amqp_settings(s, &amqp);
+    d->amqp = slc_amqp_new(d->net, d->world.broker, d->auth, &amqp);
+    char fallback[4096];
+    snprintf(fallback, sizeof fallback, "%s/admin.sock", d->instance.dir);
+    slc_http_options http = {
+        .loop = &d->loop,
+        .broker = d->world.broker,
+        .socket_path = s->management_socket,
+        .socket_path_fallback = fallback,
+        .group = s->management_group,
+        .node = s->node_name,
+        .product = "Sluice",
+        .version = SLC_VERSION,
+        .cluster_name = s->cluster_name,
+        .status = http_status,
+        .shutdown = http_shutdown,
+        .arg = d,
+    };
+    rc = slc_http_start(&http, &d->http, error);
+    if (rc != SLC_OK)
+        return EXIT_ADDRESS;
+    slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s), s->disk_free_limit_bytes,
+                      s->memory_monitor_interval_ms);
+    daemon_handles(d);
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+    SLC_ASSERT(d->phase == PHASE_GONE);
+    slc_auth_free(d->auth);
+    uv_loop_close(&d->loop);
+    return d->exit_status;
+}
+
+static void print_note(bool is_error, const char *text, void *arg)
+{
+    (void)arg;
+    fprintf(stderr, "sluiced: %s: %s\n", is_error ? "error" : "warning", text);
+}
+
+static bool refuse_root(const slc_settings *settings)
+{
+    if (geteuid() != 0 || settings->allow_root)
+        return false;
+    fprintf(stderr, "sluiced: error: running as root is refused: a broker needs no rights of root. Start it as another user "
+                    "(the package makes 'sluice'), or set allow_root = true\n");
+    return true;
+}
+
+int slc_daemon_main(int argc, char **argv)
+{
+    daemon_state *d = slc_alloc_zero(1, sizeof *d);
+    d->started_ns = slc_clock_now_ns();
+    d->instance.lock_fd = -1;
+    int status = slc_options_parse(argc, argv, &d->options);
+    slc_error error = {0};
+    if (d->options == NULL)
+        goto free_daemon;
+    slc_settings_sources sources;
+    slc_options_sources(d->options, &sources);
+    sources.note = print_note;
+    status = EXIT_CONFIG;
+    if (slc_settings_load(&sources, &d->settings, &error) != SLC_OK)
+        goto free_daemon; // every mistake was printed as a note
+    if (slc_options_settle(d->options, d->settings, &status))
+        goto free_daemon;
+    if (refuse_root(d->settings))
+        goto free_daemon;
+    slc_log_options log_options = slc_settings_log(d->settings);
+    if (slc_failpoint_init(&error) != SLC_OK || slc_notify_open(&error) != SLC_OK ||
+        slc_log_start(&log_options, &error) != SLC_OK) {
+        fprintf(stderr, "sluiced: error: %s\n", error.text);
+        goto free_daemon;
+    }
+    uint64_t seed;
+    slc_random_bytes(&seed, sizeof seed);
+    slc_hash_seed(seed);
+    status = daemon_run(d, &error);
+    if (status != 0 && error.code != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "default", "stop.failed", SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)), "%s",
+                error.text);
+    slc_log(SLC_LOG_INFO, "default", "stop.done", SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)),
+            "stopped with exit status %d", status);
+    slc_instance_close(&d->instance);
+    slc_log_stop();
+    slc_notify_close();
+free_daemon:
+    if (d->settings != NULL)
+        slc_settings_free(d->settings);
+    slc_options_free(d->options);
+    slc_free(d->listeners);
+    slc_free(d);
+    return status;
+}

@@ -1,0 +1,154 @@
+#include "app/options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+enum { EXIT_USAGE_ERROR = 64, EXIT_CANNOT_CREATE = 73 };
+
+struct slc_options {
+    const char *config, *data_dir, *pid_file;
+    const char **set;
+    uint32_t set_count;
+    bool check, print_config;
+};
+
+static const char usage[] =
+    "Usage: sluiced [options]\n"
+    "\n"
+    "The Sluice message broker. It stays in the foreground; SIGTERM or SIGINT stop it in order, SIGHUP reloads the\n"
+    "configuration, SIGUSR1 reopens the log file.\n"
+    "\n"
+    "  -c, --config FILE      read this configuration (default: " SLC_SETTINGS_FILE " when it exists)\n"
+    "  -s, --set KEY=VALUE    set one key, over the file and the environment; may be repeated\n"
+    "  -d, --data-dir DIR     keep the data there (node.data_dir)\n"
+    "      --pid-file FILE    write the process id there\n"
+    "      --check            check the configuration, touch no data; exit status 0 or 78\n"
+    "      --print-config     print the configuration in effect, with defaults, secrets masked\n"
+    "      --print-sample     print a configuration file with every key as a comment\n"
+    "  -V, --version          print the version\n"
+    "  -h, --help             print this\n"
+    "\n"
+    "Keys: sluice.conf(5). Exit status: 0, 64 usage, 73 data directory, 74 disk error, 75 address in use, 78 configuration.\n";
+
+enum { OPT_PID_FILE = 256, OPT_CHECK, OPT_PRINT_CONFIG, OPT_PRINT_SAMPLE, OPT_PRINT_MAN };
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"set", required_argument, NULL, 's'},
+    {"data-dir", required_argument, NULL, 'd'},
+    {"pid-file", required_argument, NULL, OPT_PID_FILE},
+    {"check", no_argument, NULL, OPT_CHECK},
+    {"print-config", no_argument, NULL, OPT_PRINT_CONFIG},
+    {"print-sample", no_argument, NULL, OPT_PRINT_SAMPLE},
+    {"print-man", no_argument, NULL, OPT_PRINT_MAN},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static int options_end(slc_options *o, int status)
+{
+    slc_options_free(o);
+    return status;
+}
+
+int slc_options_parse(int argc, char **argv, slc_options **out)
+{
+    slc_options *o = slc_alloc_zero(1, sizeof *o);
+    *out = NULL;
+    o->set = slc_alloc_zero((size_t)argc, sizeof *o->set);
+    int option;
+    while ((option = getopt_long(argc, argv, "c:s:d:Vh", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 's':
+            o->set[o->set_count++] = optarg;
+            break;
+        case 'd':
+            o->data_dir = optarg;
+            break;
+        case OPT_PID_FILE:
+            o->pid_file = optarg;
+            break;
+        case OPT_CHECK:
+            o->check = true;
+            break;
+        case OPT_PRINT_CONFIG:
+            o->print_config = true;
+            break;
+        case OPT_PRINT_SAMPLE:
+            slc_settings_sample(stdout);
+            return options_end(o, 0);
+        case OPT_PRINT_MAN:
+            slc_settings_man(stdout);
+            return options_end(o, 0);
+        case 'V':
+            puts("sluiced " SLC_VERSION);
+            return options_end(o, 0);
+        case 'h':
+            fputs(usage, stdout);
+            return options_end(o, 0);
+        default: // getopt_long has said what is wrong
+            fputs("Try 'sluiced --help'.\n", stderr);
+            return options_end(o, EXIT_USAGE_ERROR);
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "sluiced: unexpected argument '%s'\nTry 'sluiced --help'.\n", argv[optind]);
+        return options_end(o, EXIT_USAGE_ERROR);
+    }
+    *out = o;
+    return 0;
+}
+
+void slc_options_sources(const slc_options *options, slc_settings_sources *out)
+{
+    *out = (slc_settings_sources){
+        .file = options->config,
+        .set = options->set,
+        .set_count = options->set_count,
+        .data_dir = options->data_dir,
+        .environment = environ,
+    };
+}
+
+bool slc_options_settle(const slc_options *options, const slc_settings *settings, int *status)
+{
+    if (options->check) {
+        printf("configuration is valid: %s\n",
+               settings->config_file != NULL ? settings->config_file : "(no file, defaults)");
+        *status = 0;
+        return true;
+    }
+    if (options->print_config) {
+        slc_settings_print(settings, stdout);
+        *status = 0;
+        return true;
+    }
+    if (options->pid_file == NULL)
+        return false;
+    FILE *out = fopen(options->pid_file, "we");
+    if (out != NULL)
+        fprintf(out, "%ld\n", (long)getpid());
+    if (out == NULL || fclose(out) != 0) {
+        fprintf(stderr, "sluiced: error: cannot write the pid file %s\n", options->pid_file);
+        *status = EXIT_CANNOT_CREATE;
+        return true;
+    }
+    return false;
+}
+
+void slc_options_free(slc_options *options)
+{
+    if (options == NULL)
+        return;
+    slc_free(options->set);
+    slc_free(options);
+}

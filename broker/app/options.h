@@ -1,0 +1,18 @@
+/** The command line of sluiced. Thread: the main thread, before the loop. @spec operations 3 */
+#ifndef SLC_APP_OPTIONS_H
+#define SLC_APP_OPTIONS_H
+
+#include "app/settings.h"
+
+typedef struct slc_options slc_options;
+
+/** Parse; --help, --version and --print-man are answered here. *out is NULL when the process should end with the status returned
+ *  (0, or 64 after a sentence on standard error). */
+int slc_options_parse(int argc, char **argv, slc_options **out);
+/** What the settings are loaded from; borrowed. */
+void slc_options_sources(const slc_options *options, slc_settings_sources *out);
+/** --check, --print-config: answer, set *status and return true when that was all; write the pid file otherwise. */
+bool slc_options_settle(const slc_options *options, const slc_settings *settings, int *status);
+void slc_options_free(slc_options *options);
+
+#endif

@@ -1,0 +1,568 @@
+#include "app/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/settings_table.h"
+#include "base/alloc.h"
+
+enum settings_key {
+#define SETTINGS_ENUM(id, ...) KEY_##id,
+    SLC_SETTINGS_TABLE(SETTINGS_ENUM)
+#undef SETTINGS_ENUM
+        KEY_COUNT
+};
+
+static const slc_config_key settings_keys[KEY_COUNT] = {
+#define SETTINGS_KEY(id, name_, type_, flags_, unit_, min_, max_, fallback_, words_, group_, doc_) \
+    [KEY_##id] = {.name = name_,                                                                   \
+                  .type = SLC_CONFIG_##type_,                                                      \
+                  .flags = flags_,                                                                 \
+                  .unit = unit_,                                                                   \
+                  .min = min_,                                                                     \
+                  .max = max_,                                                                     \
+                  .fallback = fallback_,                                                           \
+                  .words = words_,                                                                 \
+                  .group = group_,                                                                 \
+                  .doc = doc_},
+    SLC_SETTINGS_TABLE(SETTINGS_KEY)
+#undef SETTINGS_KEY
+};
+
+// Keys of RabbitMQ that will mean something here. Refusing them would stop people from bringing their file along.
+static const char *const settings_later[] = {
+    "listeners.ssl",
+    "listeners.ssl.*",
+    "ssl_options.*",
+    "ssl_handshake_timeout",
+    "ssl_cert_login_from",
+    "ssl_cert_login_san_type",
+    "ssl_cert_login_san_index",
+    "ssl_allow_poodle_attack",
+    "proxy_protocol",
+    "reverse_dns_lookups",
+    "tcp_listen_options.keepalive",
+    "tcp_listen_options.linger.*",
+    "tcp_listen_options.exit_on_close",
+    "tcp_listen_options.send_timeout*",
+    "initial_frame_max",
+    "connection_max",
+    "channel_max_per_node",
+    "consumer_max_per_channel",
+    "consumer_timeout",
+    "default_queue_type",
+    "vhost_max",
+    "cluster_queue_limit",
+    "cluster_exchange_limit",
+    "default_user_tags.*",
+    "default_permissions.*",
+    "default_users.*",
+    "default_policies.*",
+    "default_limits.*",
+    "load_definitions",
+    "definitions.*",
+    "anonymous_login_user",
+    "anonymous_login_pass",
+    "auth_mechanisms.*",
+    "auth_backends.*",
+    "auth_ldap.*",
+    "auth_http.*",
+    "auth_oauth2.*",
+    "auth_cache.*",
+    "password_hashing_module",
+    "credential_validator.*",
+    "vm_memory_high_watermark_paging_ratio",
+    "vm_memory_calculation_strategy",
+    "disk_free_limit.relative",
+    "collect_statistics",
+    "collect_statistics_interval",
+    "management.tcp.*",
+    "management.ssl.*",
+    "management.path_prefix",
+    "management.http.*",
+    "management.login_session_timeout",
+    "management.cors.*",
+    "management.csp.policy",
+    "management.hsts.policy",
+    "management.headers.*",
+    "management.load_definitions",
+    "management.disable_basic_auth",
+    "management.disable_stats",
+    "management.enable_queue_totals",
+    "management.restrictions.*",
+    "management.http_log_dir",
+    "management.rates_mode",
+    "management.sample_retention_policies.*",
+    "management_agent.*",
+    "management.oauth*",
+    "prometheus.*",
+    "log.file.rotation.*",
+    "log.syslog",
+    "log.syslog.*",
+    "log.journald",
+    "log.journald.*",
+    "log.exchange",
+    "log.exchange.*",
+    "log.connection.*",
+    "log.channel.*",
+    "log.queue.*",
+    "log.mirroring.*",
+    "log.federation.*",
+    "log.upgrade.*",
+    "log.default.*",
+    "log.ra.*",
+    "log.console.use_colors",
+    "log.console.stdio",
+    "cluster_formation.*",
+    "net_ticktime",
+    "quorum_queue.*",
+    "raft.*",
+    "cluster_tags.*",
+    "node_tags.*",
+    "cluster_partition_handling",
+    "cluster_partition_handling.*",
+    "cluster_keepalive_interval",
+    "queue_leader_locator",
+    "queue_master_locator",
+    "runtime_parameters.*",
+    "stream.*",
+    "mqtt.*",
+    "stomp.*",
+    "web_mqtt.*",
+    "web_stomp.*",
+    "motd_file",
+    "product.name",
+    "product.version",
+    "trace_vhosts.*",
+    "max_length_*",
+    "message_interceptors.*",
+    "deprecated_features.*",
+    "feature_flags.*",
+    NULL,
+};
+
+// Tuning of a runtime that is not here.
+static const char *const settings_ignored[] = {
+    "erlang.*",
+    "sysmon_handler.*",
+    "delegate_count",
+    "mirroring_*",
+    "mnesia_*",
+    "hipe_compile",
+    "background_gc_*",
+    "msg_store_*",
+    "queue_index_embed_msgs_below",
+    "queue_index_max_journal_entries",
+    "classic_queue.default_version",
+    "distribution.*",
+    "num_acceptors.*",
+    "halt_on_upgrade_failure",
+    "vm_memory_monitor.*",
+    NULL,
+};
+
+static const slc_config_table settings_table = {
+    .keys = settings_keys,
+    .count = KEY_COUNT,
+    .later = settings_later,
+    .ignored = settings_ignored,
+};
+
+// ---- reading the sources
+
+static const char *settings_variable(const slc_settings_sources *sources, const char *name)
+{
+    size_t bytes = strlen(name);
+    for (char *const *entry = sources->environment; entry != NULL && *entry != NULL; entry++) {
+        if (strncmp(*entry, name, bytes) == 0 && (*entry)[bytes] == '=')
+            return (*entry)[bytes + 1] == '\0' ? NULL : *entry + bytes + 1;
+    }
+    return NULL;
+}
+
+// The main file; NULL: nobody named one and there is none at the usual place.
+static char *settings_file(const slc_settings_sources *sources)
+{
+    if (sources->file != NULL)
+        return slc_strdup(sources->file);
+    const char *named = settings_variable(sources, "SLUICE_CONFIG");
+    if (named != NULL)
+        return slc_strdup(named);
+    named = settings_variable(sources, "RABBITMQ_CONFIG_FILE");
+    if (named != NULL) { // RabbitMQ adds the suffix itself
+        char path[4096];
+        if (access(named, F_OK) != 0 &&
+            (size_t)snprintf(path, sizeof path, "%s.conf", named) < sizeof path &&
+            access(path, F_OK) == 0)
+            named = path;
+        return slc_strdup(named);
+    }
+    return access(SLC_SETTINGS_FILE, F_OK) == 0 ? slc_strdup(SLC_SETTINGS_FILE) : NULL;
+}
+
+// Mistakes are notes of config; slc_config_finish gives the first as the error.
+static void settings_read_files(slc_config *config, const char *file)
+{
+    if (file == NULL)
+        return;
+    (void)!slc_config_load_file(config, file, NULL);
+    // Not beside a file of any name: /tmp/conf.d would be anybody's.
+    const char *name = strrchr(file, '/');
+    name = name == NULL ? file : name + 1;
+    if (strcmp(name, "sluice.conf") != 0)
+        return;
+    char dir[4096];
+    if ((size_t)snprintf(dir, sizeof dir, "%.*sconf.d", (int)(name - file), file) < sizeof dir)
+        (void)!slc_config_load_dir(config, dir, NULL);
+}
+
+typedef struct settings_alias {
+    const char *variable;
+    const char *prefix; // before the variable's value
+    enum settings_key key;
+} settings_alias;
+
+// In order: our own names win over RabbitMQ's.
+static const settings_alias settings_aliases[] = {
+    {"RABBITMQ_NODENAME", "", KEY_NODE_NAME},
+    {"RABBITMQ_DEFAULT_USER", "", KEY_DEFAULT_USER},
+    {"RABBITMQ_DEFAULT_PASS", "", KEY_DEFAULT_PASS},
+    {"RABBITMQ_DEFAULT_PASS_FILE", "file:", KEY_DEFAULT_PASS},
+    {"RABBITMQ_DEFAULT_VHOST", "", KEY_DEFAULT_VHOST},
+    {"SLUICE_NODE_NAME", "", KEY_NODE_NAME},
+    {"SLUICE_DATA_DIR", "", KEY_DATA_DIR},
+    {"SLUICE_LOG_LEVEL", "", KEY_LOG_CONSOLE_LEVEL},
+    {"SLUICE_LOG_LEVEL", "", KEY_LOG_FILE_LEVEL},
+    {"SLUICE_DEFAULT_USER", "", KEY_DEFAULT_USER},
+    {"SLUICE_DEFAULT_PASS", "", KEY_DEFAULT_PASS},
+    {"SLUICE_DEFAULT_PASS_FILE", "file:", KEY_DEFAULT_PASS},
+    {"SLUICE_DEFAULT_VHOST", "", KEY_DEFAULT_VHOST},
+};
+
+static void settings_set_from(slc_config *config, const char *variable, const char *key,
+                              const char *prefix, const char *value)
+{
+    char source[128];
+    snprintf(source, sizeof source, "environment variable %s", variable);
+    size_t bytes = strlen(prefix) + strlen(value) + 1;
+    char *text = slc_alloc(bytes);
+    snprintf(text, bytes, "%s%s", prefix, value);
+    (void)!slc_config_set(config, key, text, source, NULL);
+    explicit_bzero(text, bytes);
+    slc_free(text);
+}
+
+static void settings_read_environment(slc_config *config, const slc_settings_sources *sources)
+{
+    if (sources->environment == NULL)
+        return;
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(settings_aliases); i++) {
+        const settings_alias *alias = &settings_aliases[i];
+        const char *value = settings_variable(sources, alias->variable);
+        if (value != NULL)
+            settings_set_from(config, alias->variable, settings_keys[alias->key].name,
+                              alias->prefix, value);
+    }
+    // RabbitMQ's port variable names its default listener, which exists only where the files name none.
+    const char *port = settings_variable(sources, "RABBITMQ_NODE_PORT");
+    if (port != NULL && !slc_config_is_set(config, KEY_TCP_N) &&
+        !slc_config_is_set(config, KEY_TCP))
+        settings_set_from(config, "RABBITMQ_NODE_PORT", "listeners.tcp.default", "", port);
+    (void)!slc_config_environment(config, sources->environment, "SLUICE_CONF__", NULL);
+}
+
+// ---- from the table to the struct
+
+// Takes text; it lives as long as settings.
+static const char *settings_own(slc_settings *settings, char *text)
+{
+    SLC_ASSERT(settings->owned_count < SLC_ARRAY_COUNT(settings->owned));
+    settings->owned[settings->owned_count++] = text;
+    return text;
+}
+
+static const char *settings_text_or(const slc_config *config, enum settings_key key,
+                                    const char *otherwise)
+{
+    const char *text = slc_config_text(config, key);
+    return text == NULL ? otherwise : text;
+}
+
+static slc_log_level settings_level(const slc_config *config, enum settings_key key)
+{
+    static const slc_log_level levels[] = {
+        SLC_LOG_DEBUG, SLC_LOG_INFO,  SLC_LOG_INFO, SLC_LOG_WARN,
+        SLC_LOG_ERROR, SLC_LOG_ERROR, SLC_LOG_NONE}; // in the order of LEVELS
+    return levels[slc_config_enum(config, key)];
+}
+
+static const char *settings_node_name(slc_settings *settings)
+{
+    const char *given = settings_text_or(settings->config, KEY_NODE_NAME, "sluice");
+    if (strchr(given, '@') != NULL)
+        return given;
+    char host[256] = "localhost";
+    if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
+        snprintf(host, sizeof host, "localhost");
+    host[strcspn(host, ".")] = '\0';
+    char name[600];
+    snprintf(name, sizeof name, "%s@%s", given, host);
+    return settings_own(settings, slc_strdup(name));
+}
+
+static const char *settings_log_file(slc_settings *settings)
+{
+    const char *name = slc_config_text(settings->config, KEY_LOG_FILE);
+    if (name == NULL || name[0] == '/')
+        return name;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", slc_config_text(settings->config, KEY_LOG_DIR), name);
+    return settings_own(settings, slc_strdup(path));
+}
+
+static void settings_fill_listeners(slc_settings *s)
+{
+    if (slc_config_is_set(s->config, KEY_TCP)) // its only word is none
+        return;
+    uint32_t count = 0;
+    const slc_config_value *values = slc_config_list(s->config, KEY_TCP_N, &count);
+    SLC_ASSERT(count <= SLC_SETTINGS_LISTENERS_MAX); // checked before
+    for (uint32_t i = 0; i < count; i++)
+        s->tcp[s->tcp_count++] =
+            (slc_settings_listener){.name = values[i].element, .address = values[i].address};
+    if (count == 0)
+        s->tcp[s->tcp_count++] = (slc_settings_listener){.name = "1", .address.port = 5672};
+}
+
+static void settings_fill(slc_settings *s)
+{
+    const slc_config *c = s->config;
+    s->node_name = settings_node_name(s);
+    s->data_dir = slc_config_text(c, KEY_DATA_DIR);
+    s->cluster_name = settings_text_or(c, KEY_CLUSTER_NAME, s->node_name);
+    s->allow_root = slc_config_bool(c, KEY_ALLOW_ROOT);
+    s->shutdown_timeout_ms = slc_config_number(c, KEY_SHUTDOWN_TIMEOUT);
+
+    settings_fill_listeners(s);
+    s->tcp_backlog = (uint32_t)slc_config_number(c, KEY_TCP_BACKLOG);
+    s->tcp_nodelay = slc_config_bool(c, KEY_TCP_NODELAY);
+    s->tcp_sndbuf_bytes = (uint32_t)slc_config_number_or(c, KEY_TCP_SNDBUF, 0);
+    s->tcp_recbuf_bytes = (uint32_t)slc_config_number_or(c, KEY_TCP_RECBUF, 0);
+    s->max_connections = slc_config_number_or(c, KEY_MAX_CONNECTIONS, 0);
+
+    s->handshake_timeout_ms = (uint32_t)slc_config_number(c, KEY_HANDSHAKE_TIMEOUT);
+    s->heartbeat_s = (uint16_t)(slc_config_number(c, KEY_HEARTBEAT) / 1000);
+    s->frame_max_bytes = (uint32_t)slc_config_number(c, KEY_FRAME_MAX);
+    s->channel_max = (uint16_t)slc_config_number(c, KEY_CHANNEL_MAX);
+    s->max_message_bytes = slc_config_number(c, KEY_MAX_MESSAGE_SIZE);
+    s->default_consumer_prefetch = (uint16_t)slc_config_number(c, KEY_DEFAULT_PREFETCH);
+    s->product = settings_text_or(c, KEY_PRODUCT, "Sluice");
+    s->product_version = settings_text_or(c, KEY_PRODUCT_VERSION, SLC_VERSION);
+
+    s->default_user = slc_config_text(c, KEY_DEFAULT_USER);
+    s->default_pass = slc_config_text(c, KEY_DEFAULT_PASS);
+    s->default_vhost = slc_config_text(c, KEY_DEFAULT_VHOST);
+
+    s->memory_watermark_relative = slc_config_get(c, KEY_MEMORY_RELATIVE)->fraction;
+    s->memory_watermark_is_absolute =
+        slc_config_is_set(c, KEY_MEMORY_ABSOLUTE) && !slc_config_is_set(c, KEY_MEMORY_RELATIVE);
+    s->memory_watermark_absolute = slc_config_number_or(c, KEY_MEMORY_ABSOLUTE, 0);
+    s->memory_total_override_bytes = slc_config_number_or(c, KEY_MEMORY_TOTAL, 0);
+    s->memory_monitor_interval_ms = (uint32_t)slc_config_number(c, KEY_MEMORY_INTERVAL);
+    s->disk_free_limit_bytes = slc_config_number(c, KEY_DISK_LIMIT);
+    s->cache_bytes = slc_config_number(c, KEY_CACHE_BYTES);
+    s->window_bytes = slc_config_number(c, KEY_WINDOW_BYTES);
+
+    s->store_flush = (slc_settings_flush)slc_config_enum(c, KEY_FLUSH);
+    s->store_flush_interval_ms = (uint32_t)slc_config_number(c, KEY_FLUSH_INTERVAL);
+    s->store_map_bytes = slc_config_number_or(c, KEY_MAP_SIZE, 0);
+    s->store_log_bytes = slc_config_number(c, KEY_LOG_BYTES);
+
+    s->management_socket = slc_config_text(c, KEY_SOCKET_PATH);
+    s->management_group = slc_config_text(c, KEY_SOCKET_GROUP);
+
+    s->log_console_level = slc_config_bool(c, KEY_LOG_CONSOLE)
+                               ? settings_level(c, KEY_LOG_CONSOLE_LEVEL)
+                               : SLC_LOG_NONE;
+    s->log_console_json = slc_config_enum(c, KEY_LOG_CONSOLE_FORMAT) == 1;
+    s->log_file = settings_log_file(s);
+    s->log_file_level = settings_level(c, KEY_LOG_FILE_LEVEL);
+    s->log_file_json = slc_config_enum(c, KEY_LOG_FILE_FORMAT) == 1;
+}
+
+// What no key can know by itself.
+static void settings_check(slc_config *config)
+{
+    uint32_t listeners = 0;
+    slc_config_list(config, KEY_TCP_N, &listeners);
+    if (listeners > SLC_SETTINGS_LISTENERS_MAX)
+        slc_config_note_about(config, true, KEY_TCP_N, NULL,
+                              "%u listeners are more than the %d that are allowed", listeners,
+                              SLC_SETTINGS_LISTENERS_MAX);
+    if (slc_config_number(config, KEY_HEARTBEAT) % 1000 != 0)
+        slc_config_note_about(config, true, KEY_HEARTBEAT, NULL, "it must be whole seconds");
+    if (slc_config_is_set(config, KEY_MEMORY_ABSOLUTE) &&
+        slc_config_is_set(config, KEY_MEMORY_RELATIVE))
+        slc_config_note_about(config, false, KEY_MEMORY_ABSOLUTE, NULL,
+                              "has no effect, vm_memory_high_watermark.relative is set too");
+    if (slc_config_is_set(config, KEY_FLUSH_INTERVAL) &&
+        slc_config_enum(config, KEY_FLUSH) != SLC_SETTINGS_FLUSH_INTERVAL)
+        slc_config_note_about(config, false, KEY_FLUSH_INTERVAL, NULL,
+                              "has no effect without store.flush = interval");
+    if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
+        slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
+}
+
+slc_err slc_settings_load(const slc_settings_sources *sources, slc_settings **out, slc_error *error)
+{
+    slc_settings *settings = slc_alloc_zero(1, sizeof *settings);
+    settings->config = slc_config_new(&settings_table);
+    settings->config_file = settings_file(sources);
+    slc_config *config = settings->config;
+
+    settings_read_files(config, settings->config_file);
+    settings_read_environment(config, sources);
+    for (uint32_t i = 0; i < sources->set_count; i++)
+        (void)!slc_config_assign(config, sources->set[i], "--set", NULL);
+    if (sources->data_dir != NULL)
+        (void)!slc_config_set(config, settings_keys[KEY_DATA_DIR].name, sources->data_dir,
+                              "--data-dir", NULL);
+
+    settings_check(config);
+    slc_err rc = slc_config_finish(config, slc_config_enum(config, KEY_UNKNOWN_KEYS) == 0, error);
+    uint32_t count = 0;
+    const slc_config_note *notes = slc_config_notes(config, &count);
+    for (uint32_t i = 0; i < count && sources->note != NULL; i++)
+        sources->note(notes[i].error, notes[i].text, sources->arg);
+    if (rc != SLC_OK) {
+        slc_settings_free(settings);
+        return rc;
+    }
+    settings_fill(settings);
+    *out = settings;
+    return SLC_OK;
+}
+
+void slc_settings_free(slc_settings *settings)
+{
+    if (settings == NULL)
+        return;
+    for (uint32_t i = 0; i < settings->owned_count; i++)
+        slc_free(settings->owned[i]);
+    slc_config_free(settings->config);
+    slc_free(settings->config_file);
+    slc_free(settings);
+}
+
+// ---- questions
+
+bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user)
+{
+    if (slc_config_is_set(settings->config, KEY_LOOPBACK))
+        return false;
+    uint32_t count = 0;
+    const slc_config_value *values = slc_config_list(settings->config, KEY_LOOPBACK_NAME, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (slc_slice_is(user, values[i].element))
+            return values[i].flag;
+    }
+    return slc_slice_is(user, "guest");
+}
+
+slc_log_options slc_settings_log(const slc_settings *settings)
+{
+    return (slc_log_options){.level = settings->log_console_level,
+                             .json = settings->log_console_json,
+                             .file = settings->log_file,
+                             .file_level = settings->log_file_level,
+                             .file_json = settings->log_file_json,
+                             .node = settings->node_name};
+}
+
+void slc_settings_diff(const slc_settings *before, const slc_settings *after,
+                       void (*changed)(const char *key, bool needs_restart, void *arg), void *arg)
+{
+    slc_config_diff(before->config, after->config, changed, arg);
+}
+
+void slc_settings_print(const slc_settings *settings, FILE *out)
+{
+    if (settings->config_file != NULL)
+        fprintf(out, "# read from %s\n", settings->config_file);
+    fprintf(out, "# node %s\n", settings->node_name);
+    slc_config_print(settings->config, true, out);
+}
+
+void slc_settings_man(FILE *out)
+{
+    fputs(".\\\" Made by sluiced --print-man from the table of keys; do not edit.\n"
+          ".TH SLUICE.CONF 5 \"2026-11-22\" \"Sluice\" \"Sluice manual\"\n"
+          ".SH NAME\n"
+          "sluice.conf \\- configuration of the Sluice message broker\n"
+          ".SH SYNOPSIS\n"
+          ".nf\n"
+          "/etc/sluice/sluice.conf\n"
+          "/etc/sluice/conf.d/*.conf\n"
+          ".fi\n"
+          ".SH DESCRIPTION\n"
+          "Each line is \\fIkey\\fR = \\fIvalue\\fR, as in RabbitMQ's \\fIrabbitmq.conf\\fR,\n"
+          "and keys that both have mean the same. A # begins a comment. Blanks around\n"
+          "keys and values do not count; a value in single quotes keeps its blanks and\n"
+          "its #. The text is UTF\\-8.\n"
+          ".PP\n"
+          "The main file is read first: the one of \\fB\\-\\-config\\fR, else of the\n"
+          "environment, else the one above. Beside a file named sluice.conf, every file\n"
+          "of conf.d that ends in .conf follows, in the order of their names; then the\n"
+          "environment, then \\fB\\-\\-set\\fR. The last one wins.\n"
+          ".PP\n"
+          "An unknown key, a value of the wrong form or outside its range prevents the\n"
+          "start (exit status 78); the message names file, line, key, value and what is\n"
+          "allowed. \\fBsluiced \\-\\-check\\fR does nothing but this. Keys of RabbitMQ\n"
+          "that have no effect here yet are accepted, and named in one warning.\n"
+          ".PP\n"
+          "Sizes: digits are bytes; KB, MB, GB and TB are powers of 1000; KiB, MiB, GiB\n"
+          "and TiB, and k, m, g and t alone, are powers of 1024. Times: ms, s, m, h and\n"
+          "d may follow the digits; digits alone are in the unit that the key names.\n"
+          ".SH KEYS\n",
+          out);
+    slc_config_write_man(&settings_table, out);
+    fputs(".SH ENVIRONMENT\n"
+          "Empty variables do not count.\n"
+          ".TP\n\\fBSLUICE_CONFIG\\fR, \\fBRABBITMQ_CONFIG_FILE\\fR\nThe main file.\n"
+          ".TP\n\\fBSLUICE_DATA_DIR\\fR\nnode.data_dir\n"
+          ".TP\n\\fBSLUICE_NODE_NAME\\fR, \\fBRABBITMQ_NODENAME\\fR\nnode.name\n"
+          ".TP\n\\fBSLUICE_LOG_LEVEL\\fR\nlog.console.level and log.file.level\n"
+          ".TP\n\\fBSLUICE_DEFAULT_USER\\fR, \\fBRABBITMQ_DEFAULT_USER\\fR\ndefault_user\n"
+          ".TP\n\\fBSLUICE_DEFAULT_PASS\\fR, \\fBRABBITMQ_DEFAULT_PASS\\fR\ndefault_pass; with "
+          "_FILE behind the name, a file that has it\n"
+          ".TP\n\\fBSLUICE_DEFAULT_VHOST\\fR, \\fBRABBITMQ_DEFAULT_VHOST\\fR\ndefault_vhost\n"
+          ".TP\n\\fBRABBITMQ_NODE_PORT\\fR\nThe port for AMQP, where no file says listeners.tcp.\n"
+          ".TP\n\\fBSLUICE_CONF__\\fIa\\fB__\\fIb\\fR\nAny key: two underscores are a dot, so "
+          "SLUICE_CONF__listeners__tcp__1=5673 is\n"
+          "listeners.tcp.1 = 5673.\n"
+          ".PP\n"
+          "Where Sluice and RabbitMQ name the same key, the variable of Sluice wins.\n"
+          ".SH EXAMPLE\n"
+          ".nf\n"
+          "listeners.tcp.local = 127.0.0.1:5672\n"
+          "listeners.tcp.lan = 192.168.1.10:5672\n"
+          "default_user = admin\n"
+          "default_pass = file:/etc/sluice/admin.password\n"
+          "vm_memory_high_watermark.absolute = 2GiB\n"
+          "log.console.formatter = json\n"
+          ".fi\n"
+          ".SH SEE ALSO\n"
+          ".BR sluiced (8),\n"
+          ".BR sluicectl (8)\n",
+          out);
+}
+
+void slc_settings_sample(FILE *out)
+{
+    fputs("# Configuration of Sluice. Every key stands here with its default, as a comment; "
+          "sluice.conf(5) says more.\n"
+          "# `sluiced --check` tells what is wrong, `sluiced --print-config` what holds.\n",
+          out);
+    slc_config_write_sample(&settings_table, out);
+}

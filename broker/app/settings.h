@@ -1,0 +1,138 @@
+/** The settings of sluiced: THE table of its keys and a plain struct filled from it.
+ *
+ *      file (and conf.d beside it) ──> environment ──> --set ──> slc_config ──> checks across keys ──> slc_settings
+ *
+ *  A new key is one line of SLC_SETTINGS_TABLE in settings.c, one member here and one assignment in settings_fill. The table writes
+ *  sluice.conf(5) and the sample file too, so a key cannot be undocumented.
+ *
+ *  Ownership: strings belong to the settings. Thread: plain data; loaded and freed on the main thread.
+ *  Spec: operations 3, 4, 9.
+ */
+#ifndef SLC_APP_SETTINGS_H
+#define SLC_APP_SETTINGS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/config.h"
+#include "base/log.h"
+
+enum { SLC_SETTINGS_LISTENERS_MAX = 64 };
+
+typedef struct slc_settings_listener {
+    const char *name; // the N of listeners.tcp.N
+    slc_config_address address;
+} slc_settings_listener;
+
+typedef enum slc_settings_flush {
+    SLC_SETTINGS_FLUSH_GROUP,
+    SLC_SETTINGS_FLUSH_FULL,
+    SLC_SETTINGS_FLUSH_INTERVAL,
+} slc_settings_flush;
+
+typedef struct slc_settings {
+    slc_config *config;
+    char *config_file; // the main file that was read; NULL: none
+
+    // node
+    const char *node_name; // always with an @
+    const char *data_dir;
+    const char *cluster_name; // the node's name unless given
+    bool allow_root;
+    uint64_t shutdown_timeout_ms;
+
+    // listeners
+    slc_settings_listener tcp[SLC_SETTINGS_LISTENERS_MAX];
+    uint32_t tcp_count;
+    uint32_t tcp_backlog;
+    bool tcp_nodelay;
+    uint32_t tcp_sndbuf_bytes; // 0: the system's
+    uint32_t tcp_recbuf_bytes;
+    uint64_t max_connections; // 0: no limit
+
+    // protocol
+    uint32_t handshake_timeout_ms;
+    uint16_t heartbeat_s; // 0: off
+    uint32_t frame_max_bytes;
+    uint16_t channel_max; // 0: no limit
+    uint64_t max_message_bytes;
+    uint16_t default_consumer_prefetch; // 0: no limit
+    const char *product;                // in connection.start
+    const char *product_version;
+
+    // first start
+    const char *default_user;
+    const char *default_pass; // secret
+    const char *default_vhost;
+
+    // resources
+    double
+        memory_watermark_relative; // of the memory there is; counts unless the absolute one is not 0
+    uint64_t memory_watermark_absolute; // bytes
+    bool memory_watermark_is_absolute;
+    uint64_t memory_total_override_bytes; // 0: ask the system
+    uint32_t memory_monitor_interval_ms;
+    uint64_t disk_free_limit_bytes;
+    uint64_t cache_bytes;
+    uint64_t window_bytes;
+
+    // store
+    slc_settings_flush store_flush;
+    uint32_t store_flush_interval_ms;
+    uint64_t store_map_bytes; // 0: automatic
+    uint64_t store_log_bytes;
+
+    // management
+    const char *management_socket;
+    const char *management_group; // NULL: none
+
+    // log; pass the node's name and the rest with slc_settings_log
+    slc_log_level log_console_level; // SLC_LOG_NONE: off
+    bool log_console_json;
+    const char *log_file; // whole path; NULL: off
+    slc_log_level log_file_level;
+    bool log_file_json;
+
+    char *owned[8]; // texts made up here; private
+    uint32_t owned_count;
+} slc_settings;
+
+typedef struct slc_settings_sources {
+    const char *
+        file; // --config; NULL: $SLUICE_CONFIG, $RABBITMQ_CONFIG_FILE, or the default when it exists
+    const char *const *set; // --set key=value, in order
+    uint32_t set_count;
+    const char *data_dir;     // --data-dir; NULL: not given
+    char *const *environment; // NULL-terminated; NULL: none
+    /** Every error and warning, in order, a sentence each. May be NULL. */
+    void (*note)(bool is_error, const char *text, void *arg);
+    void *arg;
+} slc_settings_sources;
+
+/** The file that is read when nobody names one. */
+#ifndef SLC_SETTINGS_FILE
+#define SLC_SETTINGS_FILE "/etc/sluice/sluice.conf"
+#endif
+
+/** Read all sources. On any error (exit 78) error has the first sentence and *out is untouched. Blocks: call it at start, and for a
+ *  reload (the files are small). Beside a file named sluice.conf, conf.d/ *.conf are read too. */
+SLC_MUST_USE slc_err slc_settings_load(const slc_settings_sources *sources, slc_settings **out,
+                                       slc_error *error);
+void slc_settings_free(slc_settings *settings);
+
+/** Whether user may only connect from this machine (loopback_users). */
+bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user);
+/** Options for slc_log_start and slc_log_configure; borrowed from settings. */
+slc_log_options slc_settings_log(const slc_settings *settings);
+
+/** Which keys differ, and whether each waits for a restart. Computed defaults (a host's name) do not count. */
+void slc_settings_diff(const slc_settings *before, const slc_settings *after,
+                       void (*changed)(const char *key, bool needs_restart, void *arg), void *arg);
+/** The effective configuration as a file that can be read back; secrets masked. */
+void slc_settings_print(const slc_settings *settings, FILE *out);
+/** sluice.conf(5). packaging/man/sluice.conf.5 is this; a test compares them. */
+void slc_settings_man(FILE *out);
+/** sluice.conf with every key as a comment. */
+void slc_settings_sample(FILE *out);
+
+#endif

@@ -1,0 +1,126 @@
+/** The keys of sluiced. Private to settings.c. One line a key:
+ *  X(id, name, type, flags, unit, min, max, default, words, group, sentence)
+ */
+#ifndef SLC_APP_SETTINGS_TABLE_H
+#define SLC_APP_SETTINGS_TABLE_H
+
+#include "base/config.h"
+
+#define KIB 1024ull
+#define MIB (1024ull * KIB)
+#define GIB (1024ull * MIB)
+#define TIB (1024ull * GIB)
+#define SEC 1000ull
+#define DAY (86400ull * SEC)
+
+#define LEVELS "debug info notice warning error critical none"
+
+// clang-format off
+#define SLC_SETTINGS_TABLE(X)                                                                                                   \
+    X(NODE_NAME, "node.name", TEXT, 0, NULL, 1, 255, NULL, NULL, "Node",                                                        \
+      "Name of this node in lists, logs and, later, its cluster. Without an @ the name of the host is added. "                  \
+      "Unless it is set: sluice@ and the short name of the host.")                                                              \
+    X(DATA_DIR, "node.data_dir", TEXT, 0, NULL, 1, 3800, "/var/lib/sluice", NULL, "Node",                                       \
+      "Directory of everything that is kept. One daemon at a time: it is locked.")                                              \
+    X(CLUSTER_NAME, "cluster_name", TEXT, 0, NULL, 1, 255, NULL, NULL, "Node",                                                  \
+      "Name that clients see in connection.start and tools in their headings. Unless it is set: the node's name.")              \
+    X(ALLOW_ROOT, "allow_root", BOOL, 0, NULL, 0, 0, "false", NULL, "Node",                                                     \
+      "Run as user root. A broker needs no rights of root.")                                                                    \
+    X(SHUTDOWN_TIMEOUT, "shutdown.timeout", DURATION, SLC_CONFIG_RELOAD, "s", 0, DAY, "60", NULL, "Node",                       \
+      "How long an orderly stop may take before the connections are cut. What was confirmed is safe either way.")               \
+    X(UNKNOWN_KEYS, "config.unknown_keys", ENUM, 0, NULL, 0, 0, "error", "error warn", "Node",                                  \
+      "What a key that nobody knows is: an error that prevents the start, or a warning.")                                       \
+                                                                                                                                \
+    X(TCP, "listeners.tcp", ENUM, 0, NULL, 0, 0, NULL, "none", "Listeners",                                                     \
+      "none: no AMQP over plain TCP, whatever listeners.tcp.N say.")                                                            \
+    X(TCP_N, "listeners.tcp.N", ADDRESS, 0, NULL, 0, 65535, NULL, NULL, "Listeners",                                            \
+      "An address for AMQP. A port alone means every address, IPv4 and IPv6; port 0 takes a free one. "                         \
+      "N is a number or a name. Without any of these keys: port 5672 on every address.")                                        \
+    X(TCP_BACKLOG, "tcp_listen_options.backlog", INTEGER, 0, "connections", 1, 65535, "128", NULL, "Listeners",                 \
+      "Connections that wait to be accepted; the system may lower it.")                                                         \
+    X(TCP_NODELAY, "tcp_listen_options.nodelay", BOOL, 0, NULL, 0, 0, "true", NULL, "Listeners",                                \
+      "Send small packets at once (TCP_NODELAY).")                                                                              \
+    X(TCP_SNDBUF, "tcp_listen_options.sndbuf", SIZE, 0, NULL, KIB, GIB, NULL, NULL, "Listeners",                                \
+      "Send buffer of a connection's socket. Unless it is set: what the system chooses.")                                       \
+    X(TCP_RECBUF, "tcp_listen_options.recbuf", SIZE, 0, NULL, KIB, GIB, NULL, NULL, "Listeners",                                \
+      "Receive buffer of a connection's socket. Unless it is set: what the system chooses.")                                    \
+    X(MAX_CONNECTIONS, "max_connections", INTEGER, SLC_CONFIG_RELOAD, "connections", 1, 10000000, "infinity", "infinity",       \
+      "Listeners", "AMQP connections at one time; one more is refused.")                                                        \
+                                                                                                                                \
+    X(HANDSHAKE_TIMEOUT, "handshake_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 1, 3600 * SEC, "10000", NULL, "Protocol",      \
+      "A client that has not opened its connection by then is dropped.")                                                        \
+    X(HEARTBEAT, "heartbeat", DURATION, SLC_CONFIG_RELOAD, "s", 0, 65535 * SEC, "60", NULL, "Protocol",                         \
+      "Heartbeat interval that is offered to clients, in whole seconds. 0: none.")                                              \
+    X(FRAME_MAX, "frame_max", SIZE, 0, NULL, 4 * KIB, 16 * MIB, "131072", NULL, "Protocol",                                     \
+      "Largest frame that is offered to clients. A connection may need as much memory in each direction.")                      \
+    X(CHANNEL_MAX, "channel_max", INTEGER, 0, "channels", 0, 65535, "2047", NULL, "Protocol",                                   \
+      "Highest channel number that is offered to clients. 0: no limit.")                                                        \
+    X(MAX_MESSAGE_SIZE, "max_message_size", SIZE, 0, NULL, 1, 128 * MIB, "16MiB", NULL, "Protocol",                             \
+      "Largest message body. A larger one closes its channel with PRECONDITION_FAILED.")                                        \
+    X(DEFAULT_PREFETCH, "default_consumer_prefetch", INTEGER, 0, "messages", 0, 65535, "0", NULL, "Protocol",                   \
+      "Unacknowledged messages of a consumer whose channel never sent basic.qos. 0: no limit.")                                 \
+    X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
+      "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
+    X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \
+      "Version in connection.start. Unless it is set: that of Sluice.")                                                         \
+                                                                                                                                \
+    X(DEFAULT_USER, "default_user", TEXT, 0, NULL, 1, 255, "guest", NULL, "Users",                                              \
+      "Administrator who is created at the first start.")                                                                       \
+    X(DEFAULT_PASS, "default_pass", TEXT, SLC_CONFIG_SECRET, NULL, 1, 4096, "guest", NULL, "Users",                             \
+      "Password of that user, guest unless it is set. Better than the password itself: file:/path, env:NAME, or "               \
+      "credential:NAME (a file of systemd's credentials directory).")                                                           \
+    X(DEFAULT_VHOST, "default_vhost", TEXT, 0, NULL, 1, 255, "/", NULL, "Users",                                                \
+      "Virtual host that is created at the first start.")                                                                       \
+    X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
+      "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \
+    X(LOOPBACK_NAME, "loopback_users.$name", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Users",                          \
+      "true: this user may connect from this machine only. guest is such a user unless loopback_users.guest = false.")          \
+                                                                                                                                \
+    X(MEMORY_RELATIVE, "vm_memory_high_watermark.relative", FRACTION, SLC_CONFIG_RELOAD, NULL, 0, 1000, "0.6", NULL,            \
+      "Resources", "Share of the memory (of the machine, or of the control group if that is less) above which publishers are "  \
+      "blocked. 0 blocks them always.")                                                                                         \
+    X(MEMORY_ABSOLUTE, "vm_memory_high_watermark.absolute", SIZE, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Resources",       \
+      "The same limit in bytes. Counts when vm_memory_high_watermark.relative is not set.")                                     \
+    X(MEMORY_INTERVAL, "memory_monitor_interval", DURATION, SLC_CONFIG_RELOAD, "ms", 10, 3600 * SEC, "2500", NULL,              \
+      "Resources", "How often the memory in use is looked at.")                                                                 \
+    X(MEMORY_TOTAL, "total_memory_available_override_value", SIZE, SLC_CONFIG_RELOAD, NULL, MIB, 0, NULL, NULL, "Resources",    \
+      "Memory there is, where the system's answer is wrong.")                                                                   \
+    X(DISK_LIMIT, "disk_free_limit.absolute", SIZE, SLC_CONFIG_RELOAD, NULL, 0, 0, "1GiB", NULL, "Resources",                   \
+      "Free space of the data directory's file system below which publishers are blocked.")                                     \
+    X(CACHE_BYTES, "memory.cache_bytes", SIZE, 0, NULL, 0, TIB, "64MiB", NULL, "Resources",                                     \
+      "Stored messages kept in memory; what is more is read from the store when it is needed.")                                 \
+    X(WINDOW_BYTES, "memory.window_bytes", SIZE, 0, NULL, MIB, TIB, "64MiB", NULL, "Resources",                                 \
+      "Messages that may wait for the store before publishers are slowed down.")                                                \
+                                                                                                                                \
+    X(FLUSH, "store.flush", ENUM, 0, NULL, 0, 0, "group", "group full interval", "Store",                                       \
+      "group: many messages share one sync, confirms come after it. full: the same with the strictest sync. "                   \
+      "interval: confirms do not wait for the disk, a power failure may lose the last store.flush_interval.")                   \
+    X(FLUSH_INTERVAL, "store.flush_interval", DURATION, 0, "ms", 1, 3600 * SEC, "500", NULL, "Store",                           \
+      "Time between syncs with store.flush = interval.")                                                                        \
+    X(MAP_SIZE, "store.map_size", SIZE, 0, NULL, MIB, 64 * TIB, "auto", "auto", "Store",                                        \
+      "Address space of the store, the most it can grow to. auto: the larger of 64 GiB and twice the file system.")             \
+    X(LOG_BYTES, "store.log_bytes", SIZE, 0, NULL, MIB, TIB, "256MiB", NULL, "Store",                                           \
+      "Size that the log of the store aims at.")                                                                                \
+                                                                                                                                \
+    X(SOCKET_PATH, "management.socket.path", TEXT, 0, NULL, 1, 107, "/run/sluice/admin.sock", NULL, "Management",               \
+      "Socket of sluicectl. When it cannot be made there, it is admin.sock in the data directory.")                             \
+    X(SOCKET_GROUP, "management.socket.group", TEXT, 0, NULL, 1, 255, "sluice", "none", "Management",                           \
+      "Members of this group are administrators on that socket, as are root and the daemon's own user.")                        \
+                                                                                                                                \
+    X(LOG_CONSOLE, "log.console", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "true", NULL, "Log",                                     \
+      "Log to standard error.")                                                                                                 \
+    X(LOG_CONSOLE_LEVEL, "log.console.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                       \
+      "Least level that is written there. notice means info, critical means error.")                                            \
+    X(LOG_CONSOLE_FORMAT, "log.console.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",    \
+      "Lines for people or JSON objects.")                                                                                      \
+    X(LOG_DIR, "log.dir", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, "/var/log/sluice", NULL, "Log",                               \
+      "Directory of log.file.")                                                                                                 \
+    X(LOG_FILE, "log.file", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 255, "false", "false", "Log",                                     \
+      "Log to this file too: a name in log.dir, or a whole path. SIGUSR1 reopens it.")                                          \
+    X(LOG_FILE_LEVEL, "log.file.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                             \
+      "Least level that is written there.")                                                                                     \
+    X(LOG_FILE_FORMAT, "log.file.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",          \
+      "Lines for people or JSON objects.")
+// clang-format on
+
+#endif

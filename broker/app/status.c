@@ -1,0 +1,91 @@
+#include "app/status.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+
+static uint64_t open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL)
+        return 0;
+    uint64_t count = 0;
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count > 3 ? count - 3 : 0; // ".", ".." and the one we opened to look
+}
+
+static const char *flush_name(slc_settings_flush flush)
+{
+    static const char *const names[] = {
+        [SLC_SETTINGS_FLUSH_GROUP] = "group",
+        [SLC_SETTINGS_FLUSH_FULL] = "full",
+        [SLC_SETTINGS_FLUSH_INTERVAL] = "interval",
+    };
+    return names[flush];
+}
+
+static void status_store(slc_http_status *out, const slc_world *world)
+{
+    static slc_http_stat stats[16];
+    slc_store_stats s;
+    slc_store_stat(world->store, &s);
+    const slc_http_stat all[] = {
+        {"live_messages", s.live_messages}, {"live_bytes", s.live_bytes},
+        {"log_bytes", s.log_bytes},         {"log_chunks", s.log_chunks},
+        {"commits", s.commits},             {"syncs", s.syncs},
+        {"commit_us", s.commit_ns / 1000},  {"batch_ops_open", s.batch_ops_open},
+        {"jobs_in_flight", s.jobs_in_flight}, {"bytes_written", s.bytes_written},
+        {"cancelled", s.cancelled},         {"file_bytes", s.file_bytes},
+        {"map_bytes", s.map_bytes},
+    };
+    static_assert(SLC_ARRAY_COUNT(all) <= SLC_ARRAY_COUNT(stats), "room for all");
+    memcpy(stats, all, sizeof all);
+    out->store = stats;
+    out->store_count = SLC_ARRAY_COUNT(all);
+}
+
+void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
+{
+    static slc_http_listener listeners[SLC_SETTINGS_LISTENERS_MAX];
+    static const char *config_files[1];
+    static const char *log_files[1];
+    const slc_settings *settings = sources->settings;
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    *out = (slc_http_status){
+        .uptime_ms = (slc_clock_now_ns() - sources->started_ns) / SLC_NS_PER_MS,
+        .mem_used = slc_process_memory("RssAnon:"),
+        .mem_rss = slc_process_memory("VmRSS:"),
+        .mem_limit = sources->monitor->memory_limit,
+        .mem_alarm = sources->monitor->memory_alarm,
+        .disk_free = sources->monitor->disk_free,
+        .disk_free_limit = sources->monitor->disk_limit,
+        .disk_alarm = sources->monitor->disk_alarm,
+        .fd_used = open_descriptors(),
+        .fd_total = limit.rlim_cur,
+        .data_dir = sources->instance->dir,
+        .config_files = config_files,
+        .log_files = log_files,
+        .listeners = listeners,
+        .listener_count = sources->listener_count,
+        .store_flush = flush_name(settings->store_flush),
+        .ready = sources->ready,
+    };
+    if (settings->config_file != NULL)
+        config_files[out->config_file_count++] = settings->config_file;
+    if (settings->log_file != NULL)
+        log_files[out->log_file_count++] = settings->log_file;
+    for (uint32_t i = 0; i < sources->listener_count; i++) {
+        listeners[i] = (slc_http_listener){
+            .protocol = "amqp",
+            .purpose = "AMQP 0-9-1",
+            .ip = slc_listener_host(sources->listeners[i]),
+            .port = slc_listener_port(sources->listeners[i]),
+        };
+    }
+    status_store(out, sources->world);
+}

@@ -1,0 +1,316 @@
+#include "app/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { EXIT_IO = 74, SHARD = 0 };
+
+/* ---- what core asks ---- */
+
+static uint64_t env_now_ns(void *arg)
+{
+    (void)arg;
+    return slc_clock_now_ns();
+}
+
+static uint64_t env_wall_ms(void *arg)
+{
+    const slc_world *world = arg;
+    return (uint64_t)((int64_t)uv_now(world->loop) + world->wall_offset_ms);
+}
+
+static void env_random(void *arg, void *out, uint32_t bytes)
+{
+    (void)arg;
+    slc_random_bytes(out, bytes);
+}
+
+static uint32_t env_queue_new(void *arg, const uint8_t uuid[SLC_UUID_BYTES], uint64_t *ticket)
+{
+    slc_world *world = arg;
+    slc_uuid copy;
+    memcpy(copy.octets, uuid, sizeof copy.octets);
+    return slc_store_queue_new(world->store, SHARD, &copy, ticket);
+}
+
+static uint64_t env_queue_del(void *arg, uint32_t qid)
+{
+    slc_world *world = arg;
+    return slc_store_queue_del(world->store, SHARD, qid);
+}
+
+static uint64_t env_append(void *arg, slc_message *message, const slc_env_target *targets, uint32_t count)
+{
+    slc_world *world = arg;
+    world->held_bytes += slc_message_content_bytes(message);
+    slc_store_content content = {
+        .data = message->content,
+        .bytes = slc_message_content_bytes(message),
+        .owner = slc_message_ref(message),
+    };
+    return slc_store_append(world->store, SHARD, &content, message->ts_ms, message->priority,
+                            targets, count);
+}
+
+static uint64_t env_drop(void *arg, uint32_t qid, uint64_t qseq, int reason, bool *cancelled)
+{
+    slc_world *world = arg;
+    return slc_store_drop(world->store, SHARD, qid, qseq, (slc_drop_reason)reason, cancelled);
+}
+
+static void env_atomic(void *arg, bool begin)
+{
+    slc_world *world = arg;
+    if (begin)
+        slc_store_atomic_begin(world->store, SHARD);
+    else
+        slc_store_atomic_end(world->store, SHARD);
+}
+
+typedef struct world_read {
+    slc_env_read_cb cb;
+    void *arg;
+} world_read;
+
+static void world_read_done(slc_err rc, const slc_store_message *messages, uint32_t count, void *arg,
+                            const slc_error *error)
+{
+        world_read *request = arg;
+    if (rc != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "store", "store.read", SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))),
+                "cannot read messages back: %s; the queue stands still at this message",
+                error != NULL ? error->text : slc_err_text(rc));
+    request->cb(rc, messages, count, request->arg);
+    slc_free(request);
+}
+
+static void env_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max,
+                     slc_env_read_cb cb, void *cb_arg)
+{
+    slc_world *world = arg;
+    world_read *request = slc_alloc(sizeof *request);
+    *request = (world_read){cb, cb_arg};
+    slc_store_read(world->store, SHARD, qid, qseqs, count, bytes_max, world_read_done, request);
+}
+
+static void env_delivered(void *arg, uint32_t qid, uint64_t highest_qseq)
+{
+    slc_world *world = arg;
+    slc_store_delivered(world->store, SHARD, qid, highest_qseq);
+}
+
+static void env_propose(void *arg, const slc_env_change *changes, uint32_t count, void (*done)(slc_err, void *),
+                        void *done_arg)
+{
+    slc_world *world = arg;
+    slc_control_propose(world->control, changes, count, done, done_arg);
+}
+
+/* ---- what the parts report ---- */
+
+static void store_release(void *owner, void *arg)
+{
+    slc_world *world = arg;
+    uint64_t bytes = slc_message_content_bytes(owner);
+    SLC_ASSERT(world->held_bytes >= bytes);
+    world->held_bytes -= bytes;
+    slc_message_unref(owner);
+}
+
+static void store_durable(uint16_t shard, slc_store_ticket up_to, void *arg)
+{
+    slc_world *world = arg;
+    (void)shard;
+    slc_broker_durable(world->broker, up_to);
+}
+
+_Noreturn static void world_fail(const char *what, const slc_error *error)
+{
+    slc_log(SLC_LOG_ERROR, "store", "store.failed", SLC_FIELDS(SLC_F_STR("error", error->text)),
+            "stopping at once: %s failed (%s). Nothing was confirmed that is not on disk. Check the disk and its cables "
+            "(dmesg), then start sluiced again: it recovers by itself",
+            what, error->text);
+    slc_log_stop();
+    _exit(EXIT_IO);
+}
+
+static void store_failed(const slc_error *error, void *arg)
+{
+    (void)arg;
+    world_fail("writing the message store", error);
+}
+
+static void store_space(bool blocked, const slc_error *error, void *arg)
+{
+    slc_world *world = arg;
+    world->disk_full = blocked;
+    if (world->space_changed != NULL)
+        world->space_changed(world, blocked, error);
+}
+
+static void control_failed(const slc_error *error, void *arg)
+{
+    (void)arg;
+    world_fail("writing the definitions", error);
+}
+
+static void control_apply(const slc_control_change *change, uint64_t index, void *arg)
+{
+    slc_world *world = arg;
+    (void)index;
+    slc_error error = {0};
+    slc_err rc = slc_broker_apply(world->broker, change, &error);
+    if (rc != SLC_OK) {
+        slc_log(SLC_LOG_ERROR, "upgrade", "definitions.unreadable", SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))),
+                "stopping: %s", error.text);
+        slc_log_stop();
+        _exit(rc == SLC_EVERSION ? 78 : EXIT_IO);
+    }
+}
+
+/* ---- recovery ---- */
+
+typedef struct recovery {
+    slc_world *world;
+    slc_world_recovered counts;
+} recovery;
+
+static bool recover_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq, void *arg)
+{
+    recovery *r = arg;
+    (void)shard;
+    r->counts.queues++;
+    return slc_broker_recover_queue(r->world->broker, qid, uuid->octets, next_qseq);
+}
+
+static void recover_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages, uint32_t count, void *arg)
+{
+    recovery *r = arg;
+    (void)shard;
+    for (uint32_t i = 0; i < count; i++) {
+        slc_broker_recover_message(r->world->broker, qid, messages[i].qseq, messages[i].content_bytes,
+                                   messages[i].delivered);
+        r->counts.bytes += messages[i].content_bytes;
+    }
+    r->counts.messages += count;
+}
+
+void slc_world_turn(slc_world *world)
+{
+    if (world->held_bytes > world->window_bytes)
+        slc_broker_flow(world->broker, true);
+    else if (world->held_bytes <= world->window_bytes / 2)
+        slc_broker_flow(world->broker, false);
+}
+
+void slc_world_sync_clock(slc_world *world)
+{
+    world->wall_offset_ms = (int64_t)slc_clock_wall_ms() - (int64_t)uv_now(world->loop);
+}
+
+slc_err slc_world_open(slc_world *world, const slc_world_options *options, slc_world_recovered *recovered,
+                       slc_error *error)
+{
+    world->window_bytes = options->window_bytes;
+    slc_world_sync_clock(world);
+    slc_broker_options broker_options = {
+        .env =
+            {
+                .arg = world,
+                .now_ns = env_now_ns,
+                .wall_ms = env_wall_ms,
+                .random = env_random,
+                .store_queue_new = env_queue_new,
+                .store_queue_del = env_queue_del,
+                .store_append = env_append,
+                .store_drop = env_drop,
+                .store_atomic = env_atomic,
+                .store_read = env_read,
+                .store_delivered = env_delivered,
+                .propose = env_propose,
+            },
+        .cache_bytes = options->cache_bytes,
+        .default_prefetch = options->default_prefetch,
+        .default_vhost = options->default_vhost,
+    };
+    world->broker = slc_broker_new(&broker_options);
+
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s/control", options->data_dir);
+    slc_control_options control_options = {
+        .dir = dir,
+        .loop = world->loop,
+        .apply = control_apply,
+        .failed = control_failed,
+        .arg = world,
+    };
+    slc_err rc = slc_control_open(&control_options, &world->control, error);
+    if (rc != SLC_OK)
+        return rc;
+    rc = slc_control_load(world->control, error);
+    if (rc != SLC_OK)
+        return rc;
+
+    snprintf(dir, sizeof dir, "%s/store", options->data_dir);
+    slc_store_options store_options = {
+        .dir = dir,
+        .loop = world->loop,
+        .map_size = options->map_size,
+        .flush = options->flush,
+        .flush_interval_ms = options->flush_interval_ms,
+        .log_bytes = options->log_bytes,
+        .release = store_release,
+        .durable = store_durable,
+        .failed = store_failed,
+        .space = store_space,
+        .arg = world,
+    };
+    rc = slc_store_open(&store_options, &world->store, error);
+    if (rc != SLC_OK)
+        return rc;
+    recovery r = {.world = world};
+    slc_store_visitor visitor = {.queue = recover_queue, .messages = recover_messages};
+    rc = slc_store_recover(world->store, &visitor, &r, error);
+    if (rc != SLC_OK)
+        return rc;
+    *recovered = r.counts;
+    slc_broker_start(world->broker);
+    return SLC_OK;
+}
+
+/* ---- close: marks, store, definitions, broker ---- */
+
+typedef struct closing {
+    slc_world *world;
+    void (*done)(void *arg);
+    void *arg;
+} closing;
+
+static void control_closed(void *arg)
+{
+    closing *c = arg;
+    c->world->control = NULL;
+    slc_broker_free(c->world->broker);
+    c->world->broker = NULL;
+    c->done(c->arg);
+    slc_free(c);
+}
+
+static void store_closed(void *arg)
+{
+    closing *c = arg;
+    c->world->store = NULL;
+    slc_control_close(c->world->control, control_closed, c);
+}
+
+void slc_world_close(slc_world *world, void (*done)(void *arg), void *arg)
+{
+    closing *c = slc_alloc(sizeof *c);
+    *c = (closing){world, done, arg};
+    slc_broker_stop(world->broker);
+    slc_store_close(world->store, store_closed, c);
+}

@@ -1,0 +1,51 @@
+/** The world as core sees it (core/env.h), made of the real store, control plane and clock.
+ *
+ *  It introduces the parts to each other: core's appends become the store's, the store's durable tickets become confirms, a
+ *  committed definition is applied. A part that fails for good (a sync that failed, an EIO) ends the process with exit status
+ *  74: from then on nothing may be confirmed. Thread: the loop.
+ */
+#ifndef SLC_APP_WORLD_H
+#define SLC_APP_WORLD_H
+
+#include <slc/store.h>
+#include <uv.h>
+
+#include "cluster/control.h"
+#include "core/broker.h"
+
+typedef struct slc_world {
+    uv_loop_t *loop;
+    slc_store *store;
+    slc_control *control;
+    slc_broker *broker;
+    int64_t wall_offset_ms; // wall clock minus the loop's clock
+    bool disk_full;         // the store refuses appends for now
+    uint64_t window_bytes;  // messages that may wait for the store before publishers are not read
+    uint64_t held_bytes;    // messages that wait for it now
+    void (*space_changed)(struct slc_world *world, bool blocked, const slc_error *error);
+} slc_world;
+
+typedef struct slc_world_options {
+    const char *data_dir; // exists; gets control/ and store/
+    uint64_t map_size, log_bytes, cache_bytes, window_bytes;
+    slc_store_flush_mode flush;
+    uint32_t flush_interval_ms;
+    uint16_t default_prefetch;
+    const char *default_vhost;
+} slc_world_options;
+
+typedef struct slc_world_recovered {
+    uint64_t queues, messages, bytes;
+} slc_world_recovered;
+
+/** Open everything, load the definitions, recover the store, start the broker. world is the caller's memory, loop is set. */
+SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *options, slc_world_recovered *recovered,
+                                    slc_error *error);
+/** Slow publishers down or let them go on; at the end of each turn. */
+void slc_world_turn(slc_world *world);
+/** Take the wall clock anew; call about once a second. */
+void slc_world_sync_clock(slc_world *world);
+/** After the clients are gone: finish what was submitted, write marks, close; done runs on the loop. */
+void slc_world_close(slc_world *world, void (*done)(void *arg), void *arg);
+
+#endif

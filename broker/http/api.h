@@ -1,0 +1,89 @@
+/** The handlers and what they share. Private to this folder. Thread: the loop.
+ *
+ *  A list has a table of fields: an X-macro of (name, statement that writes key and value). From it come the names for
+ *  `columns=` and a switch that writes one field, so that a list with two columns costs two columns.
+ */
+#ifndef SLC_HTTP_API_H
+#define SLC_HTTP_API_H
+
+#include "core/session.h"
+#include "http/request.h"
+
+enum { SLC_API_FIELDS_MAX = 64 };
+
+/** Which fields of an object to write. */
+typedef struct slc_api_select {
+    uint32_t count;
+    uint8_t fields[SLC_API_FIELDS_MAX];
+    bool raw; // arguments=raw
+} slc_api_select;
+
+/** From the request's query. default_count: how many fields of the table are written when columns= does not choose (those
+ *  behind are ours and cost more). */
+void slc_api_select_init(slc_api_select *select, const slc_http_request *request,
+                         const char *const *names, uint32_t count, uint32_t default_count);
+
+/** The handler's context: the answer being written. */
+typedef struct slc_api {
+    slc_http_request *request;
+    const slc_http_options *options;
+    slc_broker *broker;
+    slc_json w;
+    slc_api_select select;
+    // what the walk looks for
+    slc_slice want; // a name, when want_one
+    bool want_one, found;
+    const slc_vhost *vhost; // of the object being written; or the filter
+    const slc_client *client;
+    void *extra;
+} slc_api;
+
+/** Begin an answer of status 200. */
+slc_api slc_api_begin(slc_http_request *request);
+/** Send it; or 404 when one object was wanted and not found. */
+void slc_api_end(slc_api *api);
+/** Walk one vhost (path variable 0, when present) or all: 404 when it does not exist. */
+bool slc_api_each_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api));
+
+/** "<node.N.C.0>": a connection has channel 0. */
+void slc_api_pid(slc_api *api, const slc_client *client, uint32_t channel);
+/** The client of a name or pid; NULL. */
+slc_client *slc_api_client(slc_api *api, slc_slice name);
+/** {"name","peer_host","peer_port"} */
+void slc_api_connection_details(slc_api *api, const slc_client *client);
+
+/** handlers; named by the path */
+void slc_api_overview(slc_http_request *request);
+void slc_api_nodes(slc_http_request *request);
+void slc_api_node(slc_http_request *request);
+void slc_api_vhosts(slc_http_request *request);
+void slc_api_vhost(slc_http_request *request);
+void slc_api_version(slc_http_request *request);
+void slc_api_status(slc_http_request *request);
+void slc_api_ready(slc_http_request *request);
+void slc_api_listeners(slc_http_request *request);
+void slc_api_shutdown(slc_http_request *request);
+void slc_api_health_node(slc_http_request *request);
+void slc_api_health_alarms(slc_http_request *request);
+void slc_api_health_port(slc_http_request *request);
+void slc_api_health_protocol(slc_http_request *request);
+void slc_api_health_vhosts(slc_http_request *request);
+void slc_api_health_single_node(slc_http_request *request);
+void slc_api_queues(slc_http_request *request);
+void slc_api_queue(slc_http_request *request);
+void slc_api_queue_delete(slc_http_request *request);
+void slc_api_queue_purge(slc_http_request *request);
+void slc_api_queue_bindings(slc_http_request *request);
+void slc_api_exchanges(slc_http_request *request);
+void slc_api_exchange(slc_http_request *request);
+void slc_api_bindings(slc_http_request *request);
+void slc_api_connections(slc_http_request *request);
+void slc_api_vhost_connections(slc_http_request *request);
+void slc_api_connection(slc_http_request *request);
+void slc_api_connection_close(slc_http_request *request);
+void slc_api_connection_channels(slc_http_request *request);
+void slc_api_channels(slc_http_request *request);
+void slc_api_vhost_channels(slc_http_request *request);
+void slc_api_consumers(slc_http_request *request);
+
+#endif

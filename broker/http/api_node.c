@@ -1,0 +1,330 @@
+// The node: overview, nodes, status, listeners, shutdown.
+#include <stdio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "http/api.h"
+
+// The RabbitMQ release whose behaviour tools may assume.
+#define RABBITMQ_VERSION "3.13.7"
+
+static void texts_put(slc_json *w, const char *key, const char *const *texts, uint32_t count)
+{
+    slc_json_key(w, key);
+    slc_json_open(w, '[');
+    for (uint32_t i = 0; i < count; i++)
+        slc_json_text(w, texts[i]);
+    slc_json_close(w, ']');
+}
+
+static void exchange_types_put(slc_json *w)
+{
+    static const struct {
+        const char *name, *description;
+    } types[] = {
+        {"direct", "AMQP direct exchange, as per the AMQP specification"},
+        {"fanout", "AMQP fanout exchange, as per the AMQP specification"},
+        {"headers", "AMQP headers exchange, as per the AMQP specification"},
+        {"topic", "AMQP topic exchange, as per the AMQP specification"},
+    };
+    slc_json_key(w, "exchange_types");
+    slc_json_open(w, '[');
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(types); i++) {
+        slc_json_open(w, '{');
+        slc_json_put_text(w, "name", types[i].name);
+        slc_json_put_text(w, "description", types[i].description);
+        slc_json_put_bool(w, "enabled", true);
+        slc_json_close(w, '}');
+    }
+    slc_json_close(w, ']');
+}
+
+static void listener_put(slc_api *api, const char *protocol, const char *purpose, const char *ip,
+                         uint16_t port)
+{
+    slc_json *w = &api->w;
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "node", api->options->node);
+    slc_json_put_text(w, "protocol", protocol);
+    slc_json_put_text(w, "ip_address", ip);
+    slc_json_put_u64(w, "port", port);
+    if (purpose != NULL)
+        slc_json_put_text(w, "purpose", purpose);
+    slc_json_close(w, '}');
+}
+
+static void listeners_put(slc_api *api, const slc_http_status *status)
+{
+    slc_json_open(&api->w, '[');
+    for (uint32_t i = 0; i < status->listener_count; i++) {
+        const slc_http_listener *l = &status->listeners[i];
+        listener_put(api, l->protocol, l->purpose, l->ip, l->port);
+    }
+    listener_put(api, "http", "management API on a unix socket",
+                 slc_http_socket_path(api->request->http), 0);
+    slc_json_close(&api->w, ']');
+}
+
+void slc_api_overview(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_http_status status;
+    slc_http_status_get(request->http, &status);
+    slc_broker_totals totals;
+    slc_broker_total(api.broker, &totals);
+
+    slc_json *w = &api.w;
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "management_version", RABBITMQ_VERSION);
+    slc_json_put_text(w, "rabbitmq_version", RABBITMQ_VERSION);
+    slc_json_put_text(w, "product_name", api.options->product);
+    slc_json_put_text(w, "product_version", api.options->version);
+    slc_json_put_text(w, "cluster_name", api.options->cluster_name);
+    slc_json_put_text(w, "node", api.options->node);
+    slc_json_put_text(w, "rates_mode", "none");
+    exchange_types_put(w);
+
+    slc_json_key(w, "message_stats");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "publish", totals.published);
+    slc_json_put_u64(w, "confirm", totals.confirmed);
+    slc_json_put_u64(w, "deliver_get", totals.delivered);
+    slc_json_put_u64(w, "ack", totals.acked);
+    slc_json_put_u64(w, "redeliver", totals.redelivered);
+    slc_json_put_u64(w, "return_unroutable", totals.returned);
+    slc_json_put_u64(w, "drop_unroutable", totals.unroutable - totals.returned);
+    slc_json_close(w, '}');
+
+    slc_json_key(w, "queue_totals");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "messages", totals.ready + totals.unacked);
+    slc_json_put_u64(w, "messages_ready", totals.ready);
+    slc_json_put_u64(w, "messages_unacknowledged", totals.unacked);
+    slc_json_close(w, '}');
+
+    slc_json_key(w, "object_totals");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "channels", totals.sessions);
+    slc_json_put_u64(w, "connections", totals.connections);
+    slc_json_put_u64(w, "consumers", totals.consumers);
+    slc_json_put_u64(w, "exchanges", totals.exchanges);
+    slc_json_put_u64(w, "queues", totals.queues);
+    slc_json_close(w, '}');
+
+    slc_json_key(w, "listeners");
+    listeners_put(&api, &status);
+    slc_json_close(w, '}');
+    slc_api_end(&api);
+}
+
+static void store_put(slc_json *w, const slc_http_status *status)
+{
+    if (status->store_count == 0 && status->store_flush == NULL)
+        return;
+    slc_json_key(w, "store");
+    slc_json_open(w, '{');
+    if (status->store_flush != NULL)
+        slc_json_put_text(w, "flush", status->store_flush);
+    for (uint32_t i = 0; i < status->store_count; i++)
+        slc_json_put_u64(w, status->store[i].name, status->store[i].value);
+    slc_json_close(w, '}');
+}
+
+static void node_put(slc_api *api)
+{
+    slc_http_status status;
+    slc_http_status_get(api->request->http, &status);
+    slc_broker_totals totals;
+    slc_broker_total(api->broker, &totals);
+    char pid[24];
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+
+    slc_json *w = &api->w;
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "name", api->options->node);
+    slc_json_put_text(w, "type", "disc");
+    slc_json_put_bool(w, "running", true);
+    slc_json_put_u64(w, "uptime", status.uptime_ms);
+    slc_json_put_text(w, "os_pid", pid);
+    slc_json_put_text(w, "rabbitmq_version", RABBITMQ_VERSION);
+    slc_json_put_u64(w, "fd_total", status.fd_total);
+    slc_json_put_u64(w, "fd_used", status.fd_used);
+    slc_json_put_u64(w, "sockets_used", totals.connections);
+    slc_json_put_u64(w, "mem_used", status.mem_used);
+    slc_json_put_u64(w, "mem_rss", status.mem_rss);
+    if (status.mem_limit != 0)
+        slc_json_put_u64(w, "mem_limit", status.mem_limit);
+    slc_json_put_bool(w, "mem_alarm", status.mem_alarm);
+    slc_json_put_text(w, "mem_calculation_strategy", "rss");
+    slc_json_put_u64(w, "disk_free", status.disk_free);
+    slc_json_put_u64(w, "disk_free_limit", status.disk_free_limit);
+    slc_json_put_bool(w, "disk_free_alarm", status.disk_alarm);
+    slc_json_put_i64(w, "processors", sysconf(_SC_NPROCESSORS_ONLN));
+    texts_put(w, "partitions", NULL, 0);
+    slc_json_put_bool(w, "being_drained", false);
+    slc_json_put_text(w, "rates_mode", "none");
+    exchange_types_put(w);
+    texts_put(w, "config_files", status.config_files, status.config_file_count);
+    texts_put(w, "log_files", status.log_files, status.log_file_count);
+    slc_json_put_text(w, "db_dir", status.data_dir);
+    store_put(w, &status);
+    slc_json_close(w, '}');
+}
+
+void slc_api_nodes(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_json_open(&api.w, '[');
+    node_put(&api);
+    slc_json_close(&api.w, ']');
+    slc_api_end(&api);
+}
+
+void slc_api_node(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    api.want_one = true;
+    // Monitoring scripts have rabbit@HOST wired in: it names the node on that host.
+    const char *host = strchr(api.options->node, '@');
+    slc_slice name = request->vars[0];
+    static const char rabbit[] = "rabbit";
+    bool alias = host != NULL && name.bytes == sizeof rabbit - 1 + strlen(host) &&
+                 memcmp(name.data, rabbit, sizeof rabbit - 1) == 0 &&
+                 memcmp(name.data + sizeof rabbit - 1, host, strlen(host)) == 0;
+    api.found = alias || slc_slice_is(name, api.options->node);
+    if (api.found)
+        node_put(&api);
+    slc_api_end(&api);
+}
+
+void slc_api_version(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_json_text(&api.w, api.options->version);
+    slc_api_end(&api);
+}
+
+static void alarms_put(slc_api *api, const slc_http_status *status)
+{
+    slc_json *w = &api->w;
+    const bool on[] = {status->mem_alarm, status->disk_alarm};
+    static const char *const resource[] = {"memory", "disk"};
+    slc_json_key(w, "alarms");
+    slc_json_open(w, '[');
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(on); i++) {
+        if (!on[i])
+            continue;
+        slc_json_open(w, '{');
+        slc_json_put_text(w, "node", api->options->node);
+        slc_json_put_text(w, "resource", resource[i]);
+        slc_json_close(w, '}');
+    }
+    slc_json_close(w, ']');
+}
+
+static void count_vhost(slc_vhost *vhost, void *arg)
+{
+    (void)vhost;
+    uint64_t *count = arg;
+    ++*count;
+}
+
+// The keys of `rabbitmqctl status --formatter json`.
+void slc_api_status(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_http_status status;
+    slc_http_status_get(request->http, &status);
+    slc_broker_totals totals;
+    slc_broker_total(api.broker, &totals);
+    uint64_t vhosts = 0;
+    slc_broker_each_vhost(api.broker, count_vhost, &vhosts);
+    struct utsname os;
+    if (uname(&os) != 0)
+        snprintf(os.sysname, sizeof os.sysname, "Linux");
+
+    slc_json *w = &api.w;
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "node", api.options->node);
+    slc_json_put_i64(w, "pid", getpid());
+    slc_json_put_text(w, "os", os.sysname);
+    slc_json_put_u64(w, "uptime", status.uptime_ms / 1000);
+    slc_json_put_text(w, "product_name", api.options->product);
+    slc_json_put_text(w, "product_version", api.options->version);
+    slc_json_put_text(w, "rabbitmq_version", RABBITMQ_VERSION);
+    slc_json_put_bool(w, "is_under_maintenance", false);
+    alarms_put(&api, &status);
+    slc_json_key(w, "memory");
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "strategy", "rss");
+    slc_json_put_u64(w, "used", status.mem_used);
+    slc_json_put_u64(w, "messages", totals.message_bytes);
+    slc_json_key(w, "total");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "rss", status.mem_rss);
+    slc_json_close(w, '}');
+    slc_json_close(w, '}');
+    slc_json_put_text(w, "vm_memory_calculation_strategy", "rss");
+    if (status.mem_limit != 0)
+        slc_json_put_u64(w, "vm_memory_high_watermark_limit", status.mem_limit);
+    slc_json_put_u64(w, "disk_free", status.disk_free);
+    slc_json_put_u64(w, "disk_free_limit", status.disk_free_limit);
+    slc_json_key(w, "file_descriptors");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "total_limit", status.fd_total);
+    slc_json_put_u64(w, "total_used", status.fd_used);
+    slc_json_put_u64(w, "sockets_used", totals.connections);
+    slc_json_close(w, '}');
+    slc_json_put_text(w, "data_directory", status.data_dir);
+    texts_put(w, "config_files", status.config_files, status.config_file_count);
+    texts_put(w, "log_files", status.log_files, status.log_file_count);
+    slc_json_key(w, "totals");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "connection_count", totals.connections);
+    slc_json_put_u64(w, "queue_count", totals.queues);
+    slc_json_put_u64(w, "virtual_host_count", vhosts);
+    slc_json_put_u64(w, "messages", totals.ready + totals.unacked);
+    slc_json_close(w, '}');
+    store_put(w, &status);
+    slc_json_key(w, "listeners");
+    listeners_put(&api, &status);
+    slc_json_close(w, '}');
+    slc_api_end(&api);
+}
+
+void slc_api_ready(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_http_status status;
+    slc_http_status_get(request->http, &status);
+    if (!status.ready) {
+        slc_http_fail(request, 503, "unavailable", "the broker is starting");
+        slc_http_answer(request);
+        return;
+    }
+    slc_json_open(&api.w, '{');
+    slc_json_put_text(&api.w, "status", "ok");
+    slc_json_close(&api.w, '}');
+    slc_api_end(&api);
+}
+
+void slc_api_listeners(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_http_status status;
+    slc_http_status_get(request->http, &status);
+    listeners_put(&api, &status);
+    slc_api_end(&api);
+}
+
+void slc_api_shutdown(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    request->status = 202;
+    slc_json_open(&api.w, '{');
+    slc_json_put_i64(&api.w, "pid", getpid());
+    slc_json_close(&api.w, '}');
+    slc_api_end(&api);
+    api.options->shutdown(api.options->arg);
+}

@@ -1,0 +1,283 @@
+// Queues: lists, one queue, purge and delete.
+#include <assert.h>
+
+#include "base/alloc.h"
+#include "base/map.h"
+#include "http/api.h"
+
+// name, how it is written. The second table is written only when columns= asks for it.
+#define QUEUE_FIELDS(X)                                                                            \
+    X(name, slc_json_put_slice(w, "name", q->name))                                                \
+    X(vhost, slc_json_put_slice(w, "vhost", slc_vhost_name(q->vhost)))                             \
+    X(type, slc_json_put_text(w, "type", "classic"))                                               \
+    X(durable, slc_json_put_bool(w, "durable", q->durable))                                        \
+    X(auto_delete, slc_json_put_bool(w, "auto_delete", q->auto_delete))                            \
+    X(exclusive, slc_json_put_bool(w, "exclusive", q->exclusive))                                  \
+    X(arguments, (slc_json_key(w, "arguments"), slc_json_table(w, q->arguments, api->select.raw))) \
+    X(node, slc_json_put_text(w, "node", api->options->node))                                      \
+    X(state, slc_json_put_text(w, "state", "running"))                                             \
+    X(policy, slc_json_put_null(w, "policy"))                                                      \
+    X(operator_policy, slc_json_put_null(w, "operator_policy"))                                    \
+    X(effective_policy_definition, queue_empty_object(w, "effective_policy_definition"))           \
+    X(messages, slc_json_put_u64(w, "messages", q->ready + q->unacked))                            \
+    X(messages_ready, slc_json_put_u64(w, "messages_ready", q->ready))                             \
+    X(messages_unacknowledged, slc_json_put_u64(w, "messages_unacknowledged", q->unacked))         \
+    X(messages_ready_ram, slc_json_put_u64(w, "messages_ready_ram", q->in_memory))                 \
+    X(messages_unacknowledged_ram, slc_json_put_u64(w, "messages_unacknowledged_ram", q->unacked)) \
+    X(messages_ram, slc_json_put_u64(w, "messages_ram", q->in_memory + q->unacked))                \
+    X(messages_persistent, slc_json_put_u64(w, "messages_persistent", q->persistent))              \
+    X(messages_paged_out, slc_json_put_u64(w, "messages_paged_out", q->ready - q->in_memory))      \
+    X(message_bytes, slc_json_put_u64(w, "message_bytes", q->ready_bytes + q->unacked_bytes))      \
+    X(message_bytes_ready, slc_json_put_u64(w, "message_bytes_ready", q->ready_bytes))             \
+    X(message_bytes_unacknowledged,                                                                \
+      slc_json_put_u64(w, "message_bytes_unacknowledged", q->unacked_bytes))                       \
+    X(message_bytes_ram,                                                                           \
+      slc_json_put_u64(w, "message_bytes_ram", queue_ready_bytes_ram(q) + q->unacked_bytes))       \
+    X(message_bytes_persistent,                                                                    \
+      slc_json_put_u64(w, "message_bytes_persistent", q->persistent_bytes))                        \
+    X(message_bytes_paged_out,                                                                     \
+      slc_json_put_u64(w, "message_bytes_paged_out", q->ready_bytes - queue_ready_bytes_ram(q)))   \
+    X(consumers, slc_json_put_u64(w, "consumers", q->consumers))                                   \
+    X(exclusive_consumer_tag, queue_exclusive_tag(w, q))                                           \
+    X(single_active_consumer_tag, slc_json_put_null(w, "single_active_consumer_tag"))              \
+    X(owner_pid_details, queue_owner(api, q))                                                      \
+    X(memory, slc_json_put_u64(w, "memory", q->memory_bytes))                                      \
+    X(message_stats, queue_message_stats(w, q))
+#define QUEUE_FIELDS_OURS(X)                                                                       \
+    X(owner_pid, queue_owner_pid(api, q))                                                          \
+    X(exclusive_consumer_pid, queue_exclusive_pid(api, q))                                         \
+    X(idle_since_ms, slc_json_put_u64(w, "idle_since_ms", q->idle_since_ms))
+
+enum queue_field {
+#define X(name, statement) QUEUE_##name,
+    QUEUE_FIELDS(X) QUEUE_FIELDS_OURS(X) QUEUE_FIELD_COUNT,
+    QUEUE_FIELD_DEFAULT = QUEUE_owner_pid,
+#undef X
+};
+static const char *const queue_fields[] = {
+#define X(name, statement) #name,
+    QUEUE_FIELDS(X) QUEUE_FIELDS_OURS(X)
+#undef X
+};
+static_assert(SLC_ARRAY_COUNT(queue_fields) == QUEUE_FIELD_COUNT, "a name for each field");
+
+// Exact while nothing is paged out, whether or not the queue counts bytes apart.
+static uint64_t queue_ready_bytes_ram(const slc_queue_info *q)
+{
+    return q->in_memory == q->ready ? q->ready_bytes : q->in_memory_bytes;
+}
+
+static void queue_empty_object(slc_json *w, const char *key)
+{
+    slc_json_key(w, key);
+    slc_json_open(w, '{');
+    slc_json_close(w, '}');
+}
+
+static void queue_exclusive_tag(slc_json *w, const slc_queue_info *q)
+{
+    if (q->exclusive_consumer_tag.bytes > 0)
+        slc_json_put_slice(w, "exclusive_consumer_tag", q->exclusive_consumer_tag);
+    else
+        slc_json_put_null(w, "exclusive_consumer_tag");
+}
+
+static void queue_owner(slc_api *api, const slc_queue_info *q)
+{
+    if (q->owner == NULL)
+        return; // RabbitMQ has the key for exclusive queues only
+    slc_json_key(&api->w, "owner_pid_details");
+    slc_api_connection_details(api, q->owner);
+}
+
+static void queue_owner_pid(slc_api *api, const slc_queue_info *q)
+{
+    slc_json_key(&api->w, "owner_pid");
+    if (q->owner != NULL)
+        slc_api_pid(api, q->owner, 0);
+    else
+        slc_json_null(&api->w);
+}
+
+static void queue_message_stats(slc_json *w, const slc_queue_info *q)
+{
+    if (q->published + q->delivered + q->got == 0)
+        return; // absent until there is activity
+    slc_json_key(w, "message_stats");
+    slc_json_open(w, '{');
+    slc_json_put_u64(w, "publish", q->published);
+    slc_json_put_u64(w, "deliver_get", q->delivered + q->got);
+    slc_json_put_u64(w, "ack", q->acked);
+    slc_json_put_u64(w, "redeliver", q->redelivered);
+    slc_json_close(w, '}');
+}
+
+/* ---- exclusive consumers of one vhost, by queue: gathered only when the column is asked for ---- */
+
+typedef struct exclusive_consumer {
+    slc_slice queue;
+    const slc_session *session;
+    UT_hash_handle hh;
+} exclusive_consumer;
+
+static void exclusive_gather(const slc_consumer_info *consumer, void *arg)
+{
+    exclusive_consumer **map = arg;
+    if (!consumer->exclusive)
+        return;
+    exclusive_consumer *entry = slc_alloc(sizeof *entry);
+    entry->queue = consumer->queue;
+    entry->session = consumer->session;
+    HASH_ADD_KEYPTR(hh, *map, entry->queue.data, entry->queue.bytes, entry);
+}
+
+static void exclusive_free(exclusive_consumer *map)
+{
+    exclusive_consumer *entry, *next;
+    HASH_ITER(hh, map, entry, next)
+    {
+        HASH_DEL(map, entry);
+        slc_free(entry);
+    }
+}
+
+static void queue_exclusive_pid(slc_api *api, const slc_queue_info *q)
+{
+    exclusive_consumer *map = api->extra;
+    exclusive_consumer *entry = NULL;
+    HASH_FIND(hh, map, q->name.data, q->name.bytes, entry);
+    slc_json_key(&api->w, "exclusive_consumer_pid");
+    if (entry != NULL)
+        slc_api_pid(api, slc_session_client(entry->session), slc_session_number(entry->session));
+    else
+        slc_json_null(&api->w);
+}
+
+/* ---- lists ---- */
+
+static void queue_write(slc_api *api, const slc_queue_info *q)
+{
+    slc_json *w = &api->w;
+    for (uint32_t i = 0; i < api->select.count; i++) {
+        switch ((enum queue_field)api->select.fields[i]) {
+#define X(name, statement)                                                                         \
+    case QUEUE_##name:                                                                             \
+        statement;                                                                                 \
+        break;
+            QUEUE_FIELDS(X)
+            QUEUE_FIELDS_OURS(X)
+#undef X
+        case QUEUE_FIELD_COUNT:
+            SLC_ASSERT(!"a field");
+        }
+    }
+}
+
+static void queue_each(const slc_queue_info *queue, void *arg)
+{
+    slc_api *api = arg;
+    if (api->want_one) {
+        if (!slc_slice_equal(queue->name, api->want))
+            return;
+        api->found = true;
+    }
+    slc_json_open(&api->w, '{');
+    queue_write(api, queue);
+    slc_json_close(&api->w, '}');
+}
+
+static void queues_each_vhost(slc_vhost *vhost, void *arg)
+{
+    slc_api *api = arg;
+    exclusive_consumer *map = NULL;
+    for (uint32_t i = 0; i < api->select.count; i++) {
+        if (api->select.fields[i] == QUEUE_exclusive_consumer_pid)
+            slc_vhost_each_consumer(vhost, exclusive_gather, &map);
+    }
+    api->extra = map;
+    slc_vhost_each_queue(vhost, queue_each, api);
+    api->extra = NULL;
+    exclusive_free(map);
+}
+
+static slc_api queues_begin(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_api_select_init(&api.select, request, queue_fields, QUEUE_FIELD_COUNT, QUEUE_FIELD_DEFAULT);
+    return api;
+}
+
+void slc_api_queues(slc_http_request *request)
+{
+    slc_api api = queues_begin(request);
+    slc_json_open(&api.w, '[');
+    if (!slc_api_each_vhost(&api, queues_each_vhost))
+        return;
+    slc_json_close(&api.w, ']');
+    slc_api_end(&api);
+}
+
+void slc_api_queue(slc_http_request *request)
+{
+    slc_api api = queues_begin(request);
+    api.want_one = true;
+    api.want = request->vars[1];
+    if (slc_api_each_vhost(&api, queues_each_vhost))
+        slc_api_end(&api);
+}
+
+/* ---- changes ---- */
+
+void slc_api_queue_purge(slc_http_request *request)
+{
+    slc_broker *broker = slc_http_options_of(request->http)->broker;
+    slc_vhost *vhost = slc_broker_vhost(broker, request->vars[0]);
+    slc_error error = {0};
+    slc_err rc = SLC_ENOTFOUND;
+    if (vhost != NULL)
+        rc = slc_vhost_queue_purge(vhost, request->vars[1], &request->messages, &error);
+    if (rc == SLC_OK) {
+        request->status = 204;
+        request->messages_known = true;
+    } else if (rc == SLC_ENOTFOUND) {
+        slc_http_not_found(request);
+    } else {
+        slc_http_fail(request, 400, "bad_request", "%s",
+                      error.text[0] ? error.text : slc_err_text(rc));
+    }
+    slc_http_answer(request);
+}
+
+static void queue_deleted(slc_err rc, const slc_error *error, uint64_t ready, void *arg)
+{
+    slc_http_request *request = arg;
+    const char *text = error != NULL && error->text[0] ? error->text : slc_err_text(rc);
+    switch (rc) {
+    case SLC_OK:
+        request->status = 204;
+        request->messages = ready;
+        request->messages_known = true;
+        break;
+    case SLC_ENOTFOUND:
+        slc_http_not_found(request);
+        break;
+    case SLC_ENOSPC:
+        slc_http_fail(request, 503, "unavailable", "%s", text);
+        break;
+    default:
+        slc_http_fail(request, 400, "bad_request", "%s", text);
+    }
+    slc_http_answer(request);
+}
+
+void slc_api_queue_delete(slc_http_request *request)
+{
+    slc_broker *broker = slc_http_options_of(request->http)->broker;
+    slc_vhost *vhost = slc_broker_vhost(broker, request->vars[0]);
+    if (vhost == NULL) {
+        queue_deleted(SLC_ENOTFOUND, NULL, 0, request);
+        return;
+    }
+    slc_vhost_queue_delete(vhost, request->vars[1], slc_path_flag(&request->path, "if-unused"),
+                           slc_path_flag(&request->path, "if-empty"), queue_deleted, request);
+}

@@ -1,0 +1,107 @@
+/** The management API: RabbitMQ's HTTP paths and field names, for sluicectl and (later) everybody's tools.
+ *
+ *      client ──unix socket──> http thread (libmicrohttpd, its own loop)        the broker's loop
+ *                                 │ peer check, path, suspend                       │
+ *                                 └───────── request, by mailbox ──────────────────>│ handler builds the JSON text
+ *                                 │<──────── the same request, answered ────────────┘
+ *                                 └ resume, send
+ *
+ *  The http thread never touches broker state and the loop never touches a socket of ours: a request is one owned item that
+ *  belongs to one of the two threads at a time. A handler runs to its end in one turn of the loop.
+ *
+ *  Who may: the unix socket has mode 0666 and the peer's credentials decide. uid 0, our own uid and members of the socket group
+ *  are administrators; everybody else gets 401. Changes are logged in category audit with uid, pid and path.
+ *
+ *  Paths (all below /api). Answers have RabbitMQ's field names; a field that we do not know is left out.
+ *      GET    overview  nodes  nodes/N  vhosts  vhosts/V  version  healthchecks/node  health/checks/...
+ *      GET    queues[/V[/Q]]  exchanges[/V[/E]]  bindings[/V]  queues/V/Q/bindings  consumers[/V]
+ *      GET    connections[/C]  vhosts/V/connections  channels  connections/C/channels  vhosts/V/channels
+ *      DELETE queues/V/Q (if-unused, if-empty)  queues/V/Q/contents  connections/C (header X-Reason)
+ *      GET    sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
+ *  A connection C is named by its name or by its pid `<node.N.0.0>`. DELETE on queues answers with the header
+ *  X-Sluice-Messages: how many messages went.
+ *  Query of lists: columns=a,b keeps these top-level fields (a dotted path keeps its whole top-level field);
+ *  arguments=raw gives field tables as base64 of their AMQP encoding, so that no type is lost.
+ *
+ *  Thread: slc_http_start, _stopping and _stop on the broker's loop; callbacks run there too.  @spec management-api 1, 4, 5, 8, 11
+ */
+#ifndef SLC_HTTP_HTTP_H
+#define SLC_HTTP_HTTP_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "core/broker.h"
+
+typedef struct slc_http slc_http;
+
+typedef struct slc_http_listener {
+    const char *protocol; // "amqp", "http", ...
+    const char *purpose;  // "AMQP 0-9-1"; may be NULL
+    const char *ip;       // "127.0.0.1", "::", or the path of a unix socket
+    uint16_t port;        // 0 for a unix socket
+} slc_http_listener;
+
+/** A counter or size of the store, by name ("commits", "log_bytes", ...). */
+typedef struct slc_http_stat {
+    const char *name;
+    uint64_t value;
+} slc_http_stat;
+
+/** What only the daemon knows. Pointers are valid until the callback's next run. A member that is 0 or NULL and marked
+ *  (optional) is left out of the answer. */
+typedef struct slc_http_status {
+    uint64_t uptime_ms;
+    uint64_t mem_used;        // RssAnon, bytes: what the watermark is compared with
+    uint64_t mem_rss;         // VmRSS, bytes
+    uint64_t mem_limit;       // the watermark, bytes (optional)
+    bool mem_alarm;           // also in slc_broker_pressure_reason
+    uint64_t disk_free;       // bytes on the data directory's file system
+    uint64_t disk_free_limit; // bytes
+    bool disk_alarm;
+    uint64_t fd_used, fd_total;
+    const char *data_dir;
+    const char *const *config_files;
+    uint32_t config_file_count;
+    const char *const *log_files;
+    uint32_t log_file_count;
+    const slc_http_listener *listeners; // without our own socket, which we add
+    uint32_t listener_count;
+    const char *store_flush;    // "group", "full", "interval" (optional)
+    const slc_http_stat *store; // (optional)
+    uint32_t store_count;
+    bool ready; // accepts connections
+} slc_http_status;
+
+typedef struct slc_http_options {
+    uv_loop_t *loop;                  // the broker's
+    slc_broker *broker;               // outlives the stop
+    const char *socket_path;          // copied
+    const char *socket_path_fallback; // used when the first cannot be made there; NULL: none
+    const char *group;   // members are administrators; NULL or a group that does not exist: none
+    const char *node;    // "sluice@host"; copied
+    const char *product; // "Sluice"; copied
+    const char *version; // copied
+    const char *cluster_name; // copied; NULL: the node's name
+    /** Fill out (zeroed before). */
+    void (*status)(slc_http_status *out, void *arg);
+    /** An operator asked for an orderly stop; returns at once. */
+    void (*shutdown)(void *arg);
+    void *arg;
+} slc_http_options;
+
+/** Listens on the socket and starts the thread. A socket file left by a dead daemon is replaced; SLC_EADDRINUSE when a live
+ *  one answers there. */
+SLC_MUST_USE slc_err slc_http_start(const slc_http_options *options, slc_http **out,
+                                    slc_error *error);
+/** The path in use. */
+const char *slc_http_socket_path(const slc_http *http);
+/** From now on requests get 503 (what is under way is answered). */
+void slc_http_stopping(slc_http *http);
+/** Answer what is under way, close, remove the socket file, end the thread; http is freed when done has run, which happens on
+ *  the loop, later. Requests that wait for the broker (a queue being deleted) are waited for, so the broker must go on
+ *  turning until then. */
+void slc_http_stop(slc_http *http, void (*done)(void *arg), void *arg);
+
+#endif

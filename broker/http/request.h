@@ -1,0 +1,91 @@
+/** One request on its way: from the http thread to the loop and back. Private to this folder.
+ *
+ *      http thread: new ──> body read ──> routed ──(mailbox)──> loop: handler ──> answered ──(mailbox)──> http thread: sent, freed
+ *
+ *  Owner: the thread that has it. While the loop has it, its libmicrohttpd connection is suspended, so it cannot go away. A
+ *  handler fills the answer and calls slc_http_answer exactly once, inside or later (for what takes time).
+ */
+#ifndef SLC_HTTP_REQUEST_H
+#define SLC_HTTP_REQUEST_H
+
+#include <sys/types.h>
+
+#include "base/mailbox.h"
+#include "base/table.h"
+#include "http/http.h"
+#include "http/json.h"
+#include "http/path.h"
+
+typedef struct slc_http_request slc_http_request;
+typedef struct slc_route_entry slc_route_entry;
+
+/** Who is at the other end. */
+typedef struct slc_http_peer {
+    uid_t uid;
+    pid_t pid;
+    bool admin;
+    bool known; // false: the credentials could not be read
+} slc_http_peer;
+
+typedef enum slc_http_method {
+    SLC_HTTP_GET = 1, // and HEAD
+    SLC_HTTP_PUT = 2,
+    SLC_HTTP_POST = 4,
+    SLC_HTTP_DELETE = 8,
+    SLC_HTTP_OTHER = 16,
+} slc_http_method;
+
+struct slc_http_request {
+    slc_mail mail; // first
+    slc_http *http;
+    void *connection; // libmicrohttpd's; http thread only
+    slc_http_peer peer;
+    slc_http_method method;
+    char *target; // owned; taken apart in place
+    char *audit;  // owned; the path as it came, for the log
+    slc_path path;
+    slc_slice vars[3]; // what stood at the `*` of the route: vhost, name, ...
+    uint32_t var_count;
+    char *reason; // owned; header X-Reason or NULL
+    const slc_route_entry *route;
+    bool begun, sent, suspended;
+
+    // the answer
+    unsigned status;
+    slc_buffer body;
+    uint64_t messages; // header X-Sluice-Messages when messages_known
+    bool messages_known;
+};
+
+struct slc_route_entry {
+    slc_http_method method;
+    const char *pattern; // segments below /api, "*" takes one
+    void (*handle)(slc_http_request *request);
+};
+
+/** Find the handler: 0 and request->route, ->vars; or 404, 405 (then *allowed has the methods). */
+unsigned slc_http_route(slc_http_request *request, unsigned *allowed);
+
+/** {"error","reason"} as the body. */
+void slc_http_fail(slc_http_request *request, unsigned status, const char *error,
+                   const char *format, ...) SLC_PRINTF(4, 5);
+/** RabbitMQ's 404. */
+void slc_http_not_found(slc_http_request *request);
+/** Hand the request back. @thread the loop's. */
+void slc_http_answer(slc_http_request *request);
+
+/** @thread the loop's */
+const slc_http_options *slc_http_options_of(const slc_http *http);
+void slc_http_status_get(const slc_http *http, slc_http_status *out);
+
+/** "GET, DELETE" of a set of methods. */
+const char *slc_http_methods_text(unsigned methods, char *text, size_t cap);
+
+/** Credentials of the peer of a connected unix socket. group: UINT_MAX for none. */
+void slc_http_peer_get(int fd, gid_t group, slc_http_peer *out);
+/** The id of a group by name, or (gid_t)-1. May read files: call at start only. */
+gid_t slc_http_group_id(const char *name);
+/** A listening unix socket, mode 0666; the file is created. */
+SLC_MUST_USE slc_err slc_http_socket_open(const char *path, int *fd_out, slc_error *error);
+
+#endif

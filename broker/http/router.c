@@ -1,0 +1,107 @@
+// Paths to handlers. A linear table: a few dozen entries, one request at a time.
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "http/api.h"
+
+#define GET    SLC_HTTP_GET
+#define POST   SLC_HTTP_POST
+#define DELETE SLC_HTTP_DELETE
+
+// The first entry that fits counts, so words stand before `*`.
+static const slc_route_entry routes[] = {
+    {GET, "overview", slc_api_overview},
+    {GET, "version", slc_api_version},
+    {GET, "nodes", slc_api_nodes},
+    {GET, "nodes/*", slc_api_node},
+    {GET, "vhosts", slc_api_vhosts},
+    {GET, "vhosts/*", slc_api_vhost},
+    {GET, "vhosts/*/connections", slc_api_vhost_connections},
+    {GET, "vhosts/*/channels", slc_api_vhost_channels},
+    {GET, "healthchecks/node", slc_api_health_node},
+    {GET, "healthchecks/node/*", slc_api_health_node},
+    {GET, "health/checks/alarms", slc_api_health_alarms},
+    {GET, "health/checks/local-alarms", slc_api_health_alarms},
+    {GET, "health/checks/port-listener/*", slc_api_health_port},
+    {GET, "health/checks/protocol-listener/*", slc_api_health_protocol},
+    {GET, "health/checks/virtual-hosts", slc_api_health_vhosts},
+    {GET, "health/checks/node-is-mirror-sync-critical", slc_api_health_single_node},
+    {GET, "health/checks/node-is-quorum-critical", slc_api_health_single_node},
+    {GET, "queues", slc_api_queues},
+    {GET, "queues/*", slc_api_queues},
+    {GET, "queues/*/*", slc_api_queue},
+    {DELETE, "queues/*/*", slc_api_queue_delete},
+    {DELETE, "queues/*/*/contents", slc_api_queue_purge},
+    {GET, "queues/*/*/bindings", slc_api_queue_bindings},
+    {GET, "exchanges", slc_api_exchanges},
+    {GET, "exchanges/*", slc_api_exchanges},
+    {GET, "exchanges/*/*", slc_api_exchange},
+    {GET, "bindings", slc_api_bindings},
+    {GET, "bindings/*", slc_api_bindings},
+    {GET, "connections", slc_api_connections},
+    {GET, "connections/*", slc_api_connection},
+    {DELETE, "connections/*", slc_api_connection_close},
+    {GET, "connections/*/channels", slc_api_connection_channels},
+    {GET, "channels", slc_api_channels},
+    {GET, "consumers", slc_api_consumers},
+    {GET, "consumers/*", slc_api_consumers},
+    {GET, "sluice/status", slc_api_status},
+    {GET, "sluice/ready", slc_api_ready},
+    {GET, "sluice/listeners", slc_api_listeners},
+    {POST, "sluice/shutdown", slc_api_shutdown},
+};
+
+static bool route_fits(const char *pattern, slc_http_request *request)
+{
+    const slc_path *path = &request->path;
+    request->var_count = 0;
+    for (uint32_t i = 1; i < path->segment_count; i++) {
+        size_t bytes = strcspn(pattern, "/");
+        if (bytes == 1 && pattern[0] == '*')
+            request->vars[request->var_count++] = path->segments[i];
+        else if (!slc_slice_equal(slc_slice_of(pattern, bytes), path->segments[i]) || bytes == 0)
+            return false;
+        pattern += bytes;
+        if (*pattern == '\0')
+            return i + 1 == path->segment_count;
+        pattern++;
+    }
+    return false;
+}
+
+unsigned slc_http_route(slc_http_request *request, unsigned *allowed)
+{
+    *allowed = 0;
+    const slc_path *path = &request->path;
+    if (path->segment_count < 2 || !slc_slice_is(path->segments[0], "api"))
+        return 404;
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(routes); i++) {
+        if (!route_fits(routes[i].pattern, request))
+            continue;
+        *allowed |= routes[i].method;
+        if (routes[i].method == request->method) {
+            request->route = &routes[i];
+            return 0;
+        }
+    }
+    return *allowed != 0 ? 405 : 404;
+}
+
+const char *slc_http_methods_text(unsigned methods, char *text, size_t cap)
+{
+    static const struct {
+        unsigned method;
+        const char *name;
+    } names[] = {{GET, "GET, HEAD"}, {SLC_HTTP_PUT, "PUT"}, {POST, "POST"}, {DELETE, "DELETE"}};
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        if ((methods & names[i].method) == 0)
+            continue;
+        int n = snprintf(text + at, cap - at, "%s%s", at > 0 ? ", " : "", names[i].name);
+        if (n < 0 || (size_t)n >= cap - at)
+            break;
+        at += (size_t)n;
+    }
+    return text;
+}

@@ -1,0 +1,591 @@
+// The http thread: libmicrohttpd polled from outside by a loop of our own, and the two mailboxes.
+//
+// Life of the thread:
+//
+//     running ──slc_http_stop──> draining ──nothing under way, or 2 s──> drained ──go──> gone
+//
+//     running   requests go to the loop
+//     draining  new ones get 503; those that the loop has are waited for, answers are sent
+//     drained   the daemon is closed; the thread waits on a semaphore until the loop has taken note, because only then is
+//               it certain that the loop is not inside slc_mailbox_post on our mailbox
+//
+// A resume must come from this thread and be followed by MHD_run: with 0.9.75 a resume from another thread does not wake a
+// daemon that is polled from outside.
+#include <errno.h>
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/request.h"
+
+enum {
+    CONNECTIONS_MAX = 256,
+    IDLE_TIMEOUT_S = 60,
+    REQUEST_MEMORY_BYTES = 64 * 1024, // line and headers of one request
+    DRAIN_MS = 2000,
+    TARGET_BYTES_MAX = 16 * 1024,
+};
+
+struct slc_http {
+    slc_http_options options; // copied strings; const after start
+    char *socket_path;
+    dev_t socket_dev; // of the file that we made
+    ino_t socket_ino;
+    gid_t group;
+    char *denied; // the 401's reason
+
+    // the loop's side
+    slc_mailbox to_loop;
+    void (*done)(void *arg);
+    void *done_arg;
+
+    atomic_bool stopping;
+
+    // the http thread's side
+    uv_thread_t thread;
+    uv_loop_t loop;
+    slc_mailbox to_http;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    struct MHD_Daemon *daemon;
+    uint32_t with_loop; // requests that the loop has
+    uint32_t active;    // requests between first line and last octet of the answer
+    bool draining;
+    uint64_t drain_until_ns;
+    uv_sem_t go;
+    slc_mail drain_mail;   // loop to http: begin to drain
+    slc_mail drained_mail; // http to loop: the daemon is closed
+};
+
+const slc_http_options *slc_http_options_of(const slc_http *http)
+{
+    return &http->options;
+}
+
+void slc_http_status_get(const slc_http *http, slc_http_status *out)
+{
+    *out = (slc_http_status){0};
+    http->options.status(out, http->options.arg);
+}
+
+const char *slc_http_socket_path(const slc_http *http)
+{
+    return http->socket_path;
+}
+
+/* ---- requests ---- */
+
+static void request_free(slc_http_request *request)
+{
+    slc_buffer_fini(&request->body);
+    slc_free(request->target);
+    slc_free(request->audit);
+    slc_free(request->reason);
+    slc_free(request);
+}
+
+void slc_http_fail(slc_http_request *request, unsigned status, const char *error,
+                   const char *format, ...)
+{
+    char text[SLC_ERROR_TEXT_BYTES + 128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+
+    request->status = status;
+    request->body.bytes = 0;
+    slc_json w = slc_json_to(&request->body);
+    slc_json_open(&w, '{');
+    slc_json_put_text(&w, "error", error);
+    slc_json_put_text(&w, "reason", text);
+    slc_json_close(&w, '}');
+}
+
+void slc_http_not_found(slc_http_request *request)
+{
+    slc_http_fail(request, MHD_HTTP_NOT_FOUND, "Object Not Found", "Not Found");
+}
+
+void slc_http_answer(slc_http_request *request)
+{
+    slc_mailbox_post(&request->http->to_http, &request->mail);
+}
+
+/* ---- sending ---- */
+
+static void header_put(struct MHD_Response *response, const char *name, const char *value)
+{
+    if (MHD_add_response_header(response, name, value) != MHD_YES)
+        slc_log(SLC_LOG_DEBUG, "http", "http.header.refused", SLC_NO_FIELDS,
+                "header %s not accepted", name);
+}
+
+static enum MHD_Result request_send(slc_http_request *request, unsigned allowed)
+{
+    size_t bytes = request->body.bytes;
+    struct MHD_Response *response;
+    if (bytes > 0) {
+        // The response owns the text from here on; lists are sent from this one buffer.
+        response =
+            MHD_create_response_from_buffer_with_free_callback(bytes, request->body.data, slc_free);
+        if (response != NULL)
+            request->body = (slc_buffer){0};
+    } else {
+        static char nothing[1];
+        response = MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
+    }
+    if (response == NULL)
+        return MHD_NO;
+    if (bytes > 0)
+        header_put(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    header_put(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    header_put(response, "X-Content-Type-Options", "nosniff");
+    if (allowed != 0) {
+        char methods[64];
+        header_put(response, MHD_HTTP_HEADER_ALLOW,
+                   slc_http_methods_text(allowed, methods, sizeof methods));
+    }
+    if (request->messages_known) {
+        char number[24];
+        snprintf(number, sizeof number, "%" PRIu64, request->messages);
+        header_put(response, "X-Sluice-Messages", number);
+    }
+    if (request->http->draining || atomic_load(&request->http->stopping))
+        header_put(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    request->sent = true;
+    enum MHD_Result rc = MHD_queue_response(request->connection, request->status, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+/* ---- libmicrohttpd's callbacks, all on the http thread ---- */
+
+// The first that we hear of a request: its target as it came.
+static void *on_target(void *arg, const char *target, struct MHD_Connection *connection)
+{
+    slc_http *http = arg;
+    slc_http_request *request = slc_alloc_zero(1, sizeof *request);
+    request->http = http;
+    request->connection = connection;
+    size_t bytes = strlen(target);
+    if (bytes > TARGET_BYTES_MAX)
+        bytes = 0; // refused below: no path begins with nothing
+    request->target = slc_strndup(target, bytes);
+    size_t path_bytes = strcspn(request->target, "?");
+    request->audit = slc_strndup(request->target, path_bytes);
+    http->active++;
+    return request;
+}
+
+// We split first and decode then, so libmicrohttpd must not decode.
+static size_t on_unescape(void *arg, struct MHD_Connection *connection, char *text)
+{
+    (void)arg;
+    (void)connection;
+    return strlen(text);
+}
+
+static slc_http_method method_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        slc_http_method method;
+    } methods[] = {
+        {"GET", SLC_HTTP_GET},   {"HEAD", SLC_HTTP_GET},      {"PUT", SLC_HTTP_PUT},
+        {"POST", SLC_HTTP_POST}, {"DELETE", SLC_HTTP_DELETE},
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(methods); i++) {
+        if (strcmp(name, methods[i].name) == 0)
+            return methods[i].method;
+    }
+    return SLC_HTTP_OTHER;
+}
+
+static void request_audit(const slc_http_request *request, const char *method)
+{
+    if (request->method == SLC_HTTP_GET)
+        return;
+    slc_log(SLC_LOG_INFO, "audit", "http.change",
+            SLC_FIELDS(SLC_F_U64("uid", request->peer.uid),
+                       SLC_F_U64("pid", (uint64_t)request->peer.pid), SLC_F_STR("method", method),
+                       SLC_F_STR("path", request->audit)),
+            "%s %s by uid %u, pid %d", method, request->audit, (unsigned)request->peer.uid,
+            (int)request->peer.pid);
+}
+
+static enum MHD_Result request_begin(slc_http_request *request, const char *method)
+{
+    slc_http *http = request->http;
+    struct MHD_Connection *connection = request->connection;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info != NULL && info->socket_context != NULL)
+        request->peer = *(const slc_http_peer *)info->socket_context;
+    request->method = method_of(method);
+
+    unsigned allowed = 0;
+    if (http->draining || atomic_load(&http->stopping)) {
+        slc_http_fail(request, MHD_HTTP_SERVICE_UNAVAILABLE, "unavailable",
+                      "the broker is stopping");
+    } else if (!request->peer.admin) {
+        slc_http_fail(request, MHD_HTTP_UNAUTHORIZED, "not_authorised", "uid %u %s",
+                      (unsigned)request->peer.uid, http->denied);
+    } else if (slc_path_parse(request->target, &request->path) != SLC_OK) {
+        slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request",
+                      "the target is not a path that can be decoded");
+    } else {
+        unsigned status = slc_http_route(request, &allowed);
+        if (status == MHD_HTTP_NOT_FOUND)
+            slc_http_not_found(request);
+        else if (status != 0)
+            request->status = status; // 405 has an empty body
+    }
+    if (request->status != 0)
+        return request_send(request, allowed);
+
+    const char *reason = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Reason");
+    if (reason != NULL)
+        request->reason = slc_strdup(reason);
+    request_audit(request, method);
+    MHD_suspend_connection(connection);
+    request->suspended = true;
+    http->with_loop++;
+    slc_mailbox_post(&http->to_loop, &request->mail);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_bytes, void **context)
+{
+    (void)arg;
+    (void)connection;
+    (void)url;
+    (void)version;
+    (void)upload;
+    slc_http_request *request = *context;
+    if (!request->begun) {
+        request->begun = true;
+        return MHD_YES;
+    }
+    if (*upload_bytes > 0) {
+        *upload_bytes = 0; // no path of ours takes a body yet
+        return MHD_YES;
+    }
+    if (request->sent)
+        return MHD_YES;
+    if (request->status != 0)
+        return request_send(request, 0); // back from the loop
+    return request_begin(request, method);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode how)
+{
+    (void)connection;
+    (void)how;
+    slc_http *http = arg;
+    slc_http_request *request = *context;
+    if (request == NULL)
+        return;
+    *context = NULL;
+    http->active--;
+    request_free(request);
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    slc_http *http = arg;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        slc_free(*context);
+        *context = NULL;
+        return;
+    }
+    slc_http_peer *peer = slc_alloc_zero(1, sizeof *peer);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info != NULL)
+        slc_http_peer_get(info->connect_fd, http->group, peer);
+    *context = peer;
+}
+
+static void on_library_log(void *arg, const char *format, va_list args) SLC_PRINTF(2, 0);
+static void on_library_log(void *arg, const char *format, va_list args)
+{
+    (void)arg;
+    char text[256];
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = '\0';
+    slc_log(SLC_LOG_DEBUG, "http", "http.library", SLC_NO_FIELDS, "libmicrohttpd: %s", text);
+}
+
+/* ---- the http thread ---- */
+
+static void http_maybe_drained(slc_http *http);
+
+// Let libmicrohttpd work, then ask it when it wants to be called at the latest.
+static void http_run(slc_http *http)
+{
+    if (http->daemon == NULL)
+        return;
+    MHD_run(http->daemon);
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    if (MHD_get_timeout(http->daemon, &timeout_ms) == MHD_YES)
+        uv_timer_start(&http->timer, http->timer.timer_cb, timeout_ms, 0);
+    else
+        uv_timer_stop(&http->timer);
+    http_maybe_drained(http);
+}
+
+static void http_on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    http_run(poll->data);
+}
+
+static void http_on_timer(uv_timer_t *timer)
+{
+    http_run(timer->data);
+}
+
+static void http_on_mail(slc_mail *mail, void *arg)
+{
+    slc_http *http = arg;
+    if (mail == &http->drain_mail) {
+        http->draining = true;
+        http->drain_until_ns = slc_clock_now_ns() + DRAIN_MS * SLC_NS_PER_MS;
+        http_run(http);
+        return;
+    }
+    slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
+    SLC_ASSERT(request->suspended);
+    SLC_ASSERT(request->status != 0);
+    request->suspended = false;
+    http->with_loop--;
+    MHD_resume_connection(request->connection);
+    http_run(http);
+}
+
+static void http_maybe_drained(slc_http *http)
+{
+    if (!http->draining || http->daemon == NULL)
+        return;
+    bool late = slc_clock_now_ns() >= http->drain_until_ns;
+    if (http->with_loop > 0 || (http->active > 0 && !late)) {
+        uint64_t next_ms = late ? 100 : 20; // libmicrohttpd's own timeouts are longer
+        uv_timer_start(&http->timer, http->timer.timer_cb, next_ms, 0);
+        return;
+    }
+    // Inside a callback of the poll handle: first no more polling, then the daemon with its epoll descriptor.
+    uv_close((uv_handle_t *)&http->poll, NULL);
+    uv_close((uv_handle_t *)&http->timer, NULL);
+    MHD_stop_daemon(http->daemon);
+    http->daemon = NULL;
+    uv_stop(&http->loop);
+}
+
+static void http_thread(void *arg)
+{
+    slc_http *http = arg;
+    http_run(http);
+    uv_run(&http->loop, UV_RUN_DEFAULT);
+    SLC_ASSERT(http->daemon == NULL);
+    slc_mailbox_post(&http->to_loop, &http->drained_mail);
+    uv_sem_wait(&http->go);
+    slc_mailbox_close(&http->to_http, NULL);
+    uv_run(&http->loop, UV_RUN_DEFAULT);
+    SLC_ASSERT(uv_loop_close(&http->loop) == 0);
+}
+
+/* ---- the loop's side ---- */
+
+static void http_free(slc_http *http)
+{
+    slc_free(http->socket_path);
+    slc_free(http->denied);
+    slc_free((char *)(uintptr_t)http->options.node);
+    slc_free((char *)(uintptr_t)http->options.product);
+    slc_free((char *)(uintptr_t)http->options.version);
+    slc_free((char *)(uintptr_t)http->options.cluster_name);
+    slc_free(http);
+}
+
+static void loop_on_closed(uv_handle_t *handle)
+{
+    slc_http *http = SLC_CONTAINER_OF((uv_async_t *)handle, slc_http, to_loop.async);
+    void (*done)(void *) = http->done;
+    void *arg = http->done_arg;
+    http_free(http);
+    if (done != NULL)
+        done(arg);
+}
+
+static void loop_on_mail(slc_mail *mail, void *arg)
+{
+    slc_http *http = arg;
+    if (mail != &http->drained_mail) {
+        slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
+        request->route->handle(request);
+        return;
+    }
+    uv_sem_post(&http->go);
+    uv_thread_join(&http->thread);
+    uv_sem_destroy(&http->go);
+    // Another daemon may have put its own socket there since.
+    struct stat st;
+    if (lstat(http->socket_path, &st) == 0 && st.st_ino == http->socket_ino &&
+        st.st_dev == http->socket_dev)
+        unlink(http->socket_path);
+    slc_mailbox_close(&http->to_loop, loop_on_closed);
+}
+
+void slc_http_stopping(slc_http *http)
+{
+    atomic_store(&http->stopping, true);
+}
+
+void slc_http_stop(slc_http *http, void (*done)(void *arg), void *arg)
+{
+    slc_http_stopping(http);
+    http->done = done;
+    http->done_arg = arg;
+    slc_mailbox_post(&http->to_http, &http->drain_mail);
+}
+
+static slc_err daemon_start(slc_http *http, int fd, slc_error *error)
+{
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
+        http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http, MHD_OPTION_LISTEN_SOCKET,
+        (MHD_socket)fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_UNESCAPE_CALLBACK,
+        on_unescape, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY_BYTES, MHD_OPTION_END);
+    if (http->daemon == NULL)
+        return slc_error_set(error, SLC_EINTERNAL,
+                             "management API: libmicrohttpd did not start on %s",
+                             http->socket_path);
+    return SLC_OK;
+}
+
+// Loop, mailbox, poll and timer of the http thread, before it runs.
+static slc_err thread_init(slc_http *http, slc_error *error)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    int rc = uv_loop_init(&http->loop);
+    if (rc != 0)
+        return slc_error_set(error, slc_err_from_errno(rc), "management API: loop: %s",
+                             uv_strerror(rc));
+    if (slc_mailbox_init(&http->to_http, &http->loop, http_on_mail, http) != SLC_OK ||
+        uv_timer_init(&http->loop, &http->timer) != 0 || info == NULL ||
+        uv_poll_init(&http->loop, &http->poll, info->epoll_fd) != 0) {
+        // Cannot fail on Linux but for want of descriptors, at start; the process ends then.
+        return slc_error_set(error, SLC_ELIMIT,
+                             "management API: no descriptors left for its thread");
+    }
+    http->timer.timer_cb = http_on_timer;
+    http->timer.data = http;
+    http->poll.data = http;
+    uv_poll_start(&http->poll, UV_READABLE, http_on_poll);
+    return SLC_OK;
+}
+
+static char *denied_text(const slc_http_options *options, gid_t group)
+{
+    slc_buffer text = {0};
+    slc_buffer_format(&text, "may not administer this broker: only root, uid %u (the broker's own)",
+                      (unsigned)geteuid());
+    if (group != (gid_t)-1)
+        slc_buffer_format(&text, " and members of group '%s'", options->group);
+    slc_buffer_format(&text, " may use this socket");
+    if (group == (gid_t)-1 && options->group != NULL)
+        slc_buffer_format(&text, " (the group '%s' of management.socket.group does not exist)",
+                          options->group);
+    char *copy = slc_strndup((const char *)text.data, text.bytes);
+    slc_buffer_fini(&text);
+    return copy;
+}
+
+static slc_err socket_open(slc_http *http, const slc_http_options *options, int *fd,
+                           slc_error *error)
+{
+    const char *path = options->socket_path;
+    slc_err rc = slc_http_socket_open(path, fd, error);
+    const char *fallback = options->socket_path_fallback;
+    if (rc != SLC_OK && rc != SLC_EADDRINUSE && fallback != NULL && strcmp(path, fallback) != 0) {
+        slc_error why = {.text = "?"};
+        if (error != NULL)
+            why = *error;
+        slc_log(SLC_LOG_WARN, "http", "http.socket.fallback",
+                SLC_FIELDS(SLC_F_STR("path", fallback)), "%s; using %s (sluicectl --socket)",
+                why.text, fallback);
+        path = fallback;
+        rc = slc_http_socket_open(path, fd, error);
+    }
+    if (rc != SLC_OK)
+        return rc;
+    http->socket_path = slc_strdup(path);
+    struct stat st;
+    if (lstat(path, &st) == 0) {
+        http->socket_dev = st.st_dev;
+        http->socket_ino = st.st_ino;
+    }
+    return SLC_OK;
+}
+
+slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_error *error)
+{
+    slc_http *http = slc_alloc_zero(1, sizeof *http);
+    http->options = *options;
+    http->options.node = slc_strdup(options->node);
+    http->options.product = slc_strdup(options->product);
+    http->options.version = slc_strdup(options->version);
+    http->options.cluster_name =
+        slc_strdup(options->cluster_name != NULL ? options->cluster_name : options->node);
+    http->group = slc_http_group_id(options->group);
+    http->denied = denied_text(options, http->group);
+    atomic_init(&http->stopping, false);
+
+    int fd = -1;
+    slc_err rc = socket_open(http, options, &fd, error);
+    if (rc != SLC_OK)
+        goto free_http;
+    rc = daemon_start(http, fd, error);
+    if (rc != SLC_OK) {
+        close(fd);
+        goto remove_socket;
+    }
+    rc = slc_mailbox_init(&http->to_loop, options->loop, loop_on_mail, http);
+    if (rc != SLC_OK)
+        goto stop_daemon;
+    rc = thread_init(http, error);
+    if (rc != SLC_OK)
+        goto stop_daemon;
+    uv_sem_init(&http->go, 0);
+    int failed = uv_thread_create(&http->thread, http_thread, http);
+    if (failed != 0) {
+        rc = slc_error_set(error, slc_err_from_errno(failed), "management API: thread: %s",
+                           uv_strerror(failed));
+        goto stop_daemon;
+    }
+    *out = http;
+    return SLC_OK;
+
+stop_daemon:
+    MHD_stop_daemon(http->daemon);
+remove_socket:
+    unlink(http->socket_path);
+free_http:
+    http_free(http);
+    return rc;
+}

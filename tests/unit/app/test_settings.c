@@ -1,0 +1,511 @@
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/settings.h"
+#include "base/alloc.h"
+
+static char root[] = "/tmp/sluice-settings-XXXXXX";
+static char file[64];
+static char notes[8192];
+static slc_settings *settings;
+static slc_error error;
+
+static void setup(void)
+{
+    cr_assert(ne(ptr, mkdtemp(root), NULL));
+    snprintf(file, sizeof file, "%s/sluice.conf", root);
+}
+
+static void teardown(void)
+{
+    static const char *const names[] = {"sluice.conf",   "other.conf", "conf.d/b.conf",
+                                        "conf.d/a.conf", "password",   "conf.d"};
+    slc_settings_free(settings);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", root, names[i]);
+        remove(path);
+    }
+    rmdir(root);
+}
+
+TestSuite(settings, .init = setup, .fini = teardown, .timeout = 20);
+
+static void put_file(const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    FILE *out = fopen(path, "w");
+    cr_assert(ne(ptr, out, NULL));
+    fputs(text, out);
+    fclose(out);
+}
+
+static void on_note(bool is_error, const char *text, void *arg)
+{
+    (void)arg;
+    size_t used = strlen(notes);
+    snprintf(notes + used, sizeof notes - used, "%s%s\n", is_error ? "E " : "W ", text);
+}
+
+static slc_err load_from(slc_settings_sources *sources)
+{
+    notes[0] = '\0';
+    error = (slc_error){0};
+    sources->note = on_note;
+    slc_settings *loaded = NULL;
+    slc_err rc = slc_settings_load(sources, &loaded, &error);
+    cr_assert(eq(int, loaded != NULL, rc == SLC_OK), "out is touched on success only");
+    if (rc == SLC_OK) {
+        slc_settings_free(settings);
+        settings = loaded;
+    }
+    return rc;
+}
+
+// The main file alone, with this text.
+static slc_err load(const char *text)
+{
+    put_file("sluice.conf", text);
+    return load_from(&(slc_settings_sources){.file = file});
+}
+
+static void loads(const char *text)
+{
+    slc_err rc = load(text);
+    cr_assert(eq(int, rc, SLC_OK), "%s: %s", text, error.text);
+}
+
+static void expect_in(const char *text, const char *part)
+{
+    cr_expect(ne(ptr, strstr(text, part), NULL), "'%s' is not in: %s", part, text);
+}
+
+Test(settings, defaults_are_those_of_the_manual)
+{
+    loads("");
+    cr_expect(eq(str, notes, ""));
+    cr_assert(eq(u32, settings->tcp_count, 1));
+    cr_expect(eq(str, settings->tcp[0].address.host, ""));
+    cr_expect(eq(int, settings->tcp[0].address.port, 5672));
+    cr_expect(eq(u32, settings->tcp_backlog, 128));
+    cr_expect(settings->tcp_nodelay);
+    cr_expect(eq(u32, settings->tcp_sndbuf_bytes, 0));
+    cr_expect(eq(u32, settings->tcp_recbuf_bytes, 0));
+    cr_expect(eq(u64, settings->max_connections, 0));
+    cr_expect(eq(u32, settings->handshake_timeout_ms, 10000));
+    cr_expect(eq(int, settings->heartbeat_s, 60));
+    cr_expect(eq(u32, settings->frame_max_bytes, 131072));
+    cr_expect(eq(int, settings->channel_max, 2047));
+    cr_expect(eq(u64, settings->max_message_bytes, 16 * 1024 * 1024));
+    cr_expect(eq(int, settings->default_consumer_prefetch, 0));
+    cr_expect(eq(str, (char *)settings->product, "Sluice"));
+    cr_expect(eq(str, (char *)settings->product_version, SLC_VERSION));
+    cr_expect(eq(str, (char *)settings->default_user, "guest"));
+    cr_expect(eq(str, (char *)settings->default_pass, "guest"));
+    cr_expect(eq(str, (char *)settings->default_vhost, "/"));
+    cr_expect(epsilon_eq(dbl, settings->memory_watermark_relative, 0.6, 1e-9));
+    cr_expect(not(settings->memory_watermark_is_absolute));
+    cr_expect(eq(u32, settings->memory_monitor_interval_ms, 2500));
+    cr_expect(eq(u64, settings->memory_total_override_bytes, 0));
+    cr_expect(eq(u64, settings->disk_free_limit_bytes, 1ull << 30));
+    cr_expect(eq(u64, settings->cache_bytes, 64 << 20));
+    cr_expect(eq(u64, settings->window_bytes, 64 << 20));
+    cr_expect(eq(int, settings->store_flush, SLC_SETTINGS_FLUSH_GROUP));
+    cr_expect(eq(u32, settings->store_flush_interval_ms, 500));
+    cr_expect(eq(u64, settings->store_map_bytes, 0));
+    cr_expect(eq(u64, settings->store_log_bytes, 256 << 20));
+    cr_expect(eq(str, (char *)settings->management_socket, "/run/sluice/admin.sock"));
+    cr_expect(eq(str, (char *)settings->management_group, "sluice"));
+    cr_expect(eq(int, settings->log_console_level, SLC_LOG_INFO));
+    cr_expect(not(settings->log_console_json));
+    cr_expect(eq(ptr, (void *)settings->log_file, NULL));
+    cr_expect(eq(str, (char *)settings->data_dir, "/var/lib/sluice"));
+    cr_expect(eq(u64, settings->shutdown_timeout_ms, 60000));
+    cr_expect(not(settings->allow_root));
+    expect_in(settings->node_name, "sluice@");
+    cr_expect(gt(sz, strlen(settings->node_name), strlen("sluice@")));
+    cr_expect(eq(str, (char *)settings->cluster_name, (char *)settings->node_name));
+}
+
+Test(settings, every_key_reaches_the_struct)
+{
+    loads(
+        "listeners.tcp.1 = 127.0.0.1:0\nlisteners.tcp.2 = [::1]:7\ntcp_listen_options.backlog = 9\n"
+        "tcp_listen_options.nodelay = false\ntcp_listen_options.sndbuf = "
+        "32KiB\ntcp_listen_options.recbuf = 64k\n"
+        "max_connections = 55\nhandshake_timeout = 500\nheartbeat = 7\nframe_max = "
+        "4096\nchannel_max = 0\n"
+        "max_message_size = 134217728\ndefault_consumer_prefetch = 65535\namqp.emulate_product = "
+        "RabbitMQ\n"
+        "amqp.emulate_version = 3.13.7\ndefault_user = u\ndefault_pass = p\ndefault_vhost = v\n"
+        "vm_memory_high_watermark.absolute = 1GB\nmemory_monitor_interval = 1s\n"
+        "total_memory_available_override_value = 2GiB\ndisk_free_limit.absolute = "
+        "5MB\nmemory.cache_bytes = 0\n"
+        "memory.window_bytes = 2MiB\nstore.flush = interval\nstore.flush_interval = "
+        "20\nstore.map_size = 1GiB\n"
+        "store.log_bytes = 8MiB\nmanagement.socket.path = /x/y.sock\nmanagement.socket.group = "
+        "none\n"
+        "log.console = false\nlog.file = x.log\nlog.dir = "
+        "/logs\nlog.file.level = critical\n"
+        "log.file.formatter = json\nnode.data_dir = /d\nnode.name = n@h\ncluster_name = "
+        "c\nshutdown.timeout = 5\n"
+        "allow_root = true\n");
+    cr_expect(eq(str, notes, ""));
+    cr_assert(eq(u32, settings->tcp_count, 2));
+    cr_expect(eq(str, settings->tcp[0].address.host, "127.0.0.1"));
+    cr_expect(eq(int, settings->tcp[0].address.port, 0));
+    cr_expect(eq(str, settings->tcp[1].address.host, "::1"));
+    cr_expect(eq(str, (char *)settings->tcp[1].name, "2"));
+    cr_expect(eq(u32, settings->tcp_backlog, 9));
+    cr_expect(not(settings->tcp_nodelay));
+    cr_expect(eq(u32, settings->tcp_sndbuf_bytes, 32768));
+    cr_expect(eq(u32, settings->tcp_recbuf_bytes, 65536));
+    cr_expect(eq(u64, settings->max_connections, 55));
+    cr_expect(eq(u32, settings->handshake_timeout_ms, 500));
+    cr_expect(eq(int, settings->heartbeat_s, 7));
+    cr_expect(eq(u32, settings->frame_max_bytes, 4096));
+    cr_expect(eq(int, settings->channel_max, 0));
+    cr_expect(eq(u64, settings->max_message_bytes, 134217728));
+    cr_expect(eq(int, settings->default_consumer_prefetch, 65535));
+    cr_expect(eq(str, (char *)settings->product, "RabbitMQ"));
+    cr_expect(eq(str, (char *)settings->product_version, "3.13.7"));
+    cr_expect(eq(str, (char *)settings->default_user, "u"));
+    cr_expect(eq(str, (char *)settings->default_pass, "p"));
+    cr_expect(eq(str, (char *)settings->default_vhost, "v"));
+    cr_expect(settings->memory_watermark_is_absolute);
+    cr_expect(eq(u64, settings->memory_watermark_absolute, 1000000000));
+    cr_expect(eq(u32, settings->memory_monitor_interval_ms, 1000));
+    cr_expect(eq(u64, settings->memory_total_override_bytes, 2ull << 30));
+    cr_expect(eq(u64, settings->disk_free_limit_bytes, 5000000));
+    cr_expect(eq(u64, settings->cache_bytes, 0));
+    cr_expect(eq(u64, settings->window_bytes, 2 << 20));
+    cr_expect(eq(int, settings->store_flush, SLC_SETTINGS_FLUSH_INTERVAL));
+    cr_expect(eq(u32, settings->store_flush_interval_ms, 20));
+    cr_expect(eq(u64, settings->store_map_bytes, 1 << 30));
+    cr_expect(eq(u64, settings->store_log_bytes, 8 << 20));
+    cr_expect(eq(str, (char *)settings->management_socket, "/x/y.sock"));
+    cr_expect(eq(ptr, (void *)settings->management_group, NULL));
+    cr_expect(eq(str, (char *)settings->data_dir, "/d"));
+    cr_expect(eq(str, (char *)settings->node_name, "n@h"));
+    cr_expect(eq(str, (char *)settings->cluster_name, "c"));
+    cr_expect(eq(u64, settings->shutdown_timeout_ms, 5000));
+    cr_expect(settings->allow_root);
+    slc_log_options log = slc_settings_log(settings);
+    cr_expect(eq(int, log.level, SLC_LOG_NONE));
+    cr_expect(eq(str, (char *)log.file, "/logs/x.log"));
+    cr_expect(eq(int, log.file_level, SLC_LOG_ERROR));
+    cr_expect(log.file_json);
+    cr_expect(eq(str, (char *)log.node, "n@h"));
+}
+
+Test(settings, bad_values_are_refused_with_everything_a_person_needs)
+{
+    cr_expect(eq(int, load("heartbeat = 60\nframe_max = 100\n"), SLC_EINVAL));
+    char want[256];
+    snprintf(
+        want, sizeof want,
+        "%s:2: frame_max = 100 is not allowed: it must be a size such as 64MiB, 4 KiB to 16 MiB",
+        file);
+    cr_expect(eq(str, error.text, want));
+    static const char *const bad[] = {"max_message_size = 129MiB",
+                                      "heartbeat = 65536",
+                                      "heartbeat = 1500ms",
+                                      "channel_max = 65536",
+                                      "listeners.tcp = 5672",
+                                      "listeners.tcp.1 = localhost:5672",
+                                      "listeners.tcp.1 = 65536",
+                                      "max_connections = 0",
+                                      "default_user = ''",
+                                      "store.flush = sometimes",
+                                      "log.console.level = loud",
+                                      "log.console.formatter = xml",
+                                      "vm_memory_high_watermark.relative = 1.5",
+                                      "shutdown.timeout = forever",
+                                      "handshake_timeout = 0",
+                                      "hearbeat = 5",
+                                      "store.mapsize = 1GiB",
+                                      "default_pass = file:/nonexistent-sluice"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_expect(ne(int, load(bad[i]), SLC_OK), "%s", bad[i]);
+        expect_in(error.text, file);
+        expect_in(error.text, ":1: ");
+    }
+    cr_expect(eq(int, load("hearbeat = 5\nchanel_max = 3\n"), SLC_EINVAL));
+    expect_in(notes, "E ");
+    expect_in(notes, "unknown key hearbeat; did you mean heartbeat?\n");
+    expect_in(notes, "unknown key chanel_max; did you mean channel_max?\n");
+}
+
+Test(settings, unknown_keys_may_be_tolerated)
+{
+    loads("hearbeat = 5\nconfig.unknown_keys = warn\n");
+    expect_in(notes, "W ");
+    cr_expect(eq(int, settings->heartbeat_s, 60));
+}
+
+Test(settings, a_file_of_rabbitmq_is_taken_along)
+{
+    loads("listeners.tcp.default = 5673\nloopback_users = none\nssl_options.verify = "
+          "verify_peer\nlisteners.ssl.default = 5671\n"
+          "management.tcp.port = 15672\nvm_memory_high_watermark.relative = "
+          "0.4\ncluster_partition_handling = pause_minority\n"
+          "log.connection.level = debug\nsysmon_handler.thresholds.busy_ports = "
+          "10\nnum_acceptors.tcp = 10\n"
+          "collect_statistics_interval = 10000\ndisk_free_limit.relative = "
+          "1.5\nqueue_index_embed_msgs_below = 4kb\n");
+    cr_expect(eq(
+        str, notes,
+        "W these keys of RabbitMQ have no effect yet: ssl_options.verify, listeners.ssl.default, "
+        "management.tcp.port, cluster_partition_handling, log.connection.level, "
+        "collect_statistics_interval, "
+        "disk_free_limit.relative\n"));
+    cr_expect(eq(int, settings->tcp[0].address.port, 5673));
+}
+
+Test(settings, contradictions_are_warned_of)
+{
+    loads("vm_memory_high_watermark.relative = 0.5\nvm_memory_high_watermark.absolute = "
+          "1GB\nstore.flush_interval = 10\n"
+          "listeners.tcp = none\nlisteners.tcp.1 = 5672\n");
+    expect_in(notes, ":2: vm_memory_high_watermark.absolute = 1GB: has no effect");
+    expect_in(notes, ":3: store.flush_interval = 10: has no effect");
+    expect_in(notes, ":4: listeners.tcp = none: listeners.tcp.N have no effect");
+    cr_expect(not(settings->memory_watermark_is_absolute));
+    cr_expect(eq(u32, settings->tcp_count, 0));
+}
+
+Test(settings, too_many_listeners)
+{
+    char text[4096] = "";
+    for (int i = 0; i <= SLC_SETTINGS_LISTENERS_MAX; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "listeners.tcp.%d = %d\n", i,
+                 2000 + i);
+    cr_expect(eq(int, load(text), SLC_EINVAL));
+    expect_in(error.text, "65 listeners");
+}
+
+Test(settings, who_may_only_come_from_this_machine)
+{
+    loads("");
+    cr_expect(slc_settings_loopback_only(settings, slc_slice_str("guest")));
+    cr_expect(not(slc_settings_loopback_only(settings, slc_slice_str("alice"))));
+    loads("loopback_users.alice = true\n");
+    cr_expect(slc_settings_loopback_only(settings, slc_slice_str("alice")));
+    cr_expect(slc_settings_loopback_only(settings, slc_slice_str("guest")));
+    loads("loopback_users.guest = false\n");
+    cr_expect(not(slc_settings_loopback_only(settings, slc_slice_str("guest"))));
+    loads("loopback_users = none\nloopback_users.alice = true\n");
+    cr_expect(not(slc_settings_loopback_only(settings, slc_slice_str("guest"))));
+    cr_expect(not(slc_settings_loopback_only(settings, slc_slice_str("alice"))));
+}
+
+Test(settings, files_then_environment_then_options)
+{
+    char path[128], password[160];
+    snprintf(path, sizeof path, "%s/conf.d", root);
+    cr_assert(eq(int, mkdir(path, 0700), 0));
+    put_file("sluice.conf", "heartbeat = 1\nchannel_max = 1\nframe_max = 4096\nbacklog_is = "
+                            "unknown\ndefault_user = file\n");
+    put_file("conf.d/a.conf", "channel_max = 2\nframe_max = 5000\n");
+    put_file("conf.d/b.conf", "frame_max = 6000\nconfig.unknown_keys = warn\n");
+    put_file("password", "pw\n");
+    snprintf(password, sizeof password, "SLUICE_DEFAULT_PASS_FILE=%s/password", root);
+    char *environment[] = {"RABBITMQ_DEFAULT_USER=rabbit",
+                           "SLUICE_DEFAULT_USER=sluice",
+                           "RABBITMQ_DEFAULT_VHOST=/v",
+                           "SLUICE_CONF__frame_max=7000",
+                           "SLUICE_CONF__tcp_listen_options__backlog=77",
+                           "SLUICE_LOG_LEVEL=debug",
+                           "RABBITMQ_NODE_PORT=5999",
+                           "RABBITMQ_NODENAME=rabbit@there",
+                           password,
+                           "SLUICE_DATA_DIR=/from/environment",
+                           "SLUICE_NODE_NAME=",
+                           NULL};
+    const char *set[] = {"tcp_listen_options.backlog=78", "node.data_dir=/from/set"};
+    slc_settings_sources sources = {.file = file,
+                                    .environment = environment,
+                                    .set = set,
+                                    .set_count = 2,
+                                    .data_dir = "/from/option"};
+    cr_assert(eq(int, load_from(&sources), SLC_OK), "%s", error.text);
+    cr_expect(eq(int, settings->heartbeat_s, 1));
+    cr_expect(eq(int, settings->channel_max, 2));
+    cr_expect(eq(u32, settings->frame_max_bytes, 7000));
+    cr_expect(eq(u32, settings->tcp_backlog, 78));
+    cr_expect(eq(str, (char *)settings->data_dir, "/from/option"));
+    cr_expect(eq(str, (char *)settings->default_user, "sluice"));
+    cr_expect(eq(str, (char *)settings->default_pass, "pw"));
+    cr_expect(eq(str, (char *)settings->default_vhost, "/v"));
+    cr_expect(eq(str, (char *)settings->node_name, "rabbit@there"));
+    cr_expect(eq(int, settings->log_console_level, SLC_LOG_DEBUG));
+    cr_expect(eq(int, settings->tcp[0].address.port, 5999));
+    cr_expect(eq(u32, settings->tcp_count, 1));
+
+    char *bad[] = {"SLUICE_DEFAULT_VHOST=\x01", NULL};
+    sources.environment = bad;
+    cr_expect(eq(int, load_from(&sources), SLC_ESYNTAX));
+    expect_in(error.text, "environment variable SLUICE_DEFAULT_VHOST");
+}
+
+Test(settings, the_port_variable_gives_way_to_the_file)
+{
+    put_file("sluice.conf", "listeners.tcp.1 = 5000\n");
+    char *environment[] = {"RABBITMQ_NODE_PORT=5999", NULL};
+    cr_assert(eq(int, load_from(&(slc_settings_sources){.file = file, .environment = environment}),
+                 SLC_OK));
+    cr_assert(eq(u32, settings->tcp_count, 1));
+    cr_expect(eq(int, settings->tcp[0].address.port, 5000));
+}
+
+Test(settings, the_environment_names_the_file)
+{
+    char variable[128];
+    put_file("other.conf", "heartbeat = 9\n");
+    snprintf(variable, sizeof variable, "SLUICE_CONFIG=%s/other.conf", root);
+    char *environment[] = {variable, NULL};
+    cr_assert(eq(int, load_from(&(slc_settings_sources){.environment = environment}), SLC_OK));
+    cr_expect(eq(int, settings->heartbeat_s, 9));
+    snprintf(variable, sizeof variable, "RABBITMQ_CONFIG_FILE=%s/other",
+             root); // RabbitMQ adds .conf
+    cr_assert(eq(int, load_from(&(slc_settings_sources){.environment = environment}), SLC_OK));
+    cr_expect(eq(int, settings->heartbeat_s, 9));
+    snprintf(variable, sizeof variable, "SLUICE_CONFIG=%s/none.conf", root);
+    cr_expect(
+        eq(int, load_from(&(slc_settings_sources){.environment = environment}), SLC_ENOTFOUND));
+    expect_in(error.text, "none.conf");
+}
+
+Test(settings, conf_d_belongs_to_sluice_conf_only)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/conf.d", root);
+    cr_assert(eq(int, mkdir(path, 0700), 0));
+    put_file("conf.d/a.conf", "heartbeat = 9\n");
+    put_file("other.conf", "heartbeat = 8\n");
+    snprintf(path, sizeof path, "%s/other.conf", root);
+    cr_assert(eq(int, load_from(&(slc_settings_sources){.file = path}), SLC_OK));
+    cr_expect(eq(int, settings->heartbeat_s, 8));
+}
+
+Test(settings, a_node_name_gets_a_host)
+{
+    loads("node.name = rabbit\n");
+    expect_in(settings->node_name, "rabbit@");
+    cr_expect(eq(ptr, strchr(settings->node_name, '.'), NULL));
+}
+
+Test(settings, log_files)
+{
+    loads("log.file = /whole/path.log\n");
+    cr_expect(eq(str, (char *)settings->log_file, "/whole/path.log"));
+    loads("log.file = false\nlog.console.level = notice\nlog.console.formatter = json\n");
+    cr_expect(eq(ptr, (void *)settings->log_file, NULL));
+    cr_expect(eq(int, settings->log_console_level, SLC_LOG_INFO));
+    cr_expect(settings->log_console_json);
+    loads("log.console.level = none\n");
+    cr_expect(eq(int, settings->log_console_level, SLC_LOG_NONE));
+}
+
+static char changes[512];
+
+static void on_change(const char *key, bool needs_restart, void *arg)
+{
+    (void)arg;
+    size_t used = strlen(changes);
+    snprintf(changes + used, sizeof changes - used, "%s%s ", key, needs_restart ? "!" : "");
+}
+
+Test(settings, a_reload_knows_what_changed_and_what_must_wait)
+{
+    loads("heartbeat = 5\nlog.console.level = info\nlisteners.tcp.1 = 1000\n");
+    slc_settings *before = settings;
+    settings = NULL;
+    loads("heartbeat = 6s\nlog.console.level = debug\nlisteners.tcp.1 = 1001\nlisteners.tcp.2 = "
+          "1002\nvm_memory_high_watermark.relative = 0.60\n");
+    slc_settings_diff(before, settings, on_change, NULL);
+    cr_expect(eq(str, changes, "listeners.tcp.1! listeners.tcp.2! heartbeat log.console.level "));
+    slc_settings_free(before);
+}
+
+static char *text_of(void (*write)(FILE *out))
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    write(out);
+    fclose(out);
+    return text;
+}
+
+static void print_settings(FILE *out)
+{
+    slc_settings_print(settings, out);
+}
+
+Test(settings, what_is_printed_is_what_holds_and_can_be_read_back)
+{
+    loads("heartbeat = 5\ndefault_pass = sesame\nlisteners.tcp.1 = [::1]:5672\n");
+    char *text = text_of(print_settings);
+    expect_in(text, "heartbeat = 5\n");
+    expect_in(text, "channel_max = 2047 # default\n");
+    expect_in(text, "listeners.tcp.1 = [::1]:5672\n");
+    expect_in(text, file);
+    cr_expect(eq(ptr, strstr(text, "sesame"), NULL));
+    cr_assert(eq(int, load(text), SLC_OK), "%s", error.text);
+    cr_expect(eq(int, settings->heartbeat_s, 5));
+    free(text);
+}
+
+// The sample with every comment of a key taken away holds the same as no file at all.
+Test(settings, the_sample_has_every_key_with_its_default)
+{
+    char *text = text_of(slc_settings_sample);
+    char *active = slc_alloc_zero(strlen(text) + 1, 1);
+    uint32_t keys = 0;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        cr_expect(eq(int, line[0], '#'), "%s", line);
+        cr_expect(le(sz, strlen(line), 110), "%s", line);
+        const char *value = strstr(line, " =");
+        if (strncmp(line, "# ", 2) != 0 || value == NULL || strchr(line + 2, ' ') != value)
+            continue;
+        keys++;
+        if (value[2] != '\0') {
+            strcat(active, line + 2);
+            strcat(active, "\n");
+        }
+    }
+    cr_expect(gt(u32, keys, 45));
+    loads("");
+    slc_settings *before = settings;
+    settings = NULL;
+    loads(active);
+    slc_settings_diff(before, settings, on_change, NULL);
+    cr_expect(eq(str, changes, ""));
+    slc_settings_free(before);
+    slc_free(active);
+    free(text);
+}
+
+Test(settings, the_manual_page_in_the_tree_is_up_to_date)
+{
+    const char *path = SLC_SOURCE_DIR "/packaging/man/sluice.conf.5";
+    char *want = text_of(slc_settings_man);
+    FILE *in = fopen(path, "r");
+    cr_assert(ne(ptr, in, NULL), "%s is missing", path);
+    char *have = slc_alloc_zero(1, strlen(want) + 2);
+    size_t bytes = fread(have, 1, strlen(want) + 1, in);
+    have[bytes] = '\0';
+    fclose(in);
+    cr_expect(eq(int, strcmp(have, want), 0), "%s is old: write it with sluiced --print-man", path);
+    slc_free(have);
+    free(want);
+}

@@ -1,0 +1,1 @@
+target_link_libraries(unit-http PRIVATE PkgConfig::JANSSON)
