@@ -1,0 +1,356 @@
+// The tables of commands and options, and the parser that reads both.
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ctl.h"
+
+#define LIST OPT_LIST | OPT_FORMAT
+
+const slc_ctl_command slc_ctl_commands[] = {
+    {"help", "Help", "[<command>]", 0, 1, 0, slc_ctl_help,
+     "Displays usage information for a command", NULL},
+    {"version", "Help", "", 0, 0, 0, slc_ctl_version, "Displays the version of this tool", NULL},
+
+    {"await_startup", "Nodes", "", 0, 0, 0, slc_ctl_await_startup,
+     "Waits until the broker accepts connections", NULL},
+    {"ping", "Nodes", "", 0, 0, 0, slc_ctl_ping, "Checks that the broker answers", NULL},
+    {"server_version", "Nodes", "", 0, 0, 0, slc_ctl_server_version,
+     "Displays the version of the broker", NULL},
+    {"shutdown", "Nodes", "", 0, 0, OPT_CHANGE, slc_ctl_shutdown,
+     "Stops the broker in order and waits until its process has ended", NULL},
+    {"status", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_status, "Displays the state of the broker",
+     NULL},
+    {"stop", "Nodes", "[<pidfile>]", 0, 1, OPT_CHANGE, slc_ctl_shutdown,
+     "Stops the broker in order and waits until its process (or the one in <pidfile>) has ended",
+     NULL},
+    {"listeners", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_listeners,
+     "Displays the addresses on which the broker listens", NULL},
+
+    {"list_bindings", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
+     "Lists bindings of a virtual host", &slc_ctl_bindings},
+    {"list_channels", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists channels",
+     &slc_ctl_channels},
+    {"list_connections", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run,
+     "Lists connections of clients", &slc_ctl_connections},
+    {"list_consumers", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
+     "Lists consumers of a virtual host", &slc_ctl_consumers},
+    {"list_exchanges", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
+     "Lists exchanges of a virtual host", &slc_ctl_exchanges},
+    {"list_queues", "Lists", "[<column>...]", 0, -1, OPT_VHOST | OPT_PLACE | LIST, slc_ctl_list_run,
+     "Lists queues of a virtual host and their properties", &slc_ctl_queues},
+    {"list_vhosts", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists virtual hosts",
+     &slc_ctl_vhosts},
+
+    {"close_all_connections", "Operations", "<explanation>", 1, 1,
+     OPT_VHOST | OPT_GLOBAL | OPT_LIMIT | OPT_DELAY | OPT_CHANGE, slc_ctl_connection_close_all,
+     "Closes the connections to a virtual host or to the whole broker", NULL},
+    {"close_connection", "Operations", "<pid or name> <explanation>", 2, 2, OPT_CHANGE,
+     slc_ctl_connection_close, "Closes one connection; its client gets the explanation", NULL},
+    {"delete_queue", "Operations", "<queue>", 1, 1,
+     OPT_VHOST | OPT_IF_EMPTY | OPT_IF_UNUSED | OPT_CHANGE, slc_ctl_queue_delete,
+     "Deletes a queue with its messages", NULL},
+    {"purge_queue", "Operations", "<queue>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_queue_purge,
+     "Removes all ready messages of a queue", NULL},
+
+    {"__complete", NULL, "", 0, -1, 0, slc_ctl_complete, NULL, NULL},
+    {"__man", NULL, "", 0, 0, 0, slc_ctl_man, NULL, NULL},
+    {0},
+};
+
+const slc_ctl_option slc_ctl_options[] = {
+    {'?', "help", NULL, 0, "show help"},
+    {'n', "node", "<node>", 0,
+     "make sure that this is the node that answers (SLUICECTL_NODE, RABBITMQ_NODENAME)"},
+    {0, "socket", "<path>", 0, "the broker's admin socket (SLUICECTL_SOCKET)"},
+    {'t', "timeout", "<seconds>", 0,
+     "limit for the whole operation, or infinity; 60 by default, 300 for await_startup, none for "
+     "shutdown and stop"},
+    {'q', "quiet", NULL, 0, "no progress messages"},
+    {'s', "silent", NULL, 0, "no progress messages and no header row"},
+    {'p', "vhost", "<vhost>", OPT_VHOST, "virtual host; / by default"},
+    {0, "formatter", "<format>", OPT_FORMAT,
+     "table (tab separated), pretty_table, csv, json or json_stream"},
+    {0, "no-table-headers", NULL, OPT_LIST, "no header row"},
+    {0, "sort", "<column>", OPT_LIST, "order rows by this column"},
+    {0, "reverse", NULL, OPT_LIST, "turn the order round"},
+    {0, "online", NULL, OPT_PLACE, "only queues on nodes that are up (on a single node: all)"},
+    {0, "offline", NULL, OPT_PLACE, "only queues on nodes that are down (on a single node: none)"},
+    {0, "local", NULL, OPT_PLACE, "only queues of this node (on a single node: all)"},
+    {'e', "if-empty", NULL, OPT_IF_EMPTY, "only if it has no messages"},
+    {'u', "if-unused", NULL, OPT_IF_UNUSED, "only if it has no consumers"},
+    {0, "global", NULL, OPT_GLOBAL, "connections of every virtual host"},
+    {0, "limit", "<count>", OPT_LIMIT, "close at most so many; 0: all"},
+    {0, "per-connection-delay", "<ms>", OPT_DELAY, "wait so long after each"},
+    {0, "dry-run", NULL, OPT_CHANGE, "print the request that would be sent"},
+    {0},
+};
+
+const slc_ctl_command *slc_ctl_command_find(const char *name)
+{
+    for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
+        const char *a = name, *b = c->name;
+        while (*a != '\0' && (*a == *b || (*a == '-' && *b == '_')))
+            a++, b++;
+        if (*a == '\0' && *b == '\0')
+            return c;
+    }
+    return NULL;
+}
+
+void slc_ctl_usage_line(const slc_ctl *ctl, const slc_ctl_command *command, FILE *out)
+{
+    fprintf(out, "%s [<options>] %s", ctl->program, command->name);
+    for (const slc_ctl_option *o = slc_ctl_options; o->name != NULL; o++) {
+        if ((o->bit & command->options) != 0)
+            fprintf(out, " [--%s%s%s]", o->name, o->argument != NULL ? " " : "",
+                    o->argument != NULL ? o->argument : "");
+    }
+    fprintf(out, "%s%s\n", command->arguments[0] != '\0' ? " " : "", command->arguments);
+}
+
+int slc_ctl_usage_error(const slc_ctl *ctl, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fflush(stdout);
+    fputs("Error (argument validation): ", stderr);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputs("\nArguments given:\n\t", stderr);
+    for (int i = 1; i < ctl->argc; i++)
+        fprintf(stderr, "%s%s", i > 1 ? " " : "", ctl->argv[i]);
+    fputs("\n\nUsage\n\n", stderr);
+    if (ctl->command != NULL)
+        slc_ctl_usage_line(ctl, ctl->command, stderr);
+    else
+        fprintf(stderr, "%s [<options>] <command> [<arguments>]\n", ctl->program);
+    return CTL_USAGE;
+}
+
+/* ---- values of options ---- */
+
+static bool parse_count(const char *text, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    *out = strtoull(text, &end, 10);
+    return *end == '\0' && errno == 0;
+}
+
+static bool parse_timeout(slc_ctl *ctl, const char *text)
+{
+    char *end;
+    ctl->timeout = text;
+    if (strcmp(text, "infinity") == 0) {
+        ctl->timeout_s = -1;
+        return true;
+    }
+    ctl->timeout_s = strtod(text, &end);
+    return end != text && *end == '\0' && ctl->timeout_s >= 0 && ctl->timeout_s < 1e7;
+}
+
+static bool parse_format(slc_ctl *ctl, const char *text)
+{
+    static const char *const names[] = {"table", "pretty_table", "json", "json_stream", "csv"};
+    static const slc_ctl_format formats[] = {CTL_TABLE, CTL_PRETTY_TABLE, CTL_JSON, CTL_JSON_STREAM,
+                                             CTL_CSV};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            ctl->format = formats[i];
+            ctl->format_name = text;
+            return true;
+        }
+    }
+    return false;
+}
+
+// False: the value is no good.
+static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char *value)
+{
+    const char *name = option->name;
+    if (strcmp(name, "node") == 0)
+        ctl->node = value;
+    else if (strcmp(name, "socket") == 0)
+        ctl->socket = value;
+    else if (strcmp(name, "timeout") == 0)
+        return parse_timeout(ctl, value);
+    else if (strcmp(name, "quiet") == 0)
+        ctl->quiet = true;
+    else if (strcmp(name, "silent") == 0)
+        ctl->quiet = ctl->silent = true;
+    else if (strcmp(name, "vhost") == 0)
+        ctl->vhost = value, ctl->vhost_given = true;
+    else if (strcmp(name, "formatter") == 0)
+        return parse_format(ctl, value);
+    else if (strcmp(name, "no-table-headers") == 0)
+        ctl->no_headers = true;
+    else if (strcmp(name, "sort") == 0)
+        ctl->sort = value;
+    else if (strcmp(name, "reverse") == 0)
+        ctl->reverse = true;
+    else if (strcmp(name, "offline") == 0)
+        ctl->offline = true;
+    else if (strcmp(name, "if-empty") == 0)
+        ctl->if_empty = true;
+    else if (strcmp(name, "if-unused") == 0)
+        ctl->if_unused = true;
+    else if (strcmp(name, "global") == 0)
+        ctl->global = true;
+    else if (strcmp(name, "limit") == 0)
+        return parse_count(value, &ctl->limit);
+    else if (strcmp(name, "per-connection-delay") == 0)
+        return parse_count(value, &ctl->delay_ms);
+    else if (strcmp(name, "dry-run") == 0)
+        ctl->dry_run = true;
+    return true; // --online and --local choose everything on a single node
+}
+
+/* ---- the parser ---- */
+
+typedef struct given {
+    const slc_ctl_option *option;
+    const char *value;
+} given;
+
+typedef struct parse {
+    given options[64];
+    uint32_t option_count;
+    bool help;
+} parse;
+
+static const slc_ctl_option *option_find(char letter, const char *name, size_t bytes)
+{
+    for (const slc_ctl_option *o = slc_ctl_options; o->name != NULL; o++) {
+        if (name == NULL ? o->letter != 0 && o->letter == letter
+                         : strlen(o->name) == bytes && memcmp(o->name, name, bytes) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+// One word that begins with a dash; *i moves over its value. NULL: fine, else what is wrong.
+static const char *parse_option(slc_ctl *ctl, parse *out, int *i)
+{
+    const char *word = ctl->argv[*i];
+    bool is_long = word[1] == '-';
+    const char *equals = is_long ? strchr(word, '=') : NULL;
+    const char *rest = word + 1; // short letters still to read
+    do {
+        const slc_ctl_option *option =
+            is_long ? option_find(0, word + 2,
+                                  equals != NULL ? (size_t)(equals - word - 2) : strlen(word + 2))
+                    : option_find(*rest, NULL, 0);
+        if (option == NULL)
+            return "unknown option";
+        rest++;
+        const char *value = NULL;
+        if (option->argument != NULL) {
+            value = is_long ? (equals != NULL ? equals + 1 : NULL) : (*rest != '\0' ? rest : NULL);
+            if (value == NULL) {
+                if (*i + 1 >= ctl->argc)
+                    return "a value is missing";
+                value = ctl->argv[++*i];
+            }
+            rest = "";
+        } else if (equals != NULL) {
+            return "takes no value";
+        }
+        if (out->option_count == SLC_ARRAY_COUNT(out->options))
+            return "too many options";
+        out->help |= strcmp(option->name, "help") == 0;
+        out->options[out->option_count++] = (given){option, value};
+    } while (!is_long && *rest != '\0');
+    return NULL;
+}
+
+static int unknown_command(const slc_ctl *ctl, const char *name)
+{
+    fprintf(stderr, "\nCommand '%s' not found. \n", name);
+    // The nearest by common beginning, if any.
+    const slc_ctl_command *nearest = NULL;
+    size_t best = 2;
+    for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
+        size_t same = 0;
+        while (name[same] != '\0' && name[same] == c->name[same])
+            same++;
+        if (same > best && c->group != NULL) {
+            best = same;
+            nearest = c;
+        }
+    }
+    if (nearest != NULL)
+        fprintf(stderr, "Did you mean '%s'? \n\n", nearest->name);
+    else
+        fprintf(stderr, "`%s help` lists them.\n\n", ctl->program);
+    return CTL_USAGE;
+}
+
+static int apply_options(slc_ctl *ctl, const parse *p)
+{
+    for (uint32_t i = 0; i < p->option_count; i++) {
+        const slc_ctl_option *o = p->options[i].option;
+        const char *value = p->options[i].value;
+        if (o->bit != 0 && (ctl->command->options & o->bit) == 0 && ctl->command->group != NULL)
+            return slc_ctl_usage_error(ctl, "Invalid options for this command:\n--%s : %s", o->name,
+                                       value != NULL ? value : "");
+        if (!option_apply(ctl, o, value))
+            return slc_ctl_usage_error(ctl, "Invalid options for this command:\n--%s : %s", o->name,
+                                       value);
+    }
+    if (ctl->timeout == NULL)
+        ctl->timeout_s = ctl->command->run == slc_ctl_await_startup ? 300
+                         : ctl->command->run == slc_ctl_shutdown    ? -1
+                                                                    : 60;
+    ctl->no_headers |= ctl->silent;
+    return -1;
+}
+
+int slc_ctl_parse(slc_ctl *ctl, int argc, char **argv)
+{
+    parse p = {0};
+    ctl->argc = argc;
+    ctl->argv = argv;
+    ctl->args = slc_alloc_zero((size_t)argc + 1, sizeof *ctl->args);
+    bool options_end = false;
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (!options_end && strcmp(word, "--") == 0) {
+            options_end = true;
+        } else if (!options_end && strcmp(word, "--version") == 0) {
+            ctl->command = slc_ctl_command_find("version");
+        } else if (!options_end && word[0] == '-' && word[1] != '\0') {
+            const char *wrong = parse_option(ctl, &p, &i);
+            if (wrong != NULL)
+                return slc_ctl_usage_error(ctl, "Invalid options for this command:\n%s : %s", word,
+                                           wrong);
+        } else if (ctl->command == NULL) {
+            ctl->command = slc_ctl_command_find(word);
+            if (ctl->command == NULL)
+                return unknown_command(ctl, word);
+            options_end = ctl->command->run == slc_ctl_complete; // its words are not ours to read
+        } else {
+            ctl->args[ctl->arg_count++] = argv[i];
+        }
+    }
+    if (p.help && ctl->command != NULL)
+        return slc_ctl_help_command(ctl, ctl->command);
+    if (p.help)
+        return slc_ctl_help_all(ctl, stdout);
+    if (ctl->command == NULL) {
+        slc_ctl_help_all(ctl, stderr);
+        return CTL_USAGE;
+    }
+    int rc = apply_options(ctl, &p);
+    if (rc >= 0)
+        return rc;
+    if (ctl->arg_count < ctl->command->min_args)
+        return slc_ctl_usage_error(ctl, "not enough arguments.");
+    if (ctl->command->max_args >= 0 && ctl->arg_count > ctl->command->max_args)
+        return slc_ctl_usage_error(ctl, "too many arguments.");
+    return -1;
+}

@@ -1,0 +1,246 @@
+/** sluicectl: the admin CLI. Also answers to the name rabbitmqctl.
+ *
+ *      main ──> options + command table ──> run() of one noun ──> client (libcurl) ──> daemon
+ *                                              └──> rows of cells ──> output (table, csv, json)
+ *
+ *  One table of commands and one of options drive parsing, help, the man page and completion. The CLI is a client of the HTTP API;
+ *  there is no second protocol. Called as rabbitmqctl it prints what rabbitmqctl 3.10 prints: banners on stdout, rows unescaped,
+ *  Erlang's spelling of arguments.
+ *
+ *  One process, one thread, one command.
+ *  @spec operations 2
+ */
+#ifndef SLC_CTL_CTL_H
+#define SLC_CTL_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/slice.h"
+#include "base/table.h"
+
+/** sysexits, as rabbitmqctl uses them. */
+enum {
+    CTL_OK = 0,
+    CTL_USAGE = 64,       // unknown command or column, wrong number of arguments
+    CTL_DATA = 65,        // bad value, no such object
+    CTL_UNAVAILABLE = 69, // no daemon, unknown node
+    CTL_SOFTWARE = 70,    // an answer that makes no sense
+    CTL_TEMPFAIL = 75,    // timed out
+    CTL_NOPERM = 77,      // the daemon refused us
+};
+
+typedef struct slc_ctl slc_ctl;
+typedef struct slc_ctl_command slc_ctl_command;
+
+typedef enum slc_ctl_format {
+    CTL_TABLE,
+    CTL_PRETTY_TABLE,
+    CTL_JSON,
+    CTL_JSON_STREAM,
+    CTL_CSV,
+} slc_ctl_format;
+
+/** Options; the bit says which a command takes besides the global ones. */
+enum {
+    OPT_VHOST = 1 << 0,
+    OPT_IF_EMPTY = 1 << 1,
+    OPT_IF_UNUSED = 1 << 2,
+    OPT_GLOBAL = 1 << 3,
+    OPT_LIMIT = 1 << 4,
+    OPT_DELAY = 1 << 5,
+    OPT_PLACE = 1 << 6,  // --online, --offline, --local
+    OPT_LIST = 1 << 7,   // --no-table-headers, --sort, --reverse
+    OPT_CHANGE = 1 << 8, // --dry-run
+    OPT_FORMAT = 1 << 9, // --formatter
+};
+
+struct slc_ctl {
+    bool alias;          // called as rabbitmqctl
+    const char *program; // "sluicectl"
+    int argc;            // arguments as given, for error texts
+    char **argv;
+    const slc_ctl_command *command;
+    int arg_count;
+    char **args;
+
+    const char *socket; // --socket, SLUICECTL_SOCKET or NULL
+    const char *node;   // --node, SLUICECTL_NODE, RABBITMQ_NODENAME or NULL
+    const char *vhost;
+    bool vhost_given;
+    const char *timeout; // as given or NULL
+    double timeout_s;    // < 0: none
+    bool quiet, silent;
+    slc_ctl_format format;
+    const char *format_name;
+    bool no_headers, reverse;
+    const char *sort;
+    bool if_empty, if_unused, global, offline, dry_run;
+    uint64_t limit, delay_ms;
+
+    bool tty;          // stdout is a terminal, native: aligned columns
+    char *socket_used; // for messages
+};
+
+struct slc_ctl_command {
+    const char *name;
+    const char *group;
+    const char *arguments;  // "<queue>", for the usage line
+    int min_args, max_args; // max -1: any number (columns)
+    unsigned options;       // OPT_ bits
+    int (*run)(slc_ctl *ctl);
+    const char *summary;
+    const struct slc_ctl_list *list; // for lists: its columns
+};
+
+/* ---- commands (command.c) ---- */
+extern const slc_ctl_command slc_ctl_commands[];
+/** `-` counts as `_`. NULL: none. */
+const slc_ctl_command *slc_ctl_command_find(const char *name);
+/** Parse everything; the exit code of a mistake or -1 to go on. */
+int slc_ctl_parse(slc_ctl *ctl, int argc, char **argv);
+/** A mistake in the call: text, usage line, 64. */
+int slc_ctl_usage_error(const slc_ctl *ctl, const char *format, ...) SLC_PRINTF(2, 3);
+void slc_ctl_usage_line(const slc_ctl *ctl, const slc_ctl_command *command, FILE *out);
+
+typedef struct slc_ctl_option {
+    char letter;          // 0: none
+    const char *name;     // "vhost"
+    const char *argument; // "<vhost>" or NULL
+    unsigned bit;         // OPT_ bit; 0: every command
+    const char *text;
+} slc_ctl_option;
+extern const slc_ctl_option slc_ctl_options[]; // ends with name NULL
+
+/* ---- the daemon (client.c) ---- */
+typedef struct slc_ctl_reply {
+    long status;       // HTTP status
+    json_t *body;      // NULL: none
+    uint64_t messages; // header X-Sluice-Messages
+    pid_t daemon_pid;  // who listens on the socket, as seen from here; 0: unknown
+} slc_ctl_reply;
+
+/** One request. Prints the reason and gives an exit code for everything that is no answer of the API: no daemon (69),
+ *  timeout (75), 401 (77), 503 (69), an answer that is not JSON (70). CTL_OK: look at reply->status (2xx, 400, 404).
+ *  reason: header X-Reason or NULL. */
+int slc_ctl_request(slc_ctl *ctl, const char *method, const char *path, const char *reason,
+                    slc_ctl_reply *reply);
+/** The same without a word when nobody answers or the daemon says 503: CTL_UNAVAILABLE. */
+int slc_ctl_request_quietly(slc_ctl *ctl, const char *method, const char *path,
+                            slc_ctl_reply *reply);
+/** Print "Error:" and the reply's reason; returns code. */
+int slc_ctl_reply_error(const slc_ctl_reply *reply, int code);
+void slc_ctl_reply_fini(slc_ctl_reply *reply);
+/** Percent-encode one path segment into out. */
+void slc_ctl_path_segment(slc_buffer *out, const char *text);
+/** A terminated path from a format in which each %s is a segment to encode. */
+char *slc_ctl_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** -n: is it the node that we talk to? CTL_OK or 69 with a text. */
+int slc_ctl_check_node(slc_ctl *ctl);
+
+/** "Error:\n<text>" on stderr; returns code. */
+int slc_ctl_error(int code, const char *format, ...) SLC_PRINTF(2, 3);
+/** Progress text: rabbitmqctl prints it on stdout unless -q; we on stderr, and only to a terminal. */
+void slc_ctl_banner(const slc_ctl *ctl, const char *format, ...) SLC_PRINTF(2, 3);
+
+/* ---- cells and output (output.c, erlang.c) ---- */
+typedef enum slc_ctl_cell_kind {
+    CELL_NONE, // nothing: empty text, JSON null
+    CELL_TEXT,
+    CELL_NUMBER, // text is its JSON spelling
+    CELL_BOOL,
+    CELL_AMQP_TABLE, // octets of a field table
+} slc_ctl_cell_kind;
+
+typedef struct slc_ctl_cell {
+    slc_ctl_cell_kind kind;
+    bool boolean;
+    bool owned;     // text is the cell's own memory
+    slc_slice text; // or the table's content
+} slc_ctl_cell;
+
+static inline void slc_ctl_cell_fini(slc_ctl_cell *cell)
+{
+    if (cell->owned)
+        slc_free((void *)(uintptr_t)cell->text.data);
+    *cell = (slc_ctl_cell){0};
+}
+
+typedef struct slc_ctl_output {
+    const slc_ctl *ctl;
+    FILE *file;
+    const char *const *columns;
+    uint32_t column_count;
+    uint64_t rows;
+    slc_ctl_cell *kept; // pretty_table and aligned: all rows, to know the widths
+    uint64_t kept_cap;
+} slc_ctl_output;
+
+/** columns is borrowed until the end. */
+void slc_ctl_output_begin(slc_ctl_output *out, const slc_ctl *ctl, FILE *file,
+                          const char *const *columns, uint32_t column_count);
+/** cells: one per column; borrowed for the call. */
+void slc_ctl_output_row(slc_ctl_output *out, const slc_ctl_cell *cells);
+void slc_ctl_output_end(slc_ctl_output *out);
+
+/** A cell as text (no escaping). alias: the way rabbitmqctl spells arguments. */
+void slc_ctl_cell_text(const slc_ctl_cell *cell, bool alias, slc_buffer *out);
+/** A JSON string; tab, line end and their like by their short names. */
+void slc_ctl_json_string(slc_slice text, slc_buffer *out);
+/** A cell as JSON. */
+void slc_ctl_cell_json(const slc_ctl_cell *cell, bool alias, slc_buffer *out);
+/** Arguments as Erlang prints them: strings are lists of code points, shown as text when all are printable Latin-1. */
+void slc_ctl_erlang_table(slc_slice content, slc_buffer *out);
+/** As [["x-max-priority","signedint",5]]. */
+void slc_ctl_typed_json(slc_slice content, slc_buffer *out);
+/** RFC 4648, strict; false: not base64. */
+bool slc_ctl_base64_decode(slc_slice text, slc_buffer *out);
+
+/* ---- lists (list.c) ---- */
+typedef struct slc_ctl_column {
+    const char *name;
+    const char *
+        path; // where it is in the object: "queue.name"; NULL: name; "=text": always that text; "": always empty
+    bool table;            // field table, asked for as base64
+    const char *from, *to; // this text is shown as that
+    const char *text;      // for help
+} slc_ctl_column;
+
+typedef struct slc_ctl_list {
+    const char *banner; // with %s for the vhost where scoped
+    const char *path;   // with %s for the vhost where scoped
+    bool by_vhost;
+    bool timeout_banner;           // rabbitmqctl prints "Timeout: ..." for this one
+    bool server_columns;           // the path takes columns=
+    const char *defaults;          // "name,messages"
+    const slc_ctl_column *columns; // ends with name NULL
+} slc_ctl_list;
+
+int slc_ctl_list_run(slc_ctl *ctl);
+const slc_ctl_column *slc_ctl_list_column(const slc_ctl_list *list, slc_slice name);
+
+/* ---- nouns ---- */
+extern const slc_ctl_list slc_ctl_queues, slc_ctl_exchanges, slc_ctl_bindings, slc_ctl_connections,
+    slc_ctl_channels, slc_ctl_consumers, slc_ctl_vhosts;
+int slc_ctl_queue_purge(slc_ctl *ctl);
+int slc_ctl_queue_delete(slc_ctl *ctl);
+int slc_ctl_connection_close(slc_ctl *ctl);
+int slc_ctl_connection_close_all(slc_ctl *ctl);
+int slc_ctl_status(slc_ctl *ctl);
+int slc_ctl_ping(slc_ctl *ctl);
+int slc_ctl_listeners(slc_ctl *ctl);
+int slc_ctl_shutdown(slc_ctl *ctl);
+int slc_ctl_version(slc_ctl *ctl);
+int slc_ctl_server_version(slc_ctl *ctl);
+int slc_ctl_await_startup(slc_ctl *ctl);
+int slc_ctl_help(slc_ctl *ctl);
+int slc_ctl_man(slc_ctl *ctl);      // hidden __man
+int slc_ctl_complete(slc_ctl *ctl); // hidden __complete WORDS
+int slc_ctl_help_command(const slc_ctl *ctl, const slc_ctl_command *command);
+int slc_ctl_help_all(const slc_ctl *ctl, FILE *out);
+
+#endif

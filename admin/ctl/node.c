@@ -1,0 +1,323 @@
+// status, ping, listeners, shutdown, stop, version, server_version, await_startup.
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "ctl.h"
+
+static int get(slc_ctl *ctl, const char *path, slc_ctl_reply *reply)
+{
+    int rc = slc_ctl_request(ctl, "GET", path, NULL, reply);
+    if (rc != CTL_OK)
+        return rc;
+    if (reply->status == 200)
+        return CTL_OK;
+    rc = slc_ctl_reply_error(reply, CTL_SOFTWARE);
+    slc_ctl_reply_fini(reply);
+    return rc;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "";
+}
+
+static uint64_t number_of(const json_t *object, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+/* ---- status ---- */
+
+static void heading(const slc_ctl *ctl, const char *text)
+{
+    bool bold = isatty(STDOUT_FILENO) && !ctl->alias;
+    printf("\n%s%s%s\n\n", bold ? "\033[1m" : "", text, bold ? "\033[0m" : "");
+}
+
+static double gib(uint64_t bytes)
+{
+    return (double)bytes / 1e9;
+}
+
+static void print_texts(const json_t *array)
+{
+    size_t i;
+    json_t *item;
+    if (json_array_size(array) == 0)
+        printf("(none)\n");
+    json_array_foreach(array, i, item) printf(" * %s\n", json_string_value(item));
+}
+
+static void print_listeners(const json_t *array)
+{
+    size_t i;
+    json_t *l;
+    json_array_foreach(array, i, l)
+    {
+        const char *ip = text_of(l, "ip_address");
+        bool v6 = strchr(ip, ':') != NULL;
+        uint64_t port = number_of(l, "port");
+        printf("Interface: %s%s%s", v6 ? "[" : "", ip, v6 ? "]" : "");
+        if (port != 0)
+            printf(", port: %" PRIu64, port);
+        printf(", protocol: %s, purpose: %s\n", text_of(l, "protocol"), text_of(l, "purpose"));
+    }
+}
+
+static void print_alarms(const json_t *alarms)
+{
+    size_t i;
+    json_t *alarm;
+    if (json_array_size(alarms) == 0)
+        printf("(none)\n");
+    json_array_foreach(alarms, i, alarm)
+        printf("%s alarm on node %s\n",
+               strcmp(text_of(alarm, "resource"), "disk") == 0 ? "Free disk space" : "Memory",
+               text_of(alarm, "node"));
+}
+
+static void print_store(const slc_ctl *ctl, const json_t *store)
+{
+    if (store == NULL)
+        return;
+    heading(ctl, "Store");
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)store, key, value)
+    {
+        if (json_is_string(value))
+            printf("%s: %s\n", key, json_string_value(value));
+        else
+            printf("%s: %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(value));
+    }
+}
+
+static void print_status(const slc_ctl *ctl, const json_t *s)
+{
+    heading(ctl, "Runtime");
+    printf("OS PID: %" PRIu64 "\n", number_of(s, "pid"));
+    printf("OS: %s\n", text_of(s, "os"));
+    printf("Uptime (seconds): %" PRIu64 "\n", number_of(s, "uptime"));
+    printf("Is under maintenance?: %s\n",
+           json_is_true(json_object_get(s, "is_under_maintenance")) ? "true" : "false");
+    printf("%s version: %s\n", text_of(s, "product_name"), text_of(s, "product_version"));
+    printf("RabbitMQ version: %s\n", text_of(s, "rabbitmq_version"));
+    printf("Node name: %s\n", text_of(s, "node"));
+
+    heading(ctl, "Data directory");
+    printf("Node data directory: %s\n", text_of(s, "data_directory"));
+    heading(ctl, "Config files");
+    print_texts(json_object_get(s, "config_files"));
+    heading(ctl, "Log file(s)");
+    print_texts(json_object_get(s, "log_files"));
+    heading(ctl, "Alarms");
+    print_alarms(json_object_get(s, "alarms"));
+
+    const json_t *memory = json_object_get(s, "memory");
+    heading(ctl, "Memory");
+    printf("Total memory used: %.4f gb\n", gib(number_of(memory, "used")));
+    printf("Resident: %.4f gb\n", gib(number_of(json_object_get(memory, "total"), "rss")));
+    printf("Messages: %.4f gb\n", gib(number_of(memory, "messages")));
+    if (json_object_get(s, "vm_memory_high_watermark_limit") != NULL)
+        printf("Memory high watermark: %.4f gb\n",
+               gib(number_of(s, "vm_memory_high_watermark_limit")));
+
+    const json_t *files = json_object_get(s, "file_descriptors");
+    heading(ctl, "File Descriptors");
+    printf("Total: %" PRIu64 ", limit: %" PRIu64 "\n", number_of(files, "total_used"),
+           number_of(files, "total_limit"));
+    printf("Sockets: %" PRIu64 "\n", number_of(files, "sockets_used"));
+    heading(ctl, "Free Disk Space");
+    printf("Low free disk space watermark: %.4f gb\n", gib(number_of(s, "disk_free_limit")));
+    printf("Free disk space: %.4f gb\n", gib(number_of(s, "disk_free")));
+    print_store(ctl, json_object_get(s, "store"));
+
+    const json_t *totals = json_object_get(s, "totals");
+    heading(ctl, "Totals");
+    printf("Connection count: %" PRIu64 "\n", number_of(totals, "connection_count"));
+    printf("Queue count: %" PRIu64 "\n", number_of(totals, "queue_count"));
+    printf("Virtual host count: %" PRIu64 "\n", number_of(totals, "virtual_host_count"));
+    heading(ctl, "Listeners");
+    print_listeners(json_object_get(s, "listeners"));
+}
+
+int slc_ctl_status(slc_ctl *ctl)
+{
+    slc_ctl_reply reply;
+    int rc = get(ctl, "/api/sluice/status", &reply);
+    if (rc != CTL_OK)
+        return rc;
+    if (ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM) {
+        json_dumpf(reply.body, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else {
+        slc_ctl_banner(ctl, "Status of node %s ...", text_of(reply.body, "node"));
+        print_status(ctl, reply.body);
+    }
+    slc_ctl_reply_fini(&reply);
+    return CTL_OK;
+}
+
+/* ---- small ones ---- */
+
+int slc_ctl_ping(slc_ctl *ctl)
+{
+    slc_ctl_reply reply;
+    int rc = get(ctl, "/api/version", &reply);
+    if (rc != CTL_OK)
+        return rc;
+    slc_ctl_reply_fini(&reply);
+    if (!ctl->quiet)
+        printf("Ping succeeded\n");
+    return CTL_OK;
+}
+
+int slc_ctl_server_version(slc_ctl *ctl)
+{
+    slc_ctl_reply reply;
+    int rc = get(ctl, "/api/version", &reply);
+    if (rc != CTL_OK)
+        return rc;
+    printf("%s\n", json_is_string(reply.body) ? json_string_value(reply.body) : "");
+    slc_ctl_reply_fini(&reply);
+    return CTL_OK;
+}
+
+int slc_ctl_version(slc_ctl *ctl)
+{
+    (void)ctl;
+    printf("%s\n", SLC_VERSION);
+    return CTL_OK;
+}
+
+int slc_ctl_listeners(slc_ctl *ctl)
+{
+    slc_ctl_reply reply;
+    int rc = get(ctl, "/api/sluice/listeners", &reply);
+    if (rc != CTL_OK)
+        return rc;
+    if (ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM) {
+        json_dumpf(reply.body, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else {
+        slc_ctl_banner(ctl, "Asking the broker to report its listeners ...");
+        print_listeners(reply.body);
+    }
+    slc_ctl_reply_fini(&reply);
+    return CTL_OK;
+}
+
+/* ---- waiting ---- */
+
+static uint64_t deadline_of(const slc_ctl *ctl)
+{
+    return ctl->timeout_s < 0 ? UINT64_MAX : slc_clock_now_ns() + (uint64_t)(ctl->timeout_s * 1e9);
+}
+
+static int left_ms(uint64_t deadline_ns)
+{
+    uint64_t now = slc_clock_now_ns();
+    if (deadline_ns == UINT64_MAX)
+        return -1;
+    return now >= deadline_ns ? 0 : (int)((deadline_ns - now) / SLC_NS_PER_MS) + 1;
+}
+
+static void pause_short(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 50 * 1000000}, NULL);
+}
+
+int slc_ctl_await_startup(slc_ctl *ctl)
+{
+    uint64_t deadline = deadline_of(ctl);
+    for (;;) {
+        slc_ctl_reply reply;
+        int rc = slc_ctl_request_quietly(ctl, "GET", "/api/sluice/ready", &reply);
+        if (rc == CTL_OK) {
+            bool ready = reply.status == 200;
+            slc_ctl_reply_fini(&reply);
+            if (ready)
+                return CTL_OK;
+        } else if (rc != CTL_UNAVAILABLE) {
+            return rc;
+        }
+        if (left_ms(deadline) == 0)
+            return slc_ctl_error(CTL_TEMPFAIL,
+                                 "operation await_startup timed out. Timeout value used: %s",
+                                 ctl->timeout != NULL ? ctl->timeout : "300");
+        pause_short();
+    }
+}
+
+// The daemon closes its socket before it ends; a script that goes on wants the process gone. A pid descriptor needs no
+// rights over the process. Where the pid means nothing here (another container), silence at the socket must do.
+static int wait_gone(slc_ctl *ctl, pid_t pid, uint64_t deadline)
+{
+    int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (fd >= 0) {
+        struct pollfd wait = {.fd = fd, .events = POLLIN};
+        int rc;
+        do
+            rc = poll(&wait, 1, left_ms(deadline));
+        while (rc < 0 && errno == EINTR);
+        close(fd);
+        return rc > 0 ? CTL_OK : CTL_TEMPFAIL;
+    }
+    if (pid > 0 && errno == ESRCH)
+        return CTL_OK;
+    for (;;) {
+        slc_ctl_reply reply;
+        int rc = slc_ctl_request_quietly(ctl, "GET", "/api/version", &reply);
+        if (rc != CTL_OK)
+            return CTL_OK;
+        slc_ctl_reply_fini(&reply);
+        if (left_ms(deadline) == 0)
+            return CTL_TEMPFAIL;
+        pause_short();
+    }
+}
+
+// The number in a pid file; 0: none.
+static pid_t pidfile_read(const char *path)
+{
+    long pid = 0;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%ld", &pid) != 1 || pid <= 0)
+        pid = 0;
+    fclose(file);
+    return (pid_t)pid;
+}
+
+int slc_ctl_shutdown(slc_ctl *ctl)
+{
+    uint64_t deadline = deadline_of(ctl);
+    pid_t named = 0;
+    if (ctl->arg_count > 0 && (named = pidfile_read(ctl->args[0])) == 0)
+        return slc_ctl_error(CTL_DATA, "%s: no process id can be read from it", ctl->args[0]);
+    slc_ctl_reply reply;
+    int rc = slc_ctl_request(ctl, "POST", "/api/sluice/shutdown", NULL, &reply);
+    if (rc != CTL_OK || ctl->dry_run)
+        return rc;
+    if (reply.status != 202) {
+        rc = slc_ctl_reply_error(&reply, CTL_SOFTWARE);
+        slc_ctl_reply_fini(&reply);
+        return rc;
+    }
+    slc_ctl_banner(ctl, "Shutting down the broker (PID %" PRIu64 ") ...",
+                   number_of(reply.body, "pid"));
+    rc = wait_gone(ctl, named != 0 ? named : reply.daemon_pid, deadline);
+    slc_ctl_reply_fini(&reply);
+    if (rc != CTL_OK)
+        return slc_ctl_error(rc, "the broker is still stopping; its log says what it waits for");
+    return CTL_OK;
+}

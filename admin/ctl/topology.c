@@ -1,0 +1,57 @@
+// list_exchanges, list_bindings, list_vhosts.
+#include "ctl.h"
+
+static const slc_ctl_column exchange_columns[] = {
+    {.name = "name", .text = "name of the exchange; empty for the default one"},
+    {.name = "type", .text = "direct, fanout, topic or headers"},
+    {.name = "durable", .text = "whether it survives a restart"},
+    {.name = "auto_delete", .text = "whether it goes with its last binding"},
+    {.name = "internal", .text = "whether clients may not publish to it"},
+    {.name = "arguments", .table = true, .text = "arguments it was declared with"},
+    {.name = "policy", .text = "name of the policy that applies"},
+    {.name = "vhost", .text = "its virtual host"},
+    {0},
+};
+
+const slc_ctl_list slc_ctl_exchanges = {
+    .banner = "Listing exchanges for vhost %s ...",
+    .path = "/api/exchanges",
+    .by_vhost = true,
+    .server_columns = true,
+    .defaults = "name,type",
+    .columns = exchange_columns,
+};
+
+static const slc_ctl_column binding_columns[] = {
+    {.name = "source_name", .path = "source", .text = "exchange that messages come from"},
+    {.name = "source_kind", .path = "=exchange", .text = "always exchange"},
+    {.name = "destination_name",
+     .path = "destination",
+     .text = "queue or exchange that they go to"},
+    {.name = "destination_kind", .path = "destination_type", .text = "queue or exchange"},
+    {.name = "routing_key", .text = "binding key"},
+    {.name = "arguments", .table = true, .text = "binding arguments"},
+    {0},
+};
+
+const slc_ctl_list slc_ctl_bindings = {
+    .banner = "Listing bindings for vhost %s...", // without a space, as rabbitmqctl has it
+    .path = "/api/bindings",
+    .by_vhost = true,
+    .server_columns = true,
+    .defaults = "source_name,source_kind,destination_name,destination_kind,routing_key,arguments",
+    .columns = binding_columns,
+};
+
+static const slc_ctl_column vhost_columns[] = {
+    {.name = "name", .text = "name of the virtual host"},
+    {.name = "tracing", .text = "whether tracing is on"},
+    {0},
+};
+
+const slc_ctl_list slc_ctl_vhosts = {
+    .banner = "Listing vhosts ...",
+    .path = "/api/vhosts",
+    .defaults = "name",
+    .columns = vhost_columns,
+};

@@ -1,0 +1,1 @@
+target_link_libraries(unit-ctl PRIVATE PkgConfig::JANSSON)
