@@ -1,0 +1,99 @@
+"""Section 17: direct reply-to, CC and BCC, user-id. With issue 4."""
+
+import pytest
+
+import broker as support
+from expect import differs, later, spec
+from wire import Conn
+
+pytestmark = later
+
+PSEUDO = "amq.rabbitmq.reply-to"
+
+
+@spec("17.1", vector=73)
+def test_round_trip(connect, ch, name):
+    server = connect().channel()
+    server.queue(name, exclusive=True)
+    tag = ch.consume(PSEUDO, no_ack=True)
+    ch.publish("", name, b"question", {"reply_to": PSEUDO, "correlation_id": "7"})
+    server.consume(name, no_ack=True)
+    asked = server.expect("basic.deliver")
+    reply_to = asked.props["reply_to"]
+    assert reply_to.startswith(PSEUDO + ".") and len(reply_to) > len(PSEUDO) + 10
+    m = server.queue(reply_to)
+    assert (m.queue, m.message_count, m.consumer_count) == (reply_to, 0, 1)
+    # 3.10 returns a mandatory answer although it delivers it.
+    server.confirm().publish("", reply_to, b"answer", {"correlation_id": asked.props["correlation_id"]},
+                             mandatory=differs("A6", True, rabbitmq=False))
+    server.expect("basic.ack")
+    d = ch.expect("basic.deliver")
+    assert (d.body, d.consumer_tag, d.exchange, d.routing_key) == (b"answer", tag, "", reply_to)
+    ch.close()
+    server.refused(404, "no queue", "queue.declare", queue=reply_to)
+
+
+@spec("17.1", vector=73)
+def test_publish_without_the_consumer_is_406(ch, name):
+    ch.queue(name, exclusive=True)
+    ch.publish("", name, b"x", {"reply_to": PSEUDO})
+    ch.expect_close(406, "fast reply consumer does not exist", "basic.publish")
+
+
+@spec("17.1", vector=73)
+def test_consumer_must_be_no_ack_and_alone(ch):
+    ch.refused(406, "reply consumer cannot acknowledge", "basic.consume", queue=PSEUDO)
+    ch.consume(PSEUDO, no_ack=True)
+    ch.refused(406, "reply consumer already set", "basic.consume", queue=PSEUDO, no_ack=True)
+
+
+@spec("17.1")
+def test_cancel_ends_it(ch, name):
+    ch.queue(name, exclusive=True)
+    tag = ch.consume(PSEUDO, no_ack=True)
+    ch.call("basic.cancel", consumer_tag=tag)
+    ch.publish("", name, b"x", {"reply_to": PSEUDO})
+    ch.expect_close(406, "fast reply consumer does not exist")
+
+
+@spec("17.2", vector=48)
+def test_cc_and_bcc(ch, names):
+    a, b, c = names("a"), names("b"), names("c")
+    for q in (a, b, c):
+        ch.queue(q, exclusive=True)
+    ch.publish("", a, b"x", {"headers": [("CC", [b, "nowhere"]), ("BCC", [c]), ("k", 1)]})
+    ch.barrier()
+    for q in (a, b, c):
+        m = ch.get(q)
+        assert m.routing_key == a
+        assert m.props["headers"].keys() == ["CC", "k"] and m.props["headers"].get("CC") == [b, "nowhere"]
+
+
+@spec("17.2", vector=48)
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+def test_cc_that_is_no_array_is_406(ch, name, header):
+    ch.queue(name, exclusive=True)
+    ch.publish("", name, b"x", {"headers": {header: "string"}})
+    m = ch.expect_close(406, None, "basic.publish")
+    assert f'unacceptable_type_in_header,"{header}",longstr' in m.text or header in m.text
+
+
+@spec("17.3", vector=47)
+def test_user_id(ch, name):
+    ch.queue(name, exclusive=True)
+    ch.publish("", name, b"x", {"user_id": "guest"})
+    ch.barrier()
+    ch.publish("", name, b"x", {"user_id": "other"})
+    ch.expect_close(406, "user_id property set to 'other' but authenticated user was 'guest'", "basic.publish")
+
+
+@pytest.mark.needs_restart
+@spec("17.3", vector=47)
+def test_user_id_of_an_impersonator():
+    with support.new({"default_user_tags.impersonator": "true"}) as b:
+        ch = Conn(b.host, b.port).channel()
+        ch.queue("q", exclusive=True)
+        ch.publish("", "q", b"x", {"user_id": "other"})
+        ch.barrier()
+        assert ch.get("q").props["user_id"] == "other"
+        ch.conn.drop()
