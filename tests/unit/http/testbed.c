@@ -1,5 +1,6 @@
 #include "testbed.h"
 
+#include <errno.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -374,9 +375,9 @@ http_reply http_call(const testbed *bed, const char *method, const char *target,
     for (;;) {
         uint8_t *at = slc_buffer_reserve(&got, 1 << 16);
         ssize_t n = recv(fd, at, 1 << 16, 0);
-        cr_assert_geq(n, 0, "%s %s: no answer", method, target);
-        if (n == 0)
+        if (n == 0 || (n < 0 && errno == ECONNRESET)) // a request that was not read to its end resets
             break;
+        cr_assert_geq(n, 0, "%s %s: no answer", method, target);
         got.bytes += (size_t)n;
     }
     close(fd);
