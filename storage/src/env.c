@@ -10,6 +10,7 @@
 #include "store_impl.h"
 
 enum { MAX_DBS = 4096, BALLAST_VALUE = SLC_CHUNK_VALUE_MAX };
+enum { FULL_BYTES = 1 << 20 }; // less free than this: the file system is full
 
 slc_err slc_store_env_error(int rc, slc_error *error, const char *what)
 {
@@ -105,6 +106,21 @@ slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_shard *shard, sl
     return SLC_OK;
 }
 
+/* ---- commit ---- */
+
+// LMDB turns a write that came back short into EIO, and a file system that fills up gives just that. What was written is
+// of an aborted transaction, which no meta page names, so writing anew is safe once there is room. A failed write of the
+// meta page itself makes every later transaction fail with MDB_PANIC, which stays fatal.
+int slc_store_env_commit(const slc_store *store, MDB_txn *txn)
+{
+    int code = mdb_txn_commit(txn);
+    struct statvfs fs;
+    if (code == EIO && statvfs(store->dir, &fs) == 0 &&
+        (fs.f_bavail * fs.f_frsize < FULL_BYTES || fs.f_bfree * fs.f_frsize < FULL_BYTES))
+        return ENOSPC;
+    return code;
+}
+
 /* ---- ballast ---- */
 
 static uint32_t ballast_values(const slc_store *store)
@@ -140,7 +156,7 @@ static int ballast_txn(slc_store *store, bool keep)
         mdb_txn_abort(txn);
         return code;
     }
-    return mdb_txn_commit(txn);
+    return slc_store_env_commit(store, txn);
 }
 
 // A transaction that changes one small value: LMDB reuses freed pages two transactions later.
@@ -157,7 +173,7 @@ static int tick_txn(slc_store *store)
         mdb_txn_abort(txn);
         return code;
     }
-    return mdb_txn_commit(txn);
+    return slc_store_env_commit(store, txn);
 }
 
 slc_err slc_store_env_tick(slc_store *store, slc_error *error)

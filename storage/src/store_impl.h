@@ -286,6 +286,8 @@ SLC_MUST_USE slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_sha
 slc_err slc_store_env_error(int rc, slc_error *error, const char *what);
 /** Commit one small value. */
 SLC_MUST_USE slc_err slc_store_env_tick(slc_store *store, slc_error *error);
+/** mdb_txn_commit, with ENOSPC where the file system is full. */
+int slc_store_env_commit(const slc_store *store, MDB_txn *txn);
 /** Write the ballast, or give it up; its pages are usable for the next transaction then. */
 SLC_MUST_USE slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error);
 /** clean: 0 or 1. */

@@ -252,7 +252,7 @@ static slc_err writer_commit(writer *w)
         mdb_txn_abort(w->txn);
         return slc_error_set(&w->job->error, rc, "a fail point refused the commit");
     }
-    int code = mdb_txn_commit(w->txn);
+    int code = slc_store_env_commit(w->store, w->txn);
     if (code != 0)
         return writer_error(w, code, "committing");
     w->job->commits++;
