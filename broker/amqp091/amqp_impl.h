@@ -162,6 +162,8 @@ void slc_amqp_conn_error(amqp_conn *c, uint16_t code, uint32_t id, const char *f
 void slc_amqp_conn_frame_error(amqp_conn *c, uint16_t code, uint32_t id, const char *text);
 /** Close the socket: pending output first, at most linger_ms. */
 void slc_amqp_conn_end(amqp_conn *c, uint32_t linger_ms);
+/** After close-ok to the client's close: it is the client that closes the socket. */
+void slc_amqp_conn_end_after_peer(amqp_conn *c);
 /** connection.close of the client: SLC_EPENDING while sessions wait. */
 slc_err slc_amqp_conn_close_sessions(amqp_conn *c);
 void slc_amqp_conn_unlink(amqp_conn *c);

@@ -148,14 +148,27 @@ slc_err slc_amqp_conn_close_sessions(amqp_conn *c)
     return SLC_OK;
 }
 
+static void conn_ended(amqp_conn *c)
+{
+    c->io = NULL;
+    if (!c->in_input)
+        slc_amqp_conn_free(c);
+}
+
+void slc_amqp_conn_end_after_peer(amqp_conn *c)
+{
+    slc_amqp_conn_unlink(c);
+    slc_amqp_conn_set_state(c, AMQP_GONE);
+    slc_conn_close_after_peer(c->io, AMQP_LINGER_MS);
+    conn_ended(c);
+}
+
 void slc_amqp_conn_end(amqp_conn *c, uint32_t linger_ms)
 {
     slc_amqp_conn_unlink(c);
     slc_amqp_conn_set_state(c, AMQP_GONE);
     slc_conn_close(c->io, linger_ms);
-    c->io = NULL;
-    if (!c->in_input)
-        slc_amqp_conn_free(c);
+    conn_ended(c);
 }
 
 static void conn_lost(slc_conn *io, slc_err reason)

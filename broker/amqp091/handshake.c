@@ -226,7 +226,7 @@ static amqp_verdict handle_close(amqp_conn *c)
     slc_amqp_log_closed(c);
     slc_amqp_conn_unlink(c);
     slc_amqp_send_empty(c, 0, SLC_AMQP_CONNECTION_CLOSE_OK);
-    slc_amqp_conn_end(c, AMQP_LINGER_MS);
+    slc_amqp_conn_end_after_peer(c);
     return AMQP_TAKEN;
 }
 

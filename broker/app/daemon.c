@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "http/http.h"
 
-enum { CLOSE_TIMEOUT_MS = 5000 };
+enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000 };
 enum { EXIT_INTERNAL = 70, EXIT_SYSTEM = 71, EXIT_DATA_DIR = 73, EXIT_DISK = 74, EXIT_ADDRESS = 75, EXIT_CONFIG = 78 };
 
 // ---- phases ----
@@ -55,6 +55,7 @@ typedef struct daemon_state {
     slc_listener **listeners;
     uint32_t listener_count;
     uint64_t started_ns;
+    uint64_t stop_signal_ns;
     uint64_t stop_deadline_ms;
     uv_prepare_t prepare;
     uv_check_t check;
@@ -208,7 +209,10 @@ static void http_stopped(void *arg)
 static void amqp_closed(void *arg)
 {
     daemon_state *d = arg;
-    slc_http_stop(d->http, http_stopped, d);
+    if (d->http != NULL)
+        slc_http_stop(d->http, http_stopped, d);
+    else
+        http_stopped(d); // it did not start
 }
 
 static void daemon_quiesced(daemon_state *d)
@@ -240,7 +244,8 @@ static void daemon_stop(daemon_state *d, const char *why)
     slc_log(SLC_LOG_INFO, "default", "stop.begin", SLC_NO_FIELDS, "stopping: %s", why);
     slc_notify_stopping();
     slc_instance_withdraw(&d->instance);
-    slc_http_stopping(d->http);
+    if (d->http != NULL)
+        slc_http_stopping(d->http);
     slc_amqp_quiesce(d->amqp);
     d->stop_deadline_ms = uv_now(&d->loop) + d->settings->shutdown_timeout_ms;
     uv_timer_start(&d->stop_timer, on_stop_timeout, d->settings->shutdown_timeout_ms, 0);
@@ -346,10 +351,13 @@ static void on_signal(uv_signal_t *handle, int number)
     case SIGTERM:
     case SIGINT:
         if (d->phase >= PHASE_QUIESCING) {
+            if (slc_clock_now_ns() - d->stop_signal_ns < REPEAT_MS * SLC_NS_PER_MS)
+                break; // one stop, sent to the process and to its group
             slc_log(SLC_LOG_WARN, "default", "stop.now", SLC_NO_FIELDS, "second signal: stopping at once");
             slc_log_stop();
-            _exit(d->exit_status);
+            _exit(128 + number);
         }
+        d->stop_signal_ns = slc_clock_now_ns();
         daemon_stop(d, number == SIGTERM ? "SIGTERM" : "SIGINT");
         break;
     case SIGHUP:
@@ -480,8 +488,10 @@ static int daemon_run(daemon_state *d, slc_error *error)
     d->world.loop = &d->loop;
     slc_notify_status("recovering");
     int status = daemon_open_world(d, error);
-    if (status != 0)
+    if (status != 0) {
+        uv_loop_close(&d->loop);
         return status;
+    }
     daemon_signals(d);
     d->net = slc_net_new(&d->loop);
     slc_auth_options auth;
@@ -506,12 +516,12 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .shutdown = http_shutdown,
         .arg = d,
     };
-    rc = slc_http_start(&http, &d->http, error);
-    if (rc != SLC_OK)
-        return EXIT_ADDRESS;
     slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s), s->disk_free_limit_bytes,
                       s->memory_monitor_interval_ms);
     daemon_handles(d);
+    slc_error http_error = {0};
+    if (slc_http_start(&http, &d->http, &http_error) != SLC_OK)
+        daemon_fail(d, EXIT_ADDRESS, &http_error); // the threads of the world run: they are stopped in order
     uv_run(&d->loop, UV_RUN_DEFAULT);
     SLC_ASSERT(d->phase == PHASE_GONE);
     slc_auth_free(d->auth);

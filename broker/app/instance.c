@@ -20,7 +20,7 @@ static slc_err path_error(slc_error *error, const char *what, const char *path)
 /** mkdir -p, for the last components that are missing. */
 static slc_err make_dirs(char *path, slc_error *error)
 {
-    for (char *at = path + 1;; at++) {
+    for (char *at = path + (*path != 0);; at++) {
         if (*at != '/' && *at != 0)
             continue;
         char end = *at;

@@ -199,6 +199,51 @@ static void recover_messages(uint16_t shard, uint32_t qid, const slc_store_recov
     r->counts.messages += count;
 }
 
+/* ---- close: marks, store, definitions, broker ---- */
+
+typedef struct closing {
+    slc_world *world;
+    void (*done)(void *arg);
+    void *arg;
+} closing;
+
+static void control_closed(void *arg)
+{
+    closing *c = arg;
+    c->world->control = NULL;
+    slc_broker_free(c->world->broker);
+    c->world->broker = NULL;
+    c->done(c->arg);
+    slc_free(c);
+}
+
+static void store_closed(void *arg)
+{
+    closing *c = arg;
+    c->world->store = NULL;
+    if (c->world->control != NULL)
+        slc_control_close(c->world->control, control_closed, c);
+    else
+        control_closed(c);
+}
+
+static void undone(void *arg)
+{
+    (void)arg;
+}
+
+/** The way back out of a world that did not open: nothing else is on the loop yet, so it can run until all is closed. */
+static void world_undo(slc_world *world)
+{
+    closing *c = slc_alloc(sizeof *c);
+    *c = (closing){world, undone, NULL};
+    if (world->store != NULL)
+        slc_store_close(world->store, store_closed, c);
+    else
+        store_closed(c);
+    uv_run(world->loop, UV_RUN_DEFAULT);
+}
+
 void slc_world_turn(slc_world *world)
 {
     if (world->held_bytes > world->window_bytes)
@@ -250,10 +295,10 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options, slc_w
     };
     slc_err rc = slc_control_open(&control_options, &world->control, error);
     if (rc != SLC_OK)
-        return rc;
+        goto undo;
     rc = slc_control_load(world->control, error);
     if (rc != SLC_OK)
-        return rc;
+        goto undo;
 
     snprintf(dir, sizeof dir, "%s/store", options->data_dir);
     slc_store_options store_options = {
@@ -271,40 +316,19 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options, slc_w
     };
     rc = slc_store_open(&store_options, &world->store, error);
     if (rc != SLC_OK)
-        return rc;
+        goto undo;
     recovery r = {.world = world};
     slc_store_visitor visitor = {.queue = recover_queue, .messages = recover_messages};
     rc = slc_store_recover(world->store, &visitor, &r, error);
     if (rc != SLC_OK)
-        return rc;
+        goto undo;
     *recovered = r.counts;
     slc_broker_start(world->broker);
     return SLC_OK;
-}
 
-/* ---- close: marks, store, definitions, broker ---- */
-
-typedef struct closing {
-    slc_world *world;
-    void (*done)(void *arg);
-    void *arg;
-} closing;
-
-static void control_closed(void *arg)
-{
-    closing *c = arg;
-    c->world->control = NULL;
-    slc_broker_free(c->world->broker);
-    c->world->broker = NULL;
-    c->done(c->arg);
-    slc_free(c);
-}
-
-static void store_closed(void *arg)
-{
-    closing *c = arg;
-    c->world->store = NULL;
-    slc_control_close(c->world->control, control_closed, c);
+undo:
+    world_undo(world);
+    return rc;
 }
 
 void slc_world_close(slc_world *world, void (*done)(void *arg), void *arg)

@@ -1,6 +1,7 @@
 #include "core/internal.h"
 
-enum { PAGE_OUT_BUDGET = 4096 };
+// Of one turn: messages of a queue, and queues.
+enum { PAGE_OUT_BUDGET = 4096, PAGE_OUT_QUEUES = 64 };
 
 slc_broker *slc_broker_new(const slc_broker_options *options)
 {
@@ -19,11 +20,22 @@ static uint64_t ignore_queue_del(void *arg, uint32_t qid)
     return 0;
 }
 
+static uint64_t ignore_drop(void *arg, uint32_t qid, uint64_t qseq, int reason, bool *cancelled)
+{
+    (void)arg;
+    (void)qid;
+    (void)qseq;
+    (void)reason;
+    (void)cancelled;
+    return 0;
+}
+
 void slc_broker_free(slc_broker *broker)
 {
     SLC_ASSERT(broker->clients == NULL);
     slc_vhost *vhost, *next;
     broker->env.store_queue_del = ignore_queue_del; // freeing forgets nothing
+    broker->env.store_drop = ignore_drop;
     HASH_ITER(hh, broker->vhosts, vhost, next) slc_vhost_free(vhost);
     slc_object *object, *next_object;
     HASH_ITER(hh, broker->objects, object, next_object)
@@ -84,6 +96,9 @@ void slc_broker_start(slc_broker *broker)
 {
     SLC_ASSERT(!broker->started);
     broker->started = true;
+    slc_free(broker->by_qid);
+    broker->by_qid = NULL;
+    broker->by_qid_capacity = 0;
     slc_vhost *vhost, *next;
     HASH_ITER(hh, broker->vhosts, vhost, next)
     {
@@ -109,10 +124,13 @@ void slc_broker_delete_orphans(slc_broker *broker)
         slc_exchange *x, *next_x;
         HASH_ITER(hh, vhost->exchanges, x, next_x)
         {
-            uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, x->dest.name);
-            if (!x->auto_delete || !x->dest.durable || !x->had_binding || x->bindings != NULL ||
-                slc_op_conflict(broker, touch, 0))
+            if (!x->auto_delete || !x->dest.durable || !x->had_binding || x->bindings != NULL)
                 continue;
+            uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, x->dest.name);
+            if (slc_op_conflict(broker, touch, 0)) {
+                broker->orphans_later = true;
+                continue;
+            }
             slc_changes changes = {0};
             slc_changes_delete_destination(&changes, broker, &x->dest);
             slc_propose(broker, &changes, NULL, touch, 0);
@@ -147,12 +165,14 @@ static void broker_send_confirms(slc_broker *broker)
 
 static void broker_page_out(slc_broker *broker)
 {
-    slc_queue *queue;
-    DL_FOREACH2(broker->stored, queue, paged_next)
-    {
-        slc_queue_page_out(queue, PAGE_OUT_BUDGET);
-        if (slc_message_bytes_alive() <= broker->cache_bytes)
+    // In turn: who was looked at goes to the end of the list.
+    for (uint32_t i = 0; i < PAGE_OUT_QUEUES && slc_message_bytes_alive() > broker->cache_bytes; i++) {
+        slc_queue *queue = broker->stored;
+        if (queue == NULL)
             break;
+        slc_queue_page_out(queue, PAGE_OUT_BUDGET);
+        DL_DELETE2(broker->stored, queue, paged_prev, paged_next);
+        DL_APPEND2(broker->stored, queue, paged_prev, paged_next);
     }
 }
 
@@ -167,13 +187,14 @@ bool slc_broker_turn(slc_broker *broker)
         slc_session_resume_ready(broker);
     }
     bool more = broker_dispatch(broker);
+    slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {
         broker->confirms_due = false;
         broker_send_confirms(broker);
     }
     if (slc_message_bytes_alive() > broker->cache_bytes)
         broker_page_out(broker);
-    return more || broker->resume_due || broker->orphans_due;
+    return more || broker->resume_due || broker->orphans_due || broker->trash != NULL;
 }
 
 void slc_broker_durable(slc_broker *broker, uint64_t ticket)
@@ -229,7 +250,7 @@ bool slc_broker_flowing(const slc_broker *broker)
 
 bool slc_broker_idle(const slc_broker *broker)
 {
-    if (broker->ops != NULL || broker->waiting != NULL)
+    if (broker->ops != NULL || broker->waiting != NULL || broker->trash != NULL)
         return false;
     const slc_session *session;
     DL_FOREACH2(broker->confirm_list, session, confirm_next)
@@ -242,6 +263,7 @@ bool slc_broker_idle(const slc_broker *broker)
 
 void slc_broker_stop(slc_broker *broker)
 {
+    slc_trash_empty(broker, UINT64_MAX); // what was purged must not come back
     slc_queue *queue;
     DL_FOREACH2(broker->stored, queue, paged_next)
     {

@@ -29,6 +29,13 @@ static void consumer_leave_ready(slc_consumer *c)
     c->queue->ready_consumer_count--;
 }
 
+static void consumer_end(slc_consumer *c)
+{
+    slc_free((void *)c->tag.data);
+    slc_free((void *)c->arguments.data);
+    slc_free(c);
+}
+
 void slc_consumer_free(slc_consumer *consumer)
 {
     slc_queue *queue = consumer->queue;
@@ -40,20 +47,17 @@ void slc_consumer_free(slc_consumer *consumer)
     if (queue->exclusive_consumer == consumer)
         queue->exclusive_consumer = NULL;
     HASH_DELETE(hh, session->consumers, consumer);
-    // Its deliveries stay with the session, but they count for nobody any more.
-    for (uint32_t i = 0; i < session->unacked.count && consumer->unacked > 0; i++) {
-        slc_unacked *item = slc_unacked_at(&session->unacked, i);
-        if (item->entry != NULL && item->consumer == consumer) {
-            item->consumer = NULL;
-            consumer->unacked--;
-            session->global_unacked--;
-        }
-    }
-    if (consumer->unacked > 0)
-        slc_tx_forget(session, consumer);
-    slc_free((void *)consumer->tag.data);
-    slc_free((void *)consumer->arguments.data);
-    slc_free(consumer);
+    // Its deliveries stay with the session and count for the session's limit, as in RabbitMQ. They point here, so it stays
+    // until they are settled: looking for them now would cost all that the session holds.
+    consumer->gone = true;
+    if (consumer->unacked == 0)
+        consumer_end(consumer);
+}
+
+void slc_consumer_settled(slc_consumer *consumer)
+{
+    if (--consumer->unacked == 0 && consumer->gone)
+        consumer_end(consumer);
 }
 
 static bool consumer_can_take(const slc_consumer *c)
@@ -61,11 +65,10 @@ static bool consumer_can_take(const slc_consumer *c)
     const slc_session *s = c->session;
     if (!s->writable || s->closing)
         return false;
-    if (c->no_ack)
-        return true;
-    if (c->prefetch != 0 && c->unacked >= c->prefetch)
+    // A session without room takes nothing at all, as in RabbitMQ; but what needs no ack takes no room.
+    if (s->global_prefetch != 0 && s->global_unacked >= s->global_prefetch)
         return false;
-    return s->global_prefetch == 0 || s->global_unacked < s->global_prefetch;
+    return c->no_ack || c->prefetch == 0 || c->unacked < c->prefetch;
 }
 
 void slc_consumer_update(slc_consumer *consumer)
@@ -136,6 +139,9 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
     slc_queue_hold(queue);
     slc_unacked_push(&session->unacked, (slc_unacked){tag, entry, queue, consumer});
     if (session->global_prefetch != 0 && session->global_unacked >= session->global_prefetch) {
+        // Whoever took the last place is the last to be offered the next one.
+        HASH_DELETE(hh, session->consumers, consumer);
+        HASH_ADD_KEYPTR(hh, session->consumers, consumer->tag.data, consumer->tag.bytes, consumer);
         slc_consumer *other, *next;
         HASH_ITER(hh, session->consumers, other, next) slc_consumer_update(other);
     } else {

@@ -90,14 +90,15 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         alternate.type != SLC_TYPE_LONGSTR)
         return slc_error_set(error, SLC_EPRECONDITION, "invalid type '%s' for arg 'alternate-exchange' in %s",
                              slc_value_type_name(alternate.type), resource);
+    // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
+    uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
+    if (slc_op_conflict(session->broker, touch, 0))
+        return slc_session_wait(session, SLC_WAIT_CONFLICT);
     if (!declare->durable) {
         slc_vhost_add_exchange(vhost, slc_exchange_new(vhost, name, kind, false, declare->auto_delete, declare->internal,
                                                        declare->arguments));
         return SLC_OK;
     }
-    uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
-    if (slc_op_conflict(session->broker, touch, 0))
-        return slc_session_wait(session, SLC_WAIT_CONFLICT);
     slc_changes changes = {0};
     slc_id id = slc_id_new(session->broker);
     slc_changes_put_exchange(&changes, &id, &vhost->id, name, slc_slice_str(kind->name), declare->auto_delete,
@@ -387,6 +388,12 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
         slc_free((void *)generated.data);
         return rc;
     }
+    // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
+    uint64_t touch = slc_touch(vhost, SLC_DEST_QUEUE, name);
+    if (slc_op_conflict(broker, touch, 0)) {
+        session->declaring = generated;
+        return slc_session_wait(session, SLC_WAIT_CONFLICT);
+    }
     slc_id id = slc_id_new(broker);
     if (declare->exclusive || !declare->durable) {
         queue = slc_queue_new(vhost, name, &id, false, declare->auto_delete, declare->exclusive ? session->client : NULL,
@@ -395,9 +402,6 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
         return queue_found(session, queue, out);
     }
     session->declaring = generated;
-    uint64_t touch = slc_touch(vhost, SLC_DEST_QUEUE, name);
-    if (slc_op_conflict(broker, touch, 0))
-        return slc_session_wait(session, SLC_WAIT_CONFLICT);
     slc_changes changes = {0};
     slc_changes_put_queue(&changes, &id, &vhost->id, name, declare->auto_delete, declare->arguments);
     slc_propose(broker, &changes, session, touch, 0);

@@ -150,27 +150,27 @@ void slc_changes_delete(slc_changes *changes, slc_object_kind kind, const slc_id
     changes_add(changes, kind, id, (slc_slice){0});
 }
 
-/** Exchanges that lose a binding by this plan, and how many. */
+/** An exchange that loses bindings by this plan, and how many. */
+typedef struct plan_loser {
+    const slc_exchange *exchange;
+    uint32_t lost;
+    UT_hash_handle hh; // of plan.losers by exchange
+} plan_loser;
+
 typedef struct plan {
-    slc_exchange **exchanges;
-    uint32_t *lost;
-    uint32_t count, capacity;
+    plan_loser *losers;
 } plan;
 
-static uint32_t plan_lose(plan *p, slc_exchange *source)
+static uint32_t plan_lose(plan *p, const slc_exchange *source)
 {
-    for (uint32_t i = 0; i < p->count; i++) {
-        if (p->exchanges[i] == source)
-            return ++p->lost[i];
+    plan_loser *loser;
+    HASH_FIND(hh, p->losers, &source, sizeof source, loser);
+    if (loser == NULL) {
+        loser = slc_alloc_zero(1, sizeof *loser);
+        loser->exchange = source;
+        HASH_ADD(hh, p->losers, exchange, sizeof loser->exchange, loser);
     }
-    if (p->count == p->capacity) {
-        p->capacity = p->capacity == 0 ? 8 : p->capacity * 2;
-        p->exchanges = slc_realloc(p->exchanges, p->capacity * sizeof *p->exchanges);
-        p->lost = slc_realloc(p->lost, p->capacity * sizeof *p->lost);
-    }
-    p->exchanges[p->count] = source;
-    p->lost[p->count++] = 1;
-    return 1;
+    return ++loser->lost;
 }
 
 /** A durable binding goes: delete it, and put its source on the work list when this was the last one. */
@@ -202,8 +202,12 @@ static void plan_run(plan *p, slc_changes *changes, slc_exchange **work, uint32_
         }
     }
     slc_free(work);
-    slc_free(p->exchanges);
-    slc_free(p->lost);
+    plan_loser *loser, *next;
+    HASH_ITER(hh, p->losers, loser, next)
+    {
+        HASH_DELETE(hh, p->losers, loser);
+        slc_free(loser);
+    }
 }
 
 void slc_changes_delete_destination(slc_changes *changes, slc_broker *broker, slc_destination *dest)
@@ -278,6 +282,8 @@ static void op_proposed(slc_err rc, void *arg)
     }
     slc_free(op);
     broker->resume_due = true;
+    broker->orphans_due = broker->orphans_due || broker->orphans_later;
+    broker->orphans_later = false;
 }
 
 slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1, uint64_t touch2)

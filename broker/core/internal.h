@@ -27,6 +27,7 @@
 enum {
     SLC_ID_BYTES = SLC_UUID_BYTES, // of a stored object: creation time in ms (big-endian), then random octets
     SLC_DISPATCH_BUDGET = 512,     // deliveries of one queue per turn
+    SLC_TRASH_BUDGET = 4096,       // purged and deleted messages that are freed per turn
     SLC_NAME_MAX = 255,
 };
 
@@ -88,6 +89,13 @@ typedef struct slc_entry {
     uint32_t flags;
 } slc_entry;
 
+/** Messages of a purged or deleted queue that are still to be freed and dropped from the store, some in each turn. */
+typedef struct slc_trash {
+    slc_queue *queue;   // held
+    slc_entry *entries; // linked by next, and by child where they were in the heap
+    struct slc_trash *prev, *next;
+} slc_trash;
+
 struct slc_queue {
     slc_destination dest; // first
     slc_vhost *vhost;
@@ -111,6 +119,7 @@ struct slc_queue {
     uint64_t paged;                        // entries of the fifo without their message
     slc_entry *page_cursor;                // the last entry looked at for paging out; NULL: start behind the head window
     uint64_t taken_since_read;
+    uint64_t reading_qseq; // the first position that the page-in under way asked for
 
     slc_consumer *consumers;       // DL by queue_prev/queue_next
     slc_consumer *ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first
@@ -133,6 +142,7 @@ struct slc_consumer {
     slc_slice arguments; // owned
     bool no_ack, exclusive;
     bool ready; // in queue->ready_consumers
+    bool gone;  // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
     uint16_t prefetch;
     uint32_t unacked;
     slc_consumer *queue_prev, *queue_next;
@@ -146,7 +156,7 @@ typedef struct slc_unacked {
     uint64_t tag;
     slc_entry *entry; // NULL: settled, a hole
     slc_queue *queue;
-    slc_consumer *consumer; // NULL: basic.get, or cancelled
+    slc_consumer *consumer; // NULL: basic.get
 } slc_unacked;
 
 /** Unacked deliveries in tag order: a ring with holes, compacted when over half of it is holes. */
@@ -200,7 +210,7 @@ struct slc_session {
     slc_queue *wait_queue;
     uint64_t wait_ticket;
 
-    slc_route_slot *route_cache;
+    slc_route_slot **route_cache;
     slc_route route; // of messages that cannot be cached
 
     slc_session *prev, *next;                 // of client->sessions
@@ -218,6 +228,9 @@ struct slc_vhost {
     slc_exchange *default_exchange; // the nameless; in no map
     slc_queue *queues;
     uint64_t topology_version; // any change of exchanges, queues or bindings raises it
+    slc_exchange **doomed;     // transient auto-delete exchanges that lost their last binding, while they are removed
+    uint32_t doomed_count, doomed_capacity;
+    bool removing_doomed;
     UT_hash_handle hh;
 };
 
@@ -228,7 +241,7 @@ struct slc_broker {
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
-    slc_queue **by_qid; // only while recovering and for the store's answers
+    slc_queue **by_qid; // only while recovering
     uint32_t by_qid_capacity;
 
     slc_client *clients;
@@ -240,6 +253,7 @@ struct slc_broker {
     uint32_t *session_generation;
 
     slc_queue *dirty;          // DL: something may be deliverable
+    slc_trash *trash;          // DL: what was purged or deleted and is not freed yet
     slc_queue *stored;         // DL: queues with a qid
     slc_session *confirm_list; // DL: have open or unsent confirms
     slc_session *waiting;      // DL: wait != NONE
@@ -249,6 +263,7 @@ struct slc_broker {
     bool confirms_due;         // something in confirm_list may be sendable
     bool resume_due;           // something in waiting may go on
     bool orphans_due;          // a durable auto-delete exchange may have lost its last binding
+    bool orphans_later;        // one has, but a proposal on its name is under way: look again after it
     bool memory_alarm, disk_alarm;
     bool flow; // the store is behind: publishers are not read
     slc_broker_totals totals;  // the counters among them
@@ -320,6 +335,8 @@ void slc_queue_requeue(slc_queue *queue, slc_entry *entry);
 /** An unacked or taken entry is done with: drop it from the store and free it. */
 void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason);
 uint64_t slc_queue_purge(slc_queue *queue);
+/** Free up to budget messages of the trash. */
+void slc_trash_empty(slc_broker *broker, uint64_t budget);
 void slc_queue_mark_dirty(slc_queue *queue);
 /** Deliver up to the budget; true when there is more to do. */
 bool slc_queue_dispatch(slc_queue *queue);
@@ -332,8 +349,10 @@ slc_op *slc_queue_consumer_gone(slc_queue *queue, slc_session *session);
 
 /* consumer.c */
 slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag, const slc_consume *consume);
-/** Out of all lists and freed; its unacked deliveries stay with the session. */
+/** Out of all lists; freed when the last of its unacked deliveries, which stay with the session, is settled. */
 void slc_consumer_free(slc_consumer *consumer);
+/** One of its deliveries is settled. */
+void slc_consumer_settled(slc_consumer *consumer);
 /** Recompute whether it can take a message. */
 void slc_consumer_update(slc_consumer *consumer);
 /** Give it entry: unacked, or settled at once for no-ack. */
@@ -366,8 +385,6 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
 /* tx.c */
 void slc_tx_publish(slc_session *session, slc_message *message, const slc_route *route, bool mandatory);
 void slc_tx_settle(slc_session *session, const slc_unacked *item, slc_settle how);
-/** The consumer is freed: buffered settlements must not point to it. */
-void slc_tx_forget(slc_session *session, slc_consumer *consumer);
 void slc_tx_fini(slc_session *session);
 uint32_t slc_tx_publishes(const slc_session *session);
 uint32_t slc_tx_settlements(const slc_session *session);

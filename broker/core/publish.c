@@ -1,27 +1,56 @@
 #include "core/internal.h"
 
+#include <assert.h>
+
 enum { ROUTE_SLOTS = 64, ROUTE_CACHED_MAX = 32 };
 
-/** A small direct-mapped cache per session: (exchange, key) -> queues, valid for one topology version. */
+/** A small direct-mapped cache per session: (exchange, key) -> queues, valid for one topology version. A slot is as large as
+ *  what it holds: there may be many sessions, and most know one route. */
 struct slc_route_slot {
     uint64_t version;
     uint8_t exchange_bytes, key_bytes;
-    char names[2 * SLC_NAME_MAX];
-    slc_exchange *exchange; // NULL: the default exchange
+    uint16_t capacity;      // octets of this allocation
     uint32_t count;
-    slc_destination *queues[ROUTE_CACHED_MAX];
+    slc_exchange *exchange; // NULL: the default exchange
+    slc_destination *queues[]; // then the names of exchange and key
 };
+
+static_assert(sizeof(slc_route_slot) + ROUTE_CACHED_MAX * sizeof(void *) + 2 * SLC_NAME_MAX <= UINT16_MAX, "capacity");
 
 void slc_publish_route_fini(slc_session *session)
 {
+    for (uint32_t i = 0; session->route_cache != NULL && i < ROUTE_SLOTS; i++)
+        slc_free(session->route_cache[i]);
     slc_free(session->route_cache);
     slc_route_fini(&session->route);
 }
 
 static bool slot_matches(const slc_route_slot *slot, uint64_t version, const slc_message *m)
 {
-    return slot->version == version && slot->exchange_bytes == m->exchange_bytes && slot->key_bytes == m->key_bytes &&
-           memcmp(slot->names, m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes) == 0;
+    return slot != NULL && slot->version == version && slot->exchange_bytes == m->exchange_bytes &&
+           slot->key_bytes == m->key_bytes &&
+           memcmp(slot->queues + slot->count, m->content + SLC_MESSAGE_HEAD_BYTES,
+                  (size_t)m->exchange_bytes + m->key_bytes) == 0;
+}
+
+static void slot_fill(slc_route_slot **at, uint64_t version, const slc_message *m, slc_exchange *exchange,
+                      const slc_route *route)
+{
+    size_t names = (size_t)m->exchange_bytes + m->key_bytes;
+    size_t bytes = sizeof **at + route->count * sizeof((*at)->queues[0]) + names;
+    slc_route_slot *slot = *at;
+    if (slot == NULL || slot->capacity < bytes) {
+        slot = *at = slc_realloc(slot, bytes);
+        slot->capacity = (uint16_t)bytes;
+    }
+    slot->version = version;
+    slot->exchange_bytes = m->exchange_bytes;
+    slot->key_bytes = m->key_bytes;
+    slot->exchange = exchange;
+    slot->count = route->count;
+    if (route->count > 0)
+        memcpy(slot->queues, route->queues, route->count * sizeof(route->queues[0]));
+    memcpy(slot->queues + slot->count, m->content + SLC_MESSAGE_HEAD_BYTES, names);
 }
 
 uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues, uint32_t count)
@@ -30,37 +59,34 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
     slc_env_target small[16];
     slc_env_target *targets = small;
     uint32_t stored = 0;
-    if (message->persistent) {
-        if (count > SLC_ARRAY_COUNT(small))
-            targets = slc_alloc(count * sizeof *targets);
-        for (uint32_t i = 0; i < count; i++) {
-            slc_queue *q = (slc_queue *)queues[i];
-            // What a no-ack consumer takes at once is settled before it could be written: it need not be.
-            if (q->qid != 0 && !slc_queue_passes_through(q))
-                targets[stored++] = (slc_env_target){.qid = q->qid, .qseq = q->next_qseq};
-        }
-    }
-    uint64_t ticket = stored > 0 ? env->store_append(env->arg, message, targets, stored) : 0;
-    if (stored > 0)
-        broker->last_ticket = ticket;
-    uint32_t next = 0;
+    if (message->persistent && count > SLC_ARRAY_COUNT(small))
+        targets = slc_alloc(count * sizeof *targets);
+    // First those that need no storing: each delivery may fill up the consumer of a later queue. What is left is stored by
+    // one append: a copy that is dropped before it is written may confirm the message only when it was the last.
     for (uint32_t i = 0; i < count; i++) {
         slc_queue *q = (slc_queue *)queues[i];
-        q->published++;
         uint64_t qseq = q->next_qseq++;
-        bool is_stored = next < stored && targets[next].qid == q->qid;
-        if (is_stored) {
-            next++;
-        } else if (slc_queue_passes_through(q)) {
+        q->published++;
+        // What a no-ack consumer takes at once is settled before it could be written: it need not be.
+        if (slc_queue_passes_through(q))
             slc_consumer_pass(q->ready_consumers, message);
-            continue;
-        } else if (message->persistent && q->qid != 0) {
-            // The consumer that was to take it filled up while this message went to another queue.
-            slc_env_target target = {.qid = q->qid, .qseq = qseq};
-            broker->last_ticket = ticket = env->store_append(env->arg, message, &target, 1);
-            is_stored = true;
-        }
-        slc_queue_put(q, qseq, message, is_stored ? ticket : 0, is_stored);
+        else if (message->persistent && q->qid != 0)
+            targets[stored++] = (slc_env_target){.qid = q->qid, .qseq = qseq};
+        else
+            slc_queue_put(q, qseq, message, 0, false);
+    }
+    if (stored == 0) {
+        if (targets != small)
+            slc_free(targets);
+        return 0;
+    }
+    uint64_t ticket = env->store_append(env->arg, message, targets, stored);
+    broker->last_ticket = ticket;
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < count && next < stored; i++) {
+        slc_queue *q = (slc_queue *)queues[i];
+        if (q->qid == targets[next].qid) // each queue comes once; 0 is in no target
+            slc_queue_put(q, targets[next++].qseq, message, ticket, true);
     }
     SLC_ASSERT(next == stored);
     if (targets != small)
@@ -77,7 +103,8 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
         s->route_cache = slc_alloc_zero(ROUTE_SLOTS, sizeof *s->route_cache);
     slc_slice key = slc_message_key(m);
     uint32_t hash = slc_hash(m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes);
-    slc_route_slot *slot = &s->route_cache[hash % ROUTE_SLOTS];
+    slc_route_slot **at = &s->route_cache[hash % ROUTE_SLOTS];
+    slc_route_slot *slot = *at;
     if (slot_matches(slot, vhost->topology_version, m)) {
         if (slot->exchange != NULL)
             slot->exchange->messages_in++;
@@ -112,16 +139,8 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
     }
     *queues = route->queues;
     *count = route->count;
-    if (route->cacheable && route->count <= ROUTE_CACHED_MAX) {
-        slot->version = vhost->topology_version;
-        slot->exchange_bytes = m->exchange_bytes;
-        slot->key_bytes = m->key_bytes;
-        memcpy(slot->names, m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes);
-        slot->exchange = exchange;
-        slot->count = route->count;
-        if (route->count > 0)
-            memcpy(slot->queues, route->queues, route->count * sizeof(route->queues[0]));
-    }
+    if (route->cacheable && route->count <= ROUTE_CACHED_MAX)
+        slot_fill(at, vhost->topology_version, m, exchange, route);
     return SLC_OK;
 }
 
@@ -158,6 +177,8 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
     }
     if (session->confirming)
         slc_confirm_add(session, ticket);
+    if (session->confirming && count == 0 && mandatory)
+        slc_confirm_send(session); // its ack follows its return; clients take the two as a pair
     slc_message_unref(message);
     return SLC_OK;
 }

@@ -32,6 +32,9 @@ void slc_queue_set_qid(slc_queue *queue, uint32_t qid)
     SLC_ASSERT(qid != 0);
     SLC_ASSERT(queue->qid == 0);
     queue->qid = qid;
+    DL_APPEND2(broker->stored, queue, paged_prev, paged_next);
+    if (broker->started)
+        return;
     if (qid >= broker->by_qid_capacity) {
         uint32_t capacity = qid + 1 > 2 * broker->by_qid_capacity ? qid + 64 : 2 * broker->by_qid_capacity;
         broker->by_qid = slc_realloc(broker->by_qid, capacity * sizeof *broker->by_qid);
@@ -40,7 +43,6 @@ void slc_queue_set_qid(slc_queue *queue, uint32_t qid)
         broker->by_qid_capacity = capacity;
     }
     broker->by_qid[qid] = queue;
-    DL_APPEND2(broker->stored, queue, paged_prev, paged_next);
 }
 
 void slc_queue_enter_store(slc_queue *queue)
@@ -250,7 +252,6 @@ static void page_in_done(slc_err rc, const slc_env_read_message *messages, uint3
 {
     slc_queue *q = arg;
     q->reading = false;
-    q->taken_since_read = 0;
     // A read that fails leaves the queue standing at this message: damaged content is never served. The store has
     // logged what is damaged, and asking again at once would only spin.
     q->damaged = rc != SLC_OK && rc != SLC_ENOMEM;
@@ -261,11 +262,17 @@ static void page_in_done(slc_err rc, const slc_env_read_message *messages, uint3
         if (entry == NULL || entry->qseq != messages[i].qseq || entry->message != NULL)
             continue; // purged meanwhile
         slc_message *message;
-        if (slc_message_load(messages[i].content, &message) == SLC_OK)
-            page_in_entry(q, entry, message);
+        rc = slc_message_load(messages[i].content, &message);
+        if (rc != SLC_OK)
+            break;
+        page_in_entry(q, entry, message);
     }
-    if (!q->deleted && rc == SLC_OK)
-        slc_queue_mark_dirty(q);
+    // The first position asked for is always answered. If it still stands there it cannot be read, now or ever.
+    if (rc != SLC_ENOMEM && q->fifo_head != NULL && q->fifo_head->message == NULL &&
+        q->fifo_head->qseq == q->reading_qseq)
+        q->damaged = true;
+    if (!q->deleted && !q->damaged)
+        slc_queue_mark_dirty(q); // after SLC_ENOMEM too: it asks again, at the pace of the reads
     q->vhost->broker->resume_due = true;
     slc_queue_release(q);
 }
@@ -274,6 +281,7 @@ static void page_in_start(slc_queue *q)
 {
     uint64_t qseqs[READ_ENTRIES];
     uint32_t count = 0;
+    q->taken_since_read = 0; // also when nothing is found: do not look through the same entries for each message taken
     uint64_t bytes = 0;
     slc_entry *entry = q->fifo_head;
     for (uint32_t steps = 0; entry != NULL && steps < 4 * READ_ENTRIES; steps++, entry = entry->next) {
@@ -287,6 +295,7 @@ static void page_in_start(slc_queue *q)
     if (count == 0)
         return;
     q->reading = true;
+    q->reading_qseq = qseqs[0];
     slc_queue_hold(q);
     const slc_env *env = &q->vhost->broker->env;
     env->store_read(env->arg, q->qid, qseqs, count, READ_BYTES, page_in_done, q);
@@ -361,32 +370,69 @@ void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason)
     entry_free(queue, entry);
 }
 
-/** Everything in the fifo and the heap goes; drop says whether the store must hear of each. */
-static uint64_t queue_empty(slc_queue *q, bool drop)
+/** Settle entries of a list; a heap is flattened on the way: child and next are a binary tree, rotated until the top has no
+ *  child. True when all are gone. */
+static bool trash_some(slc_trash *trash, uint64_t *budget)
 {
-    uint64_t count = 0;
-    while (q->returned != NULL || q->fifo_head != NULL) {
-        slc_entry *entry = q->returned;
-        if (entry != NULL) {
-            q->returned = heap_pop(entry);
-        } else {
-            entry = fifo_pop(q);
-            if (entry->message == NULL)
-                q->paged--;
+    slc_entry *top = trash->entries;
+    while (top != NULL && *budget > 0) {
+        slc_entry *child = top->child;
+        if (child != NULL) {
+            top->child = child->next;
+            child->next = top;
+            top = child;
+            continue;
         }
-        ready_count(q, entry, false);
-        if (drop)
-            slc_queue_settled(q, entry, 4 /* purge */);
-        else
-            entry_free(q, entry);
-        count++;
+        slc_entry *next = top->next;
+        slc_queue_settled(trash->queue, top, 4 /* purge */);
+        top = next;
+        --*budget;
     }
+    trash->entries = top;
+    return top == NULL;
+}
+
+static void trash_add(slc_queue *q, slc_entry *entries, uint64_t *budget)
+{
+    slc_trash now = {.queue = q, .entries = entries};
+    if (trash_some(&now, budget))
+        return;
+    slc_trash *later = slc_alloc(sizeof *later);
+    *later = now;
+    slc_queue_hold(q);
+    DL_APPEND(q->vhost->broker->trash, later);
+}
+
+void slc_trash_empty(slc_broker *broker, uint64_t budget)
+{
+    while (broker->trash != NULL) {
+        slc_trash *trash = broker->trash;
+        if (!trash_some(trash, &budget))
+            return;
+        DL_DELETE(broker->trash, trash);
+        slc_queue_release(trash->queue);
+        slc_free(trash);
+    }
+}
+
+/** Everything that is ready goes: from the queue at once, from memory and the store in slices. */
+static uint64_t queue_empty(slc_queue *q)
+{
+    uint64_t count = q->ready;
+    uint64_t budget = SLC_TRASH_BUDGET;
+    slc_entry *fifo = q->fifo_head;
+    slc_entry *returned = q->returned;
+    q->vhost->broker->totals.ready -= q->ready;
+    q->ready = q->ready_bytes = q->paged = 0;
+    q->fifo_head = q->fifo_tail = q->returned = q->page_cursor = NULL;
+    trash_add(q, returned, &budget);
+    trash_add(q, fifo, &budget);
     return count;
 }
 
 uint64_t slc_queue_purge(slc_queue *queue)
 {
-    return queue_empty(queue, true);
+    return queue_empty(queue);
 }
 
 void slc_queue_mark_dirty(slc_queue *queue)
@@ -431,13 +477,14 @@ void slc_queue_delete(slc_queue *queue)
     }
     if (queue->qid != 0) {
         DL_DELETE2(broker->stored, queue, paged_prev, paged_next);
-        broker->by_qid[queue->qid] = NULL;
+        if (queue->qid < broker->by_qid_capacity)
+            broker->by_qid[queue->qid] = NULL;
         broker->last_ticket = broker->env.store_queue_del(broker->env.arg, queue->qid);
     }
     // From here on a settled entry is just freed: the store forgets the whole queue, and what waited for its
     // confirm gets it with the ticket of its append.
     queue->deleted = true;
-    queue_empty(queue, false);
+    queue_empty(queue);
     while (queue->consumers != NULL) {
         slc_consumer *consumer = queue->consumers;
         slc_session *session = consumer->session;

@@ -8,12 +8,14 @@ static void handle_take(slc_session *s)
 {
     slc_broker *broker = s->broker;
     uint32_t index = 0;
-    for (uint32_t i = 0; i < broker->session_capacity && index == 0; i++) {
-        uint32_t at = 1 + (broker->session_free + i) % (broker->session_capacity > 1 ? broker->session_capacity - 1 : 1);
-        if (at < broker->session_capacity && broker->sessions[at] == NULL)
-            index = at;
-        if (i >= 64)
-            break; // nearly full: growing is cheaper than searching
+    // At most half of the slots are taken, so that the way past those that are is short on average. It grows with the
+    // sessions that are open, not with those that ever were.
+    if (2 * (broker->totals.sessions + 1) <= broker->session_capacity) {
+        for (uint32_t i = 0; i < broker->session_capacity && index == 0; i++) {
+            uint32_t at = 1 + (broker->session_free + i) % (broker->session_capacity - 1);
+            if (broker->sessions[at] == NULL)
+                index = at;
+        }
     }
     if (index == 0) {
         index = broker->session_capacity == 0 ? 1 : broker->session_capacity;
@@ -138,12 +140,13 @@ void slc_session_resume_ready(slc_broker *broker)
 void slc_session_credit_back(slc_session *session, slc_consumer *consumer)
 {
     bool was_full = session->global_prefetch != 0 && session->global_unacked >= session->global_prefetch;
-    consumer->unacked--;
+    bool gone = consumer->gone;
     session->global_unacked--;
+    slc_consumer_settled(consumer); // may free it when it is gone
     if (was_full) {
         slc_consumer *other, *next;
         HASH_ITER(hh, session->consumers, other, next) slc_consumer_update(other);
-    } else if (!consumer->ready) {
+    } else if (!gone && !consumer->ready) {
         slc_consumer_update(consumer);
     }
 }
@@ -308,6 +311,9 @@ slc_err slc_session_cancel(slc_session *session, slc_slice tag, slc_error *error
     if (consumer == NULL)
         return SLC_OK;
     slc_queue *queue = consumer->queue;
+    // Credit that came in the same read as this cancel is used first, as in RabbitMQ: it was there before.
+    if (queue->dirty)
+        (void)slc_queue_dispatch(queue); // what is left keeps the queue dirty
     slc_queue_hold(queue);
     slc_consumer_free(consumer);
     slc_op *op = slc_queue_consumer_gone(queue, session);
@@ -340,6 +346,8 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     out->message = slc_message_ref(entry->message);
     out->delivery_tag = ++session->last_tag;
     out->redelivered = (entry->flags & SLC_ENTRY_DELIVERED) != 0;
+    queue->redelivered += out->redelivered;
+    session->broker->totals.redelivered += out->redelivered;
     out->ready = (uint32_t)queue->ready;
     queue->got++;
     session->broker->totals.delivered++;

@@ -11,7 +11,7 @@
  *  comes calls the same function again with the same arguments; then it gets the final answer. A session waits for one thing
  *  at a time. Deliveries and confirms go on meanwhile.
  *
- *  Thread: the loop. Callbacks may come inside slc_session_publish (returned; deliver to any session of any client) and
+ *  Thread: the loop. Callbacks may come inside slc_session_publish and slc_session_cancel (returned, confirm; deliver to any session) and
  *  from slc_broker_turn (all of them); they must not call back into core, except slc_session_writable(s, false).
  *  @spec amqp-semantics 5, 7-9, 11, 12, 16
  */

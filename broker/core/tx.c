@@ -66,17 +66,6 @@ void slc_tx_settle(slc_session *session, const slc_unacked *item, slc_settle how
     tx->settles[tx->settle_count++] = (tx_settle){*item, how};
 }
 
-void slc_tx_forget(slc_session *session, slc_consumer *consumer)
-{
-    slc_tx *tx = session->tx;
-    for (uint32_t i = 0; tx != NULL && i < tx->settle_count; i++) {
-        if (tx->settles[i].item.consumer == consumer) {
-            tx->settles[i].item.consumer = NULL;
-            session->global_unacked--;
-        }
-    }
-}
-
 static tx_publish *tx_pop(slc_tx *tx)
 {
     tx_publish *publish = tx->first;
@@ -109,13 +98,11 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
         else
             publish->queues[alive++] = publish->queues[i];
     }
-    bool routed = publish->count > 0;
     publish->count = alive;
     broker->totals.published++;
     message->ts_ms = broker->env.wall_ms(broker->env.arg);
-    if (routed) {
-        if (alive > 0)
-            slc_publish_to(broker, message, publish->queues, alive);
+    if (alive > 0) {
+        slc_publish_to(broker, message, publish->queues, alive);
         return;
     }
     broker->totals.unroutable++;

@@ -83,9 +83,11 @@ void slc_vhost_free(slc_vhost *vhost)
     HASH_ITER(hh, vhost->queues, q, next_q) slc_queue_delete(q);
     while ((x = vhost->exchanges) != NULL)
         slc_vhost_delete_exchange(x);
+    slc_trash_empty(vhost->broker, UINT64_MAX); // it points to the queues
     slc_exchange_free(vhost->default_exchange);
     HASH_DELETE(hh, vhost->broker->vhosts, vhost);
     slc_object_remove(vhost->broker, &vhost->id);
+    slc_free(vhost->doomed);
     slc_free((void *)vhost->name.data);
     slc_free(vhost);
 }
@@ -150,6 +152,24 @@ slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice ke
     return rc;
 }
 
+/** Delete a transient exchange that lost its last binding, and those that lose theirs by that. A list, not a recursion: a
+ *  client decides how long the chain is. */
+static void exchange_doom(slc_exchange *exchange)
+{
+    slc_vhost *vhost = exchange->vhost;
+    if (vhost->doomed_count == vhost->doomed_capacity) {
+        vhost->doomed_capacity = vhost->doomed_capacity == 0 ? 8 : 2 * vhost->doomed_capacity;
+        vhost->doomed = slc_realloc(vhost->doomed, vhost->doomed_capacity * sizeof(vhost->doomed[0]));
+    }
+    vhost->doomed[vhost->doomed_count++] = exchange;
+    if (vhost->removing_doomed)
+        return; // whoever removes takes it too
+    vhost->removing_doomed = true;
+    while (vhost->doomed_count > 0)
+        slc_vhost_delete_exchange(vhost->doomed[--vhost->doomed_count]);
+    vhost->removing_doomed = false;
+}
+
 void slc_vhost_unbind(slc_binding *binding)
 {
     slc_exchange *source = binding->source;
@@ -165,5 +185,5 @@ void slc_vhost_unbind(slc_binding *binding)
     if (source->dest.durable)
         broker->orphans_due = true; // needs a durable command: the next turn proposes it
     else
-        slc_vhost_delete_exchange(source);
+        exchange_doom(source);
 }

@@ -91,6 +91,7 @@ struct slc_conn {
     bool want_write; // the kernel is full
     uint8_t state;
     bool eof;
+    bool peer_first; // lingering without an end of stream of ours
     uint8_t pause;  // slc_pause bits
     uint8_t polled; // uv_poll events now asked for
     bool ready;     // in net->ready
@@ -129,6 +130,13 @@ slc_conn *slc_conn_new(slc_net *net, int fd, const slc_conn_ops *ops, void *arg,
  * most linger_ms, then the socket closes in any case. 0: drop the output and close now. No callback
  * comes any more; arg may be freed at once. */
 void slc_conn_close(slc_conn *conn, uint32_t linger_ms);
+
+/** The same, but the end of the stream is left to the peer while linger_ms last: it was told that it may close. */
+static inline void slc_conn_close_after_peer(slc_conn *conn, uint32_t linger_ms)
+{
+    conn->peer_first = true;
+    slc_conn_close(conn, linger_ms);
+}
 
 void slc_conn_pause(slc_conn *conn, slc_pause reason);
 /** Input that was left unconsumed is offered again in the next turn. */

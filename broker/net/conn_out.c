@@ -234,7 +234,7 @@ void slc_conn_flush(slc_conn *conn)
     if ((conn->pause & SLC_PAUSE_OUTPUT) != 0 && conn->pending < conn->low)
         slc_conn_resume(conn, SLC_PAUSE_OUTPUT);
     if (conn->state == CONN_FLUSHING && conn->pending == 0) {
-        if (conn->eof || shutdown(conn->fd, SHUT_WR) != 0) {
+        if (conn->eof || (!conn->peer_first && shutdown(conn->fd, SHUT_WR) != 0)) {
             slc_conn_destroy(conn);
             return;
         }

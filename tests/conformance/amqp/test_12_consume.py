@@ -3,7 +3,7 @@
 import pytest
 
 from expect import later, spec
-from wire import Timeout
+from wire import METHOD, Timeout, encode_frame, encode_method
 
 
 def quiet(ch, queue):
@@ -320,6 +320,56 @@ def test_lowered_global_limit_stops_delivery(ch, name, put):
     ch.send("basic.ack", delivery_tag=got[3].delivery_tag)
     ch.deliveries(1)
     assert quiet(ch, name) == 4
+
+
+@spec("12.3")
+def test_global_limit_is_fair_to_consumers(ch, name, put):
+    """One at a time over two consumers of a queue: both get their share."""
+    ch.queue(name)
+    ch.call("basic.qos", prefetch_count=1, global_=True)
+    tags = [ch.consume(name), ch.consume(name)]
+    put(name, *[b"x"] * 10)
+    got = []
+    for _ in range(10):
+        d = ch.expect("basic.deliver")
+        got.append(d.consumer_tag)
+        ch.send("basic.ack", delivery_tag=d.delivery_tag)
+    assert min(got.count(t) for t in tags) >= 2, got
+
+
+@spec("12.3")
+def test_global_limit_is_fair_to_queues(ch, names, put):
+    """One at a time over three queues: none is left behind."""
+    qs = [names("q") for _ in range(3)]
+    for q in qs:
+        ch.queue(q)
+        put(q, *[b"x"] * 60)
+    ch.call("basic.qos", prefetch_count=1, global_=True)
+    for q in qs:
+        ch.consume(q)
+    served = set()
+    for _ in range(59):
+        d = ch.expect("basic.deliver")
+        served.add(d.routing_key)
+        ch.send("basic.ack", delivery_tag=d.delivery_tag)
+    assert served == set(qs)
+
+
+@spec("12.3")
+def test_no_ack_consumer_waits_while_the_channel_is_at_its_global_limit(ch, names, put):
+    """It does not count itself, but a channel without room takes nothing."""
+    a, b = names("a"), names("b")
+    ch.queue(a)
+    ch.queue(b)
+    ch.call("basic.qos", prefetch_count=1, global_=True)
+    ch.consume(a)
+    put(a, b"1")
+    d = ch.expect("basic.deliver")
+    ch.consume(b, no_ack=True)
+    put(b, b"2")
+    assert quiet(ch, b) == 1
+    ch.send("basic.ack", delivery_tag=d.delivery_tag)
+    assert ch.expect("basic.deliver").body == b"2"
 
 
 @spec("12.3")
@@ -684,6 +734,23 @@ def test_nothing_comes_after_cancel_ok(conn, ch, name, put):
         other.barrier()
         quiet(ch, name)
         ch.call("queue.purge", queue=name)
+
+
+@spec("12.2")
+@pytest.mark.parametrize("how", ["ack", "nack"])
+def test_credit_is_used_before_the_next_method(conn, ch, name, put, how):
+    """An ack and a cancel in one write: the freed credit has taken the next message before the cancel."""
+    ch.queue(name)
+    put(name, b"1", b"2", b"3")
+    ch.call("basic.qos", prefetch_count=1)
+    ch.consume(name, "t")
+    d = ch.expect("basic.deliver")
+    conn.send_raw(
+        encode_frame(METHOD, ch.number, encode_method("basic." + how, delivery_tag=d.delivery_tag))
+        + encode_frame(METHOD, ch.number, encode_method("basic.cancel", consumer_tag="t")))
+    assert ch.expect("basic.deliver").body == b"2"
+    ch.expect("basic.cancel-ok")
+    assert ch.count(name) == (1, 0)
 
 
 @spec("12.8", vector=56)

@@ -70,6 +70,18 @@ def test_routing_is_done_at_publish(conn, ch, names):
     assert ch.count(q) == (1, 0)
 
 
+@spec("16")
+def test_queue_that_goes_before_the_commit_is_no_route(conn, ch, name):
+    ch.queue(name)
+    ch.call("tx.select")
+    ch.publish("", name, b"x", mandatory=True)
+    conn.channel().call("queue.delete", queue=name)
+    ch.send("tx.commit")
+    m = ch.expect("basic.return")
+    assert (m.code, m.routing_key, m.body) == (312, name, b"x")
+    ch.expect("tx.commit-ok")
+
+
 @spec("16", vector=72)
 def test_ack_commit_and_rollback(conn, ch, name, put):
     ch.queue(name)

@@ -227,7 +227,7 @@ Test(queue, mandatory_and_unroutable_is_returned_before_its_confirm)
     fake_publish(s, "", "nowhere", "m1", "m");
     fake_publish(s, "", "nowhere", "m2", "");
     fake_turn(w);
-    cr_expect(eq(str, (char *)fake_take_log(c), "returned m1; confirm to 2"));
+    cr_expect(eq(str, (char *)fake_take_log(c), "returned m1; confirm 1; confirm 2"));
 }
 
 Test(queue, persistent_messages_survive_a_restart_and_transient_ones_do_not)
