@@ -22,7 +22,14 @@
 #include "http/http.h"
 
 enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000 };
-enum { EXIT_INTERNAL = 70, EXIT_SYSTEM = 71, EXIT_DATA_DIR = 73, EXIT_DISK = 74, EXIT_ADDRESS = 75, EXIT_CONFIG = 78 };
+enum {
+    EXIT_INTERNAL = 70,
+    EXIT_SYSTEM = 71,
+    EXIT_DATA_DIR = 73,
+    EXIT_DISK = 74,
+    EXIT_ADDRESS = 75,
+    EXIT_CONFIG = 78
+};
 
 // ---- phases ----
 //
@@ -140,16 +147,17 @@ static slc_err daemon_listen(daemon_state *d, slc_error *error)
         if (rc != SLC_OK)
             return rc;
         d->listener_count++;
-        slc_log(SLC_LOG_INFO, "connection", "listener.started", SLC_NO_FIELDS, "started TCP listener on %s:%u",
-                slc_listener_host(d->listeners[i]), slc_listener_port(d->listeners[i]));
+        slc_log(SLC_LOG_INFO, "connection", "listener.started", SLC_NO_FIELDS,
+                "started TCP listener on %s:%u", slc_listener_host(d->listeners[i]),
+                slc_listener_port(d->listeners[i]));
     }
     return SLC_OK;
 }
 
 static void daemon_fail(daemon_state *d, int status, const slc_error *error)
 {
-    slc_log(SLC_LOG_ERROR, "default", "start.failed", SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)), "%s",
-            error->text);
+    slc_log(SLC_LOG_ERROR, "default", "start.failed",
+            SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)), "%s", error->text);
     d->exit_status = status;
     daemon_stop(d, "start failed");
 }
@@ -172,8 +180,9 @@ static void daemon_serve(daemon_state *d)
     slc_log(SLC_LOG_INFO, "default", "start.done",
             SLC_FIELDS(SLC_F_U64("ms", ms), SLC_F_U64("queues", d->recovered.queues),
                        SLC_F_U64("messages", d->recovered.messages)),
-            "server startup complete in %" PRIu64 " ms: %" PRIu64 " queues and %" PRIu64 " messages recovered", ms,
-            d->recovered.queues, d->recovered.messages);
+            "server startup complete in %" PRIu64 " ms: %" PRIu64 " queues and %" PRIu64
+            " messages recovered",
+            ms, d->recovered.queues, d->recovered.messages);
 }
 
 /* ---- stop ---- */
@@ -222,7 +231,8 @@ static void daemon_quiesced(daemon_state *d)
     uint64_t now = uv_now(&d->loop);
     uint64_t left = d->stop_deadline_ms > now ? d->stop_deadline_ms - now : 0;
     if (left > CLOSE_TIMEOUT_MS)
-        left = CLOSE_TIMEOUT_MS; // a client that does not answer the close will not do so later either
+        left =
+            CLOSE_TIMEOUT_MS; // a client that does not answer the close will not do so later either
     slc_amqp_shutdown(d->amqp, "shutdown", (uint32_t)left, amqp_closed, d);
 }
 
@@ -257,7 +267,8 @@ static uint64_t memory_limit(const slc_settings *s)
 {
     if (s->memory_watermark_is_absolute)
         return s->memory_watermark_absolute;
-    uint64_t total = s->memory_total_override_bytes > 0 ? s->memory_total_override_bytes : slc_total_memory();
+    uint64_t total =
+        s->memory_total_override_bytes > 0 ? s->memory_total_override_bytes : slc_total_memory();
     return (uint64_t)((double)total * s->memory_watermark_relative);
 }
 
@@ -283,7 +294,8 @@ static void auth_options(const slc_settings *s, slc_auth_options *out)
         .default_pass = s->default_pass,
         // The one user there is; the list is asked for it.
         .loopback_users = &s->default_user,
-        .loopback_user_count = slc_settings_loopback_only(s, slc_slice_str(s->default_user)) ? 1 : 0,
+        .loopback_user_count =
+            slc_settings_loopback_only(s, slc_slice_str(s->default_user)) ? 1 : 0,
     };
 }
 
@@ -305,8 +317,10 @@ static slc_store_flush_mode flush_mode(const slc_settings *s)
 static void changed_key(const char *key, bool needs_restart, void *arg)
 {
     (void)arg;
-    slc_log(needs_restart ? SLC_LOG_WARN : SLC_LOG_INFO, "config", "config.changed", SLC_FIELDS(SLC_F_STR("key", key)),
-            needs_restart ? "%s was changed and takes effect at the next start" : "%s was changed", key);
+    slc_log(needs_restart ? SLC_LOG_WARN : SLC_LOG_INFO, "config", "config.changed",
+            SLC_FIELDS(SLC_F_STR("key", key)),
+            needs_restart ? "%s was changed and takes effect at the next start" : "%s was changed",
+            key);
 }
 
 static void daemon_reload(daemon_state *d)
@@ -325,7 +339,8 @@ static void daemon_reload(daemon_state *d)
     slc_settings_diff(d->settings, fresh, changed_key, NULL);
     slc_log_options log_options = slc_settings_log(fresh);
     if (slc_log_configure(&log_options, &error) != SLC_OK)
-        slc_log(SLC_LOG_ERROR, "config", "config.log_failed", SLC_NO_FIELDS, "the log stays as it is: %s", error.text);
+        slc_log(SLC_LOG_ERROR, "config", "config.log_failed", SLC_NO_FIELDS,
+                "the log stays as it is: %s", error.text);
     slc_amqp_settings amqp;
     amqp_settings(fresh, &amqp);
     // These keep their values until a restart.
@@ -338,7 +353,8 @@ static void daemon_reload(daemon_state *d)
     slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
     slc_settings_free(d->settings);
     d->settings = fresh;
-    slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS, "the configuration was reloaded");
+    slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS,
+            "the configuration was reloaded");
     slc_notify_ready("serving");
 }
 
@@ -353,7 +369,8 @@ static void on_signal(uv_signal_t *handle, int number)
         if (d->phase >= PHASE_QUIESCING) {
             if (slc_clock_now_ns() - d->stop_signal_ns < REPEAT_MS * SLC_NS_PER_MS)
                 break; // one stop, sent to the process and to its group
-            slc_log(SLC_LOG_WARN, "default", "stop.now", SLC_NO_FIELDS, "second signal: stopping at once");
+            slc_log(SLC_LOG_WARN, "default", "stop.now", SLC_NO_FIELDS,
+                    "second signal: stopping at once");
             slc_log_stop();
             _exit(128 + number);
         }
@@ -399,7 +416,9 @@ static void raise_descriptor_limit(void)
     slc_log(limit.rlim_cur < 4096 ? SLC_LOG_WARN : SLC_LOG_INFO, "default", "limit.nofile",
             SLC_FIELDS(SLC_F_U64("soft", limit.rlim_cur)),
             "%" PRIu64 " file descriptors may be open%s", (uint64_t)limit.rlim_cur,
-            limit.rlim_cur < 4096 ? "; that is few, raise the limit (LimitNOFILE in the unit, ulimit -n in a shell)" : "");
+            limit.rlim_cur < 4096
+                ? "; that is few, raise the limit (LimitNOFILE in the unit, ulimit -n in a shell)"
+                : "");
 }
 
 static void http_shutdown(void *arg)
@@ -427,9 +446,12 @@ static void banner(const daemon_state *d)
 {
     slc_log(SLC_LOG_INFO, "default", "start.begin",
             SLC_FIELDS(SLC_F_STR("version", SLC_VERSION), SLC_F_STR("node", d->settings->node_name),
-                       SLC_F_STR("data_dir", d->instance.dir), SLC_F_U64("pid", (uint64_t)getpid())),
-            "starting Sluice %s as %s, configuration %s, data directory %s", SLC_VERSION, d->settings->node_name,
-            d->settings->config_file != NULL ? d->settings->config_file : "(defaults)", d->instance.dir);
+                       SLC_F_STR("data_dir", d->instance.dir),
+                       SLC_F_U64("pid", (uint64_t)getpid())),
+            "starting Sluice %s as %s, configuration %s, data directory %s", SLC_VERSION,
+            d->settings->node_name,
+            d->settings->config_file != NULL ? d->settings->config_file : "(defaults)",
+            d->instance.dir);
 }
 
 /** Open the world; the exit status when it does not open. */
@@ -516,12 +538,13 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .shutdown = http_shutdown,
         .arg = d,
     };
-    slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s), s->disk_free_limit_bytes,
-                      s->memory_monitor_interval_ms);
+    slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s),
+                      s->disk_free_limit_bytes, s->memory_monitor_interval_ms);
     daemon_handles(d);
     slc_error http_error = {0};
     if (slc_http_start(&http, &d->http, &http_error) != SLC_OK)
-        daemon_fail(d, EXIT_ADDRESS, &http_error); // the threads of the world run: they are stopped in order
+        daemon_fail(d, EXIT_ADDRESS,
+                    &http_error); // the threads of the world run: they are stopped in order
     uv_run(&d->loop, UV_RUN_DEFAULT);
     SLC_ASSERT(d->phase == PHASE_GONE);
     slc_auth_free(d->auth);
@@ -539,7 +562,8 @@ static bool refuse_root(const slc_settings *settings)
 {
     if (geteuid() != 0 || settings->allow_root)
         return false;
-    fprintf(stderr, "sluiced: error: running as root is refused: a broker needs no rights of root. Start it as another user "
+    fprintf(stderr, "sluiced: error: running as root is refused: a broker needs no rights of root. "
+                    "Start it as another user "
                     "(the package makes 'sluice'), or set allow_root = true\n");
     return true;
 }
@@ -574,8 +598,8 @@ int slc_daemon_main(int argc, char **argv)
     slc_hash_seed(seed);
     status = daemon_run(d, &error);
     if (status != 0 && error.code != SLC_OK)
-        slc_log(SLC_LOG_ERROR, "default", "stop.failed", SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)), "%s",
-                error.text);
+        slc_log(SLC_LOG_ERROR, "default", "stop.failed",
+                SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)), "%s", error.text);
     slc_log(SLC_LOG_INFO, "default", "stop.done", SLC_FIELDS(SLC_F_U64("status", (uint64_t)status)),
             "stopped with exit status %d", status);
     slc_instance_close(&d->instance);

@@ -14,7 +14,8 @@
 static slc_err path_error(slc_error *error, const char *what, const char *path)
 {
     int code = errno;
-    return slc_error_set(error, slc_err_from_errno(code), "cannot %s %s: %s", what, path, strerror(code));
+    return slc_error_set(error, slc_err_from_errno(code), "cannot %s %s: %s", what, path,
+                         strerror(code));
 }
 
 /** mkdir -p, for the last components that are missing. */
@@ -47,7 +48,8 @@ static slc_err read_or_make_id(slc_instance *instance, slc_error *error)
         close(fd);
         if (got != 32 || strspn(instance->id, "0123456789abcdef") != 32)
             return slc_error_set(error, SLC_ECORRUPT,
-                                 "%s is not 32 hexadecimal digits; restore it from a backup (a node must not change its "
+                                 "%s is not 32 hexadecimal digits; restore it from a backup (a "
+                                 "node must not change its "
                                  "id), or remove it if this node never was in a cluster",
                                  path);
         return SLC_OK;
@@ -91,12 +93,12 @@ slc_err slc_instance_open(slc_instance *instance, const char *dir, slc_error *er
         goto close_instance;
     }
     if (flock(instance->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        rc = errno == EWOULDBLOCK
-                 ? slc_error_set(error, SLC_EBUSY,
-                                 "the data directory %s is in use by another sluiced; stop that one or choose another "
-                                 "node.data_dir",
-                                 instance->dir)
-                 : path_error(error, "lock", path);
+        rc = errno == EWOULDBLOCK ? slc_error_set(error, SLC_EBUSY,
+                                                  "the data directory %s is in use by another "
+                                                  "sluiced; stop that one or choose another "
+                                                  "node.data_dir",
+                                                  instance->dir)
+                                  : path_error(error, "lock", path);
         goto close_instance;
     }
     slc_instance_withdraw(instance); // of a process that was killed
@@ -108,8 +110,8 @@ close_instance:
     return rc;
 }
 
-slc_err slc_instance_publish(const slc_instance *instance, void (*write)(FILE *out, void *arg), void *arg,
-                             slc_error *error)
+slc_err slc_instance_publish(const slc_instance *instance, void (*write)(FILE *out, void *arg),
+                             void *arg, slc_error *error)
 {
     char path[4096], fresh[4096 + 8];
     snprintf(path, sizeof path, "%s/addresses", instance->dir);

@@ -11,15 +11,16 @@
 #include "base/error.h"
 
 typedef struct slc_instance {
-    char *dir;      // absolute
-    char id[33];    // node.id
+    char *dir;   // absolute
+    char id[33]; // node.id
     int lock_fd;
 } slc_instance;
 
 /** SLC_EBUSY: another process holds it; SLC_EACCESS, SLC_ENOSPC, SLC_EIO: with the path and what to do. */
 SLC_MUST_USE slc_err slc_instance_open(slc_instance *instance, const char *dir, slc_error *error);
 /** Replace the addresses file by what write prints; atomically. */
-SLC_MUST_USE slc_err slc_instance_publish(const slc_instance *instance, void (*write)(FILE *out, void *arg), void *arg,
+SLC_MUST_USE slc_err slc_instance_publish(const slc_instance *instance,
+                                          void (*write)(FILE *out, void *arg), void *arg,
                                           slc_error *error);
 /** Remove the addresses file: connections are no longer accepted. */
 void slc_instance_withdraw(const slc_instance *instance);

@@ -51,7 +51,8 @@ static void monitor_apply(slc_monitor *m)
 static void monitor_trim(slc_monitor *m)
 {
     uint64_t now = uv_now(m->world->loop);
-    if (m->memory_used < slc_message_bytes_alive() + TRIM_BYTES || now - m->trimmed_ms < TRIM_INTERVAL_MS)
+    if (m->memory_used < slc_message_bytes_alive() + TRIM_BYTES ||
+        now - m->trimmed_ms < TRIM_INTERVAL_MS)
         return;
     m->trimmed_ms = now;
     malloc_trim(0);
@@ -64,13 +65,16 @@ static void monitor_memory(slc_monitor *m)
     m->memory_used = used > messages ? used : messages;
     m->memory_checked_ms = uv_now(m->world->loop);
     monitor_trim(m);
-    bool alarm = m->memory_alarm ? m->memory_used > m->memory_limit / 20 * 19 : m->memory_used > m->memory_limit;
+    bool alarm = m->memory_alarm ? m->memory_used > m->memory_limit / 20 * 19
+                                 : m->memory_used > m->memory_limit;
     if (alarm == m->memory_alarm)
         return;
     m->memory_alarm = alarm;
     slc_log(SLC_LOG_WARN, "default", alarm ? "alarm.memory.set" : "alarm.memory.clear",
-            SLC_FIELDS(SLC_F_U64("used_bytes", m->memory_used), SLC_F_U64("limit_bytes", m->memory_limit)),
-            "memory resource limit alarm %s: %" PRIu64 " MiB of anonymous memory in use, the limit is %" PRIu64 " MiB%s",
+            SLC_FIELDS(SLC_F_U64("used_bytes", m->memory_used),
+                       SLC_F_U64("limit_bytes", m->memory_limit)),
+            "memory resource limit alarm %s: %" PRIu64
+            " MiB of anonymous memory in use, the limit is %" PRIu64 " MiB%s",
             alarm ? "set" : "cleared", m->memory_used >> 20, m->memory_limit >> 20,
             alarm ? "; publishers are blocked until consumers have made room" : "");
     monitor_apply(m);
@@ -83,16 +87,19 @@ static void monitor_disk(slc_monitor *m)
         return;
     m->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
     bool full = m->world->disk_full;
-    bool low = m->disk_alarm ? m->disk_free < m->disk_limit + m->disk_limit / 5 : m->disk_free < m->disk_limit;
+    bool low = m->disk_alarm ? m->disk_free < m->disk_limit + m->disk_limit / 5
+                             : m->disk_free < m->disk_limit;
     bool alarm = full || low;
     if (alarm == m->disk_alarm)
         return;
     m->disk_alarm = alarm;
-    slc_log(SLC_LOG_WARN, "default", alarm ? "alarm.disk.set" : "alarm.disk.clear",
-            SLC_FIELDS(SLC_F_U64("free_bytes", m->disk_free), SLC_F_U64("limit_bytes", m->disk_limit)),
-            "disk resource limit alarm %s: %" PRIu64 " MiB are free under %s, the limit is %" PRIu64 " MiB%s",
-            alarm ? "set" : "cleared", m->disk_free >> 20, m->data_dir, m->disk_limit >> 20,
-            alarm ? "; publishers are blocked, consumers go on and free space" : "");
+    slc_log(
+        SLC_LOG_WARN, "default", alarm ? "alarm.disk.set" : "alarm.disk.clear",
+        SLC_FIELDS(SLC_F_U64("free_bytes", m->disk_free), SLC_F_U64("limit_bytes", m->disk_limit)),
+        "disk resource limit alarm %s: %" PRIu64 " MiB are free under %s, the limit is %" PRIu64
+        " MiB%s",
+        alarm ? "set" : "cleared", m->disk_free >> 20, m->data_dir, m->disk_limit >> 20,
+        alarm ? "; publishers are blocked, consumers go on and free space" : "");
     monitor_apply(m);
 }
 
@@ -105,8 +112,8 @@ static void monitor_tick(uv_timer_t *timer)
         monitor_memory(m);
 }
 
-void slc_monitor_start(slc_monitor *monitor, slc_world *world, const char *data_dir, uint64_t memory_limit,
-                       uint64_t disk_limit, uint32_t memory_interval_ms)
+void slc_monitor_start(slc_monitor *monitor, slc_world *world, const char *data_dir,
+                       uint64_t memory_limit, uint64_t disk_limit, uint32_t memory_interval_ms)
 {
     *monitor = (slc_monitor){
         .world = world,

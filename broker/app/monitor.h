@@ -27,8 +27,8 @@ typedef struct slc_monitor {
 } slc_monitor;
 
 /** Looks once and starts the timer. data_dir is borrowed. */
-void slc_monitor_start(slc_monitor *monitor, slc_world *world, const char *data_dir, uint64_t memory_limit,
-                       uint64_t disk_limit, uint32_t memory_interval_ms);
+void slc_monitor_start(slc_monitor *monitor, slc_world *world, const char *data_dir,
+                       uint64_t memory_limit, uint64_t disk_limit, uint32_t memory_interval_ms);
 /** Cheap; at the end of each loop turn. */
 void slc_monitor_turn(slc_monitor *monitor);
 void slc_monitor_limits(slc_monitor *monitor, uint64_t memory_limit, uint64_t disk_limit);

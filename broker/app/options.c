@@ -20,10 +20,12 @@ struct slc_options {
 static const char usage[] =
     "Usage: sluiced [options]\n"
     "\n"
-    "The Sluice message broker. It stays in the foreground; SIGTERM or SIGINT stop it in order, SIGHUP reloads the\n"
+    "The Sluice message broker. It stays in the foreground; SIGTERM or SIGINT stop it in order, "
+    "SIGHUP reloads the\n"
     "configuration, SIGUSR1 reopens the log file.\n"
     "\n"
-    "  -c, --config FILE      read this configuration (default: " SLC_SETTINGS_FILE " when it exists)\n"
+    "  -c, --config FILE      read this configuration (default: " SLC_SETTINGS_FILE
+    " when it exists)\n"
     "  -s, --set KEY=VALUE    set one key, over the file and the environment; may be repeated\n"
     "  -d, --data-dir DIR     keep the data there (node.data_dir)\n"
     "      --pid-file FILE    write the process id there\n"
@@ -33,7 +35,8 @@ static const char usage[] =
     "  -V, --version          print the version\n"
     "  -h, --help             print this\n"
     "\n"
-    "Keys: sluice.conf(5). Exit status: 0, 64 usage, 73 data directory, 74 disk error, 75 address in use, 78 configuration.\n";
+    "Keys: sluice.conf(5). Exit status: 0, 64 usage, 73 data directory, 74 disk error, 75 address "
+    "in use, 78 configuration.\n";
 
 enum { OPT_PID_FILE = 256, OPT_CHECK, OPT_PRINT_CONFIG, OPT_PRINT_SAMPLE, OPT_PRINT_MAN };
 

@@ -34,12 +34,18 @@ static void status_store(slc_http_status *out, const slc_world *world)
     slc_store_stats s;
     slc_store_stat(world->store, &s);
     const slc_http_stat all[] = {
-        {"live_messages", s.live_messages}, {"live_bytes", s.live_bytes},
-        {"log_bytes", s.log_bytes},         {"log_chunks", s.log_chunks},
-        {"commits", s.commits},             {"syncs", s.syncs},
-        {"commit_us", s.commit_ns / 1000},  {"batch_ops_open", s.batch_ops_open},
-        {"jobs_in_flight", s.jobs_in_flight}, {"bytes_written", s.bytes_written},
-        {"cancelled", s.cancelled},         {"file_bytes", s.file_bytes},
+        {"live_messages", s.live_messages},
+        {"live_bytes", s.live_bytes},
+        {"log_bytes", s.log_bytes},
+        {"log_chunks", s.log_chunks},
+        {"commits", s.commits},
+        {"syncs", s.syncs},
+        {"commit_us", s.commit_ns / 1000},
+        {"batch_ops_open", s.batch_ops_open},
+        {"jobs_in_flight", s.jobs_in_flight},
+        {"bytes_written", s.bytes_written},
+        {"cancelled", s.cancelled},
+        {"file_bytes", s.file_bytes},
         {"map_bytes", s.map_bytes},
     };
     static_assert(SLC_ARRAY_COUNT(all) <= SLC_ARRAY_COUNT(stats), "room for all");

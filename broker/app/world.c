@@ -43,7 +43,8 @@ static uint64_t env_queue_del(void *arg, uint32_t qid)
     return slc_store_queue_del(world->store, SHARD, qid);
 }
 
-static uint64_t env_append(void *arg, slc_message *message, const slc_env_target *targets, uint32_t count)
+static uint64_t env_append(void *arg, slc_message *message, const slc_env_target *targets,
+                           uint32_t count)
 {
     slc_world *world = arg;
     world->held_bytes += slc_message_content_bytes(message);
@@ -76,20 +77,21 @@ typedef struct world_read {
     void *arg;
 } world_read;
 
-static void world_read_done(slc_err rc, const slc_store_message *messages, uint32_t count, void *arg,
-                            const slc_error *error)
+static void world_read_done(slc_err rc, const slc_store_message *messages, uint32_t count,
+                            void *arg, const slc_error *error)
 {
-        world_read *request = arg;
+    world_read *request = arg;
     if (rc != SLC_OK)
-        slc_log(SLC_LOG_ERROR, "store", "store.read", SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))),
+        slc_log(SLC_LOG_ERROR, "store", "store.read",
+                SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))),
                 "cannot read messages back: %s; the queue stands still at this message",
                 error != NULL ? error->text : slc_err_text(rc));
     request->cb(rc, messages, count, request->arg);
     slc_free(request);
 }
 
-static void env_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max,
-                     slc_env_read_cb cb, void *cb_arg)
+static void env_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+                     uint64_t bytes_max, slc_env_read_cb cb, void *cb_arg)
 {
     slc_world *world = arg;
     world_read *request = slc_alloc(sizeof *request);
@@ -103,8 +105,8 @@ static void env_delivered(void *arg, uint32_t qid, uint64_t highest_qseq)
     slc_store_delivered(world->store, SHARD, qid, highest_qseq);
 }
 
-static void env_propose(void *arg, const slc_env_change *changes, uint32_t count, void (*done)(slc_err, void *),
-                        void *done_arg)
+static void env_propose(void *arg, const slc_env_change *changes, uint32_t count,
+                        void (*done)(slc_err, void *), void *done_arg)
 {
     slc_world *world = arg;
     slc_control_propose(world->control, changes, count, done, done_arg);
@@ -131,7 +133,8 @@ static void store_durable(uint16_t shard, slc_store_ticket up_to, void *arg)
 _Noreturn static void world_fail(const char *what, const slc_error *error)
 {
     slc_log(SLC_LOG_ERROR, "store", "store.failed", SLC_FIELDS(SLC_F_STR("error", error->text)),
-            "stopping at once: %s failed (%s). Nothing was confirmed that is not on disk. Check the disk and its cables "
+            "stopping at once: %s failed (%s). Nothing was confirmed that is not on disk. Check "
+            "the disk and its cables "
             "(dmesg), then start sluiced again: it recovers by itself",
             what, error->text);
     slc_log_stop();
@@ -165,8 +168,8 @@ static void control_apply(const slc_control_change *change, uint64_t index, void
     slc_error error = {0};
     slc_err rc = slc_broker_apply(world->broker, change, &error);
     if (rc != SLC_OK) {
-        slc_log(SLC_LOG_ERROR, "upgrade", "definitions.unreadable", SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))),
-                "stopping: %s", error.text);
+        slc_log(SLC_LOG_ERROR, "upgrade", "definitions.unreadable",
+                SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))), "stopping: %s", error.text);
         slc_log_stop();
         _exit(rc == SLC_EVERSION ? 78 : EXIT_IO);
     }
@@ -179,7 +182,8 @@ typedef struct recovery {
     slc_world_recovered counts;
 } recovery;
 
-static bool recover_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq, void *arg)
+static bool recover_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
+                          void *arg)
 {
     recovery *r = arg;
     (void)shard;
@@ -187,13 +191,14 @@ static bool recover_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, ui
     return slc_broker_recover_queue(r->world->broker, qid, uuid->octets, next_qseq);
 }
 
-static void recover_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages, uint32_t count, void *arg)
+static void recover_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
+                             uint32_t count, void *arg)
 {
     recovery *r = arg;
     (void)shard;
     for (uint32_t i = 0; i < count; i++) {
-        slc_broker_recover_message(r->world->broker, qid, messages[i].qseq, messages[i].content_bytes,
-                                   messages[i].delivered);
+        slc_broker_recover_message(r->world->broker, qid, messages[i].qseq,
+                                   messages[i].content_bytes, messages[i].delivered);
         r->counts.bytes += messages[i].content_bytes;
     }
     r->counts.messages += count;
@@ -257,8 +262,8 @@ void slc_world_sync_clock(slc_world *world)
     world->wall_offset_ms = (int64_t)slc_clock_wall_ms() - (int64_t)uv_now(world->loop);
 }
 
-slc_err slc_world_open(slc_world *world, const slc_world_options *options, slc_world_recovered *recovered,
-                       slc_error *error)
+slc_err slc_world_open(slc_world *world, const slc_world_options *options,
+                       slc_world_recovered *recovered, slc_error *error)
 {
     world->window_bytes = options->window_bytes;
     slc_world_sync_clock(world);

@@ -39,8 +39,8 @@ typedef struct slc_world_recovered {
 } slc_world_recovered;
 
 /** Open everything, load the definitions, recover the store, start the broker. world is the caller's memory, loop is set. */
-SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *options, slc_world_recovered *recovered,
-                                    slc_error *error);
+SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *options,
+                                    slc_world_recovered *recovered, slc_error *error);
 /** Slow publishers down or let them go on; at the end of each turn. */
 void slc_world_turn(slc_world *world);
 /** Take the wall clock anew; call about once a second. */

@@ -27,7 +27,8 @@ void slc_free(void *memory);
 
 /** An invariant of ours; checked in release too. Stopping beats confirming what we did not store. */
 #define SLC_ASSERT(condition)                                                                      \
-    (__builtin_expect(!!(condition), 1) ? (void)0 : slc_assert_failed(#condition, __FILE__, __LINE__))
+    (__builtin_expect(!!(condition), 1) ? (void)0                                                  \
+                                        : slc_assert_failed(#condition, __FILE__, __LINE__))
 /** For costly checks: debug, test and simulation builds only. */
 #ifdef NDEBUG
 #define SLC_DASSERT(condition) ((void)0)

@@ -44,6 +44,8 @@ static inline int slc_slice_compare(slc_slice a, slc_slice b)
 }
 
 /** Arguments for "%.*s". */
-#define SLC_SLICE_FMT(slice) (int)(slice).bytes, (const char *)((slice).bytes ? (const void *)(slice).data : (const void *)"")
+#define SLC_SLICE_FMT(slice)                                                                       \
+    (int)(slice).bytes,                                                                            \
+        (const char *)((slice).bytes ? (const void *)(slice).data : (const void *)"")
 
 #endif

@@ -26,7 +26,8 @@ static slc_err check_queue_mode(const slc_value *value, char *reason, size_t byt
         (slc_slice_is(value->bytes, "default") || slc_slice_is(value->bytes, "lazy")))
         return SLC_OK;
     char text[64];
-    snprintf(reason, bytes, "\"unsupported queue mode '%s'\"", slc_value_cstr(value, text, sizeof text));
+    snprintf(reason, bytes, "\"unsupported queue mode '%s'\"",
+             slc_value_cstr(value, text, sizeof text));
     return SLC_EINVAL;
 }
 
@@ -35,7 +36,8 @@ static slc_err check_queue_version(const slc_value *value, char *reason, size_t 
     if (slc_value_is_integer(value) && (value->integer == 1 || value->integer == 2))
         return SLC_OK;
     char text[64];
-    snprintf(reason, bytes, "\"unsupported queue version '%s'\"", slc_value_cstr(value, text, sizeof text));
+    snprintf(reason, bytes, "\"unsupported queue version '%s'\"",
+             slc_value_cstr(value, text, sizeof text));
     return SLC_EINVAL;
 }
 
@@ -51,49 +53,52 @@ static slc_err check_not_yet(const slc_value *value, char *reason, size_t bytes)
 static const struct known_argument {
     const char *key;
     check_fn check;
-} queue_arguments[] = {
-    {"x-queue-type", check_queue_type},
-    {"x-queue-mode", check_queue_mode},
-    {"x-queue-version", check_queue_version},
-    {"x-message-ttl", check_not_yet},
-    {"x-expires", check_not_yet},
-    {"x-max-length", check_not_yet},
-    {"x-max-length-bytes", check_not_yet},
-    {"x-overflow", check_not_yet},
-    {"x-dead-letter-exchange", check_not_yet},
-    {"x-dead-letter-routing-key", check_not_yet},
-    {"x-dead-letter-strategy", check_not_yet},
-    {"x-max-priority", check_not_yet},
-    {"x-single-active-consumer", check_not_yet},
-    {"x-delivery-limit", check_not_yet},
-    {"x-consumer-timeout", check_not_yet},
-    {"x-consumer-disconnected-timeout", check_not_yet},
-    {"x-delayed-retry-type", check_not_yet},
-    {"x-delayed-retry-min", check_not_yet},
-    {"x-delayed-retry-max", check_not_yet},
-    {"x-queue-leader-locator", check_not_yet},
-    {"x-queue-master-locator", check_not_yet},
-    {"x-quorum-initial-group-size", check_not_yet},
-    {"x-initial-cluster-size", check_not_yet},
-    {"x-max-in-memory-length", check_not_yet},
-    {"x-max-in-memory-bytes", check_not_yet},
-    {"x-max-age", check_not_yet},
-    {"x-stream-max-segment-size-bytes", check_not_yet},
-    {"x-stream-filter-size-bytes", check_not_yet},
-    {"x-message-deduplication", check_not_yet},
-    {"x-cache-size", check_not_yet},
-    {"x-cache-ttl", check_not_yet},
-    {"x-deduplication-header", check_not_yet},
-}, consume_arguments[] = {
-    {"x-priority", check_not_yet},
-    {"x-consumer-timeout", check_not_yet},
-    {"x-stream-offset", check_not_yet},
-    {"x-stream-filter", check_not_yet},
-    {"x-stream-match-unfiltered", check_not_yet},
-    {"x-credit", check_not_yet},
+} queue_arguments[] =
+    {
+        {"x-queue-type", check_queue_type},
+        {"x-queue-mode", check_queue_mode},
+        {"x-queue-version", check_queue_version},
+        {"x-message-ttl", check_not_yet},
+        {"x-expires", check_not_yet},
+        {"x-max-length", check_not_yet},
+        {"x-max-length-bytes", check_not_yet},
+        {"x-overflow", check_not_yet},
+        {"x-dead-letter-exchange", check_not_yet},
+        {"x-dead-letter-routing-key", check_not_yet},
+        {"x-dead-letter-strategy", check_not_yet},
+        {"x-max-priority", check_not_yet},
+        {"x-single-active-consumer", check_not_yet},
+        {"x-delivery-limit", check_not_yet},
+        {"x-consumer-timeout", check_not_yet},
+        {"x-consumer-disconnected-timeout", check_not_yet},
+        {"x-delayed-retry-type", check_not_yet},
+        {"x-delayed-retry-min", check_not_yet},
+        {"x-delayed-retry-max", check_not_yet},
+        {"x-queue-leader-locator", check_not_yet},
+        {"x-queue-master-locator", check_not_yet},
+        {"x-quorum-initial-group-size", check_not_yet},
+        {"x-initial-cluster-size", check_not_yet},
+        {"x-max-in-memory-length", check_not_yet},
+        {"x-max-in-memory-bytes", check_not_yet},
+        {"x-max-age", check_not_yet},
+        {"x-stream-max-segment-size-bytes", check_not_yet},
+        {"x-stream-filter-size-bytes", check_not_yet},
+        {"x-message-deduplication", check_not_yet},
+        {"x-cache-size", check_not_yet},
+        {"x-cache-ttl", check_not_yet},
+        {"x-deduplication-header", check_not_yet},
+},
+  consume_arguments[] = {
+      {"x-priority", check_not_yet},
+      {"x-consumer-timeout", check_not_yet},
+      {"x-stream-offset", check_not_yet},
+      {"x-stream-filter", check_not_yet},
+      {"x-stream-match-unfiltered", check_not_yet},
+      {"x-credit", check_not_yet},
 };
 
-static const struct known_argument *argument_find(const struct known_argument *table, size_t count, slc_slice key)
+static const struct known_argument *argument_find(const struct known_argument *table, size_t count,
+                                                  slc_slice key)
 {
     for (size_t i = 0; i < count; i++) {
         if (slc_slice_is(key, table[i].key))
@@ -102,8 +107,9 @@ static const struct known_argument *argument_find(const struct known_argument *t
     return NULL;
 }
 
-static slc_err check_arguments(const struct known_argument *table, size_t count, const slc_vhost *vhost, slc_slice queue,
-                               slc_slice arguments, slc_error *error)
+static slc_err check_arguments(const struct known_argument *table, size_t count,
+                               const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
+                               slc_error *error)
 {
     slc_table_iter iter = slc_table_iter_of(arguments);
     slc_slice key;
@@ -118,28 +124,35 @@ static slc_err check_arguments(const struct known_argument *table, size_t count,
         slc_resource_text(vhost, SLC_DEST_QUEUE, queue, name, sizeof name);
         if (rc == SLC_ENOTIMPL) {
             char text[64];
-            return slc_error_set(error, SLC_EPRECONDITION,
-                                 "invalid arg '%s' for %s: \"%s is not supported by this version of Sluice\"",
-                                 known->key, name, slc_value_cstr(&value, text, sizeof text));
+            return slc_error_set(
+                error, SLC_EPRECONDITION,
+                "invalid arg '%s' for %s: \"%s is not supported by this version of Sluice\"",
+                known->key, name, slc_value_cstr(&value, text, sizeof text));
         }
         if (rc != SLC_OK)
-            return slc_error_set(error, SLC_EPRECONDITION, "invalid arg '%s' for %s: %s", known->key, name, reason);
+            return slc_error_set(error, SLC_EPRECONDITION, "invalid arg '%s' for %s: %s",
+                                 known->key, name, reason);
     }
     return SLC_OK;
 }
 
-slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments, slc_error *error)
+slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
+                                  slc_error *error)
 {
-    return check_arguments(queue_arguments, SLC_ARRAY_COUNT(queue_arguments), vhost, name, arguments, error);
+    return check_arguments(queue_arguments, SLC_ARRAY_COUNT(queue_arguments), vhost, name,
+                           arguments, error);
 }
 
-slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments, slc_error *error)
+slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
+                                    slc_error *error)
 {
-    return check_arguments(consume_arguments, SLC_ARRAY_COUNT(consume_arguments), vhost, queue, arguments, error);
+    return check_arguments(consume_arguments, SLC_ARRAY_COUNT(consume_arguments), vhost, queue,
+                           arguments, error);
 }
 
 /** One argument of an existing object against a new declaration. @spec amqp-semantics 9.2 */
-slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice received, const char *resource, slc_error *error)
+slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice received,
+                             const char *resource, slc_error *error)
 {
     slc_value was, now;
     bool have_was = slc_table_find(current, slc_slice_str(key), &was);
@@ -149,18 +162,22 @@ slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice recei
         if (slc_value_equivalent(&was, &now))
             return SLC_OK;
         return slc_error_set(error, SLC_EPRECONDITION,
-                             "inequivalent arg '%s' for %s: received '%s' but current is '%s'", key, resource,
-                             slc_value_cstr(&now, text_now, sizeof text_now),
+                             "inequivalent arg '%s' for %s: received '%s' but current is '%s'", key,
+                             resource, slc_value_cstr(&now, text_now, sizeof text_now),
                              slc_value_cstr(&was, text_was, sizeof text_was));
     }
     if (have_now)
         return slc_error_set(error, SLC_EPRECONDITION,
-                             "inequivalent arg '%s' for %s: received the value '%s' of type '%s' but current is none", key,
-                             resource, slc_value_cstr(&now, text_now, sizeof text_now), slc_value_type_name(now.type));
+                             "inequivalent arg '%s' for %s: received the value '%s' of type '%s' "
+                             "but current is none",
+                             key, resource, slc_value_cstr(&now, text_now, sizeof text_now),
+                             slc_value_type_name(now.type));
     if (have_was)
         return slc_error_set(error, SLC_EPRECONDITION,
-                             "inequivalent arg '%s' for %s: received none but current is the value '%s' of type '%s'", key,
-                             resource, slc_value_cstr(&was, text_was, sizeof text_was), slc_value_type_name(was.type));
+                             "inequivalent arg '%s' for %s: received none but current is the value "
+                             "'%s' of type '%s'",
+                             key, resource, slc_value_cstr(&was, text_was, sizeof text_was),
+                             slc_value_type_name(was.type));
     return SLC_OK;
 }
 
@@ -177,7 +194,8 @@ slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments,
     slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, name, sizeof name);
     for (size_t i = 0; i < SLC_ARRAY_COUNT(queue_arguments); i++) {
         const char *key = queue_arguments[i].key;
-        if (strcmp(key, "x-queue-type") == 0 && is_classic_or_absent(arguments) && is_classic_or_absent(queue->arguments))
+        if (strcmp(key, "x-queue-type") == 0 && is_classic_or_absent(arguments) &&
+            is_classic_or_absent(queue->arguments))
             continue;
         slc_err rc = slc_compare_argument(key, queue->arguments, arguments, name, error);
         if (rc != SLC_OK)

@@ -52,7 +52,8 @@ void slc_broker_free(slc_broker *broker)
 
 /* ---- start ---- */
 
-bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES], uint64_t next_qseq)
+bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES],
+                              uint64_t next_qseq)
 {
     slc_id id;
     memcpy(id.octets, uuid, SLC_ID_BYTES);
@@ -64,7 +65,8 @@ bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uu
     return true;
 }
 
-void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq, uint64_t content_bytes, bool delivered)
+void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq,
+                                uint64_t content_bytes, bool delivered)
 {
     SLC_ASSERT(qid < broker->by_qid_capacity);
     SLC_ASSERT(broker->by_qid[qid] != NULL);
@@ -77,9 +79,9 @@ static void propose_vhost(slc_broker *broker, slc_slice name)
         const char *name, *type;
         bool internal;
     } predeclared[] = {
-        {"amq.direct", "direct", false},   {"amq.fanout", "fanout", false}, {"amq.headers", "headers", false},
-        {"amq.match", "headers", false},   {"amq.rabbitmq.trace", "topic", true},
-        {"amq.topic", "topic", false},
+        {"amq.direct", "direct", false},       {"amq.fanout", "fanout", false},
+        {"amq.headers", "headers", false},     {"amq.match", "headers", false},
+        {"amq.rabbitmq.trace", "topic", true}, {"amq.topic", "topic", false},
     };
     slc_changes changes = {0};
     slc_id vhost = slc_id_new(broker);
@@ -87,7 +89,8 @@ static void propose_vhost(slc_broker *broker, slc_slice name)
     for (size_t i = 0; i < SLC_ARRAY_COUNT(predeclared); i++) {
         slc_id id = slc_id_new(broker);
         slc_changes_put_exchange(&changes, &id, &vhost, slc_slice_str(predeclared[i].name),
-                                 slc_slice_str(predeclared[i].type), false, predeclared[i].internal, (slc_slice){0});
+                                 slc_slice_str(predeclared[i].type), false, predeclared[i].internal,
+                                 (slc_slice){0});
     }
     slc_propose(broker, &changes, NULL, 0, 0);
 }
@@ -166,7 +169,8 @@ static void broker_send_confirms(slc_broker *broker)
 static void broker_page_out(slc_broker *broker)
 {
     // In turn: who was looked at goes to the end of the list.
-    for (uint32_t i = 0; i < PAGE_OUT_QUEUES && slc_message_bytes_alive() > broker->cache_bytes; i++) {
+    for (uint32_t i = 0; i < PAGE_OUT_QUEUES && slc_message_bytes_alive() > broker->cache_bytes;
+         i++) {
         slc_queue *queue = broker->stored;
         if (queue == NULL)
             break;

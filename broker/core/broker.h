@@ -30,12 +30,15 @@ void slc_broker_free(slc_broker *broker);
 
 /** A committed change of the definitions, from the state at start or from a proposal. Unknown kinds and versions of objects are
  *  refused: SLC_EVERSION with a clear text (an older daemon must not ignore them). */
-SLC_MUST_USE slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change, slc_error *error);
+SLC_MUST_USE slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change,
+                                      slc_error *error);
 
 /** The store has a queue: true when the definitions know its uuid. next_qseq is the next position to give out. */
-bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES], uint64_t next_qseq);
+bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES],
+                              uint64_t next_qseq);
 /** One live message of that queue, oldest first; its content is read when it is needed. */
-void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq, uint64_t content_bytes, bool delivered);
+void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq,
+                                uint64_t content_bytes, bool delivered);
 /** After recovery: queues without a qid get one; the default vhost with its exchanges is proposed when it is missing. */
 void slc_broker_start(slc_broker *broker);
 
@@ -73,7 +76,7 @@ typedef struct slc_queue_info {
     uint32_t consumers, consumers_ready; // ready: could take a message now
     slc_slice exclusive_consumer_tag;    // bytes 0: none
     uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
-    uint64_t idle_since_ms;              // wall clock of the last activity
+    uint64_t idle_since_ms; // wall clock of the last activity
     uint64_t memory_bytes;
 } slc_queue_info;
 
@@ -97,20 +100,30 @@ typedef struct slc_binding_info {
     slc_dest_kind destination_kind;
 } slc_binding_info;
 
-void slc_broker_each_vhost(slc_broker *broker, void (*each)(slc_vhost *vhost, void *arg), void *arg);
-void slc_vhost_each_exchange(slc_vhost *vhost, void (*each)(const slc_exchange *exchange, void *arg), void *arg);
-void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *queue, void *arg), void *arg);
+void slc_broker_each_vhost(slc_broker *broker, void (*each)(slc_vhost *vhost, void *arg),
+                           void *arg);
+void slc_vhost_each_exchange(slc_vhost *vhost,
+                             void (*each)(const slc_exchange *exchange, void *arg), void *arg);
+void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *queue, void *arg),
+                          void *arg);
 /** The implicit bindings of the default exchange first, as RabbitMQ lists them. */
-void slc_vhost_each_binding(slc_vhost *vhost, void (*each)(const slc_binding_info *binding, void *arg), void *arg);
-void slc_vhost_each_consumer(slc_vhost *vhost, void (*each)(const slc_consumer_info *consumer, void *arg), void *arg);
-void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client, void *arg), void *arg);
-void slc_broker_each_session(slc_broker *broker, void (*each)(const slc_session_info *session, void *arg), void *arg);
+void slc_vhost_each_binding(slc_vhost *vhost,
+                            void (*each)(const slc_binding_info *binding, void *arg), void *arg);
+void slc_vhost_each_consumer(slc_vhost *vhost,
+                             void (*each)(const slc_consumer_info *consumer, void *arg), void *arg);
+void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client, void *arg),
+                            void *arg);
+void slc_broker_each_session(slc_broker *broker,
+                             void (*each)(const slc_session_info *session, void *arg), void *arg);
 
 /** Operator's purge: SLC_ENOTFOUND. */
-SLC_MUST_USE slc_err slc_vhost_queue_purge(slc_vhost *vhost, slc_slice name, uint64_t *purged_out, slc_error *error);
+SLC_MUST_USE slc_err slc_vhost_queue_purge(slc_vhost *vhost, slc_slice name, uint64_t *purged_out,
+                                           slc_error *error);
 /** Operator's delete: done runs once, later or inside; it may be given SLC_ENOTFOUND, SLC_EBUSY (in use, not empty), SLC_ENOSPC. */
 void slc_vhost_queue_delete(slc_vhost *vhost, slc_slice name, bool if_unused, bool if_empty,
-                            void (*done)(slc_err rc, const slc_error *error, uint64_t ready, void *arg), void *arg);
+                            void (*done)(slc_err rc, const slc_error *error, uint64_t ready,
+                                         void *arg),
+                            void *arg);
 
 typedef struct slc_broker_totals {
     uint64_t queues, exchanges, bindings, connections, sessions, consumers;

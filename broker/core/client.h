@@ -28,7 +28,7 @@ typedef struct slc_client_ops {
 
 /** For lists; the front end owns and updates it. Strings are terminated and never NULL. */
 typedef struct slc_client_info {
-    const char *name;     // "127.0.0.1:50962 -> 127.0.0.1:5672"
+    const char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"
     const char *user;
     const char *protocol; // "{0,9,1}" as RabbitMQ shows it
     const char *state;    // running, blocking, blocked, flow, closing

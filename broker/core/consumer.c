@@ -1,6 +1,7 @@
 #include "core/internal.h"
 
-slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag, const slc_consume *consume)
+slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag,
+                               const slc_consume *consume)
 {
     slc_consumer *c = slc_alloc_zero(1, sizeof *c);
     c->session = session;

@@ -12,7 +12,8 @@ static bool is_reserved(slc_slice name)
 /** RabbitMQ drops CR and LF from names. The copy, in buffer (SLC_NAME_MAX octets). */
 static slc_slice clean_name(slc_slice name, uint8_t *buffer)
 {
-    if (name.bytes == 0 || (memchr(name.data, '\r', name.bytes) == NULL && memchr(name.data, '\n', name.bytes) == NULL))
+    if (name.bytes == 0 || (memchr(name.data, '\r', name.bytes) == NULL &&
+                            memchr(name.data, '\n', name.bytes) == NULL))
         return name;
     size_t bytes = 0;
     for (size_t i = 0; i < name.bytes && i < SLC_NAME_MAX; i++) {
@@ -32,27 +33,29 @@ static slc_err proposed_error(slc_err rc, const char *what, slc_slice name, slc_
 {
     if (rc == SLC_OK)
         return SLC_OK;
-    return slc_error_set(error, SLC_EPRECONDITION, "cannot store the definition of %s '%.*s': %s", what,
-                         SLC_SLICE_FMT(name), slc_err_text(rc));
+    return slc_error_set(error, SLC_EPRECONDITION, "cannot store the definition of %s '%.*s': %s",
+                         what, SLC_SLICE_FMT(name), slc_err_text(rc));
 }
 
-static slc_err inequivalent_bool(const char *key, const char *resource, bool received, bool current, slc_error *error)
+static slc_err inequivalent_bool(const char *key, const char *resource, bool received, bool current,
+                                 slc_error *error)
 {
-    return slc_error_set(error, SLC_EPRECONDITION, "inequivalent arg '%s' for %s: received '%s' but current is '%s'", key,
+    return slc_error_set(error, SLC_EPRECONDITION,
+                         "inequivalent arg '%s' for %s: received '%s' but current is '%s'", key,
                          resource, received ? "true" : "false", current ? "true" : "false");
 }
 
 /* ---- exchanges ---- */
 
-static slc_err exchange_compare(const slc_exchange *x, const slc_exchange_declare *d, const slc_exchange_kind *kind,
-                                slc_error *error)
+static slc_err exchange_compare(const slc_exchange *x, const slc_exchange_declare *d,
+                                const slc_exchange_kind *kind, slc_error *error)
 {
     char name[640];
     slc_resource_text(x->vhost, SLC_DEST_EXCHANGE, x->dest.name, name, sizeof name);
     if (x->kind != kind)
         return slc_error_set(error, SLC_EPRECONDITION,
-                             "inequivalent arg 'type' for %s: received '%s' but current is '%s'", name, kind->name,
-                             x->kind->name);
+                             "inequivalent arg 'type' for %s: received '%s' but current is '%s'",
+                             name, kind->name, x->kind->name);
     if (x->dest.durable != d->durable)
         return inequivalent_bool("durable", name, d->durable, x->dest.durable, error);
     if (x->auto_delete != d->auto_delete)
@@ -62,7 +65,8 @@ static slc_err exchange_compare(const slc_exchange *x, const slc_exchange_declar
     return slc_compare_argument("alternate-exchange", x->arguments, d->arguments, name, error);
 }
 
-slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_declare *declare, slc_error *error)
+slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_declare *declare,
+                                     slc_error *error)
 {
     slc_vhost *vhost = session->client->vhost;
     uint8_t clean[SLC_NAME_MAX];
@@ -74,7 +78,8 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         return proposed_error(rc, "exchange", name, error);
     const slc_exchange_kind *kind = slc_exchange_kind_find(declare->type);
     if (!declare->passive && kind == NULL)
-        return slc_error_set(error, SLC_EPRECONDITION, "unknown exchange type '%.*s'", SLC_SLICE_FMT(declare->type));
+        return slc_error_set(error, SLC_EPRECONDITION, "unknown exchange type '%.*s'",
+                             SLC_SLICE_FMT(declare->type));
     if (name.bytes == 0)
         return slc_error_set(error, SLC_EACCESS, "operation not permitted on the default exchange");
     slc_exchange *x = slc_vhost_exchange(vhost, name);
@@ -83,31 +88,35 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
     if (x != NULL)
         return exchange_compare(x, declare, kind, error);
     if (is_reserved(name))
-        return slc_error_set(error, SLC_EACCESS, "exchange name '%.*s' contains reserved prefix 'amq.*'",
+        return slc_error_set(error, SLC_EACCESS,
+                             "exchange name '%.*s' contains reserved prefix 'amq.*'",
                              SLC_SLICE_FMT(name));
     slc_value alternate;
     if (slc_table_find(declare->arguments, slc_slice_str("alternate-exchange"), &alternate) &&
         alternate.type != SLC_TYPE_LONGSTR)
-        return slc_error_set(error, SLC_EPRECONDITION, "invalid type '%s' for arg 'alternate-exchange' in %s",
+        return slc_error_set(error, SLC_EPRECONDITION,
+                             "invalid type '%s' for arg 'alternate-exchange' in %s",
                              slc_value_type_name(alternate.type), resource);
     // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
     uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
     if (slc_op_conflict(session->broker, touch, 0))
         return slc_session_wait(session, SLC_WAIT_CONFLICT);
     if (!declare->durable) {
-        slc_vhost_add_exchange(vhost, slc_exchange_new(vhost, name, kind, false, declare->auto_delete, declare->internal,
-                                                       declare->arguments));
+        slc_vhost_add_exchange(vhost,
+                               slc_exchange_new(vhost, name, kind, false, declare->auto_delete,
+                                                declare->internal, declare->arguments));
         return SLC_OK;
     }
     slc_changes changes = {0};
     slc_id id = slc_id_new(session->broker);
-    slc_changes_put_exchange(&changes, &id, &vhost->id, name, slc_slice_str(kind->name), declare->auto_delete,
-                             declare->internal, declare->arguments);
+    slc_changes_put_exchange(&changes, &id, &vhost->id, name, slc_slice_str(kind->name),
+                             declare->auto_delete, declare->internal, declare->arguments);
     slc_propose(session->broker, &changes, session, touch, 0);
     return wait_for_op(session);
 }
 
-slc_err slc_session_exchange_delete(slc_session *session, slc_slice raw_name, bool if_unused, slc_error *error)
+slc_err slc_session_exchange_delete(slc_session *session, slc_slice raw_name, bool if_unused,
+                                    slc_error *error)
 {
     slc_vhost *vhost = session->client->vhost;
     uint8_t clean[SLC_NAME_MAX];
@@ -144,8 +153,9 @@ slc_err slc_session_exchange_delete(slc_session *session, slc_slice raw_name, bo
 /* ---- bindings ---- */
 
 /** Both ends; SLC_ENOTFOUND names the source when both are missing. */
-static slc_err binding_ends(slc_session *s, slc_slice source_name, slc_dest_kind kind, slc_slice dest_name,
-                            slc_exchange **source, slc_destination **dest, slc_error *error)
+static slc_err binding_ends(slc_session *s, slc_slice source_name, slc_dest_kind kind,
+                            slc_slice dest_name, slc_exchange **source, slc_destination **dest,
+                            slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
     if (source_name.bytes == 0 || (kind == SLC_DEST_EXCHANGE && dest_name.bytes == 0))
@@ -153,8 +163,9 @@ static slc_err binding_ends(slc_session *s, slc_slice source_name, slc_dest_kind
     char text[640];
     *source = slc_vhost_exchange(vhost, source_name);
     if (*source == NULL)
-        return slc_error_set(error, SLC_ENOTFOUND, "no %s",
-                             slc_resource_text(vhost, SLC_DEST_EXCHANGE, source_name, text, sizeof text));
+        return slc_error_set(
+            error, SLC_ENOTFOUND, "no %s",
+            slc_resource_text(vhost, SLC_DEST_EXCHANGE, source_name, text, sizeof text));
     if (kind == SLC_DEST_EXCHANGE) {
         slc_exchange *x = slc_vhost_exchange(vhost, dest_name);
         *dest = x != NULL ? &x->dest : NULL;
@@ -176,14 +187,17 @@ static slc_err locked_check(const slc_session *s, const slc_destination *dest, s
     if (queue->owner == NULL || queue->owner == s->client)
         return SLC_OK;
     char text[640];
-    return slc_error_set(error, SLC_ELOCKED,
-                         "cannot obtain exclusive access to locked %s. It could be originally declared on another "
-                         "connection or the exclusive property value does not match that of the original declaration.",
-                         slc_resource_text(queue->vhost, SLC_DEST_QUEUE, dest->name, text, sizeof text));
+    return slc_error_set(
+        error, SLC_ELOCKED,
+        "cannot obtain exclusive access to locked %s. It could be originally declared on another "
+        "connection or the exclusive property value does not match that of the original "
+        "declaration.",
+        slc_resource_text(queue->vhost, SLC_DEST_QUEUE, dest->name, text, sizeof text));
 }
 
-static slc_err session_bind(slc_session *s, slc_slice source_name, slc_dest_kind kind, slc_slice dest_name, slc_slice key,
-                            slc_slice arguments, slc_error *error)
+static slc_err session_bind(slc_session *s, slc_slice source_name, slc_dest_kind kind,
+                            slc_slice dest_name, slc_slice key, slc_slice arguments,
+                            slc_error *error)
 {
     slc_broker *broker = s->broker;
     slc_err rc;
@@ -212,14 +226,15 @@ static slc_err session_bind(slc_session *s, slc_slice source_name, slc_dest_kind
         return slc_session_wait(s, SLC_WAIT_CONFLICT);
     slc_changes changes = {0};
     slc_id id = slc_id_new(broker);
-    slc_changes_put_binding(&changes, &id, slc_destination_id(&source->dest), kind, slc_destination_id(dest), key,
-                            arguments);
+    slc_changes_put_binding(&changes, &id, slc_destination_id(&source->dest), kind,
+                            slc_destination_id(dest), key, arguments);
     slc_propose(broker, &changes, s, touch_source, touch_dest);
     return wait_for_op(s);
 }
 
-static slc_err session_unbind(slc_session *s, slc_slice source_name, slc_dest_kind kind, slc_slice dest_name,
-                              slc_slice key, slc_slice arguments, slc_error *error)
+static slc_err session_unbind(slc_session *s, slc_slice source_name, slc_dest_kind kind,
+                              slc_slice dest_name, slc_slice key, slc_slice arguments,
+                              slc_error *error)
 {
     slc_broker *broker = s->broker;
     slc_err rc;
@@ -252,24 +267,25 @@ static slc_err session_unbind(slc_session *s, slc_slice source_name, slc_dest_ki
     return wait_for_op(s);
 }
 
-slc_err slc_session_exchange_bind(slc_session *session, slc_slice destination, slc_slice source, slc_slice key,
-                                  slc_slice arguments, slc_error *error)
+slc_err slc_session_exchange_bind(slc_session *session, slc_slice destination, slc_slice source,
+                                  slc_slice key, slc_slice arguments, slc_error *error)
 {
     uint8_t clean_dest[SLC_NAME_MAX], clean_source[SLC_NAME_MAX];
-    return session_bind(session, clean_name(source, clean_source), SLC_DEST_EXCHANGE, clean_name(destination, clean_dest),
-                        key, arguments, error);
+    return session_bind(session, clean_name(source, clean_source), SLC_DEST_EXCHANGE,
+                        clean_name(destination, clean_dest), key, arguments, error);
 }
 
-slc_err slc_session_exchange_unbind(slc_session *session, slc_slice destination, slc_slice source, slc_slice key,
-                                    slc_slice arguments, slc_error *error)
+slc_err slc_session_exchange_unbind(slc_session *session, slc_slice destination, slc_slice source,
+                                    slc_slice key, slc_slice arguments, slc_error *error)
 {
     uint8_t clean_dest[SLC_NAME_MAX], clean_source[SLC_NAME_MAX];
-    return session_unbind(session, clean_name(source, clean_source), SLC_DEST_EXCHANGE, clean_name(destination, clean_dest),
-                          key, arguments, error);
+    return session_unbind(session, clean_name(source, clean_source), SLC_DEST_EXCHANGE,
+                          clean_name(destination, clean_dest), key, arguments, error);
 }
 
 /** queue.bind's shortcuts: no queue name means the last declared one; then no key means its name. */
-static slc_err queue_shortcut(const slc_session *s, slc_slice *queue, slc_slice *key, slc_error *error)
+static slc_err queue_shortcut(const slc_session *s, slc_slice *queue, slc_slice *key,
+                              slc_error *error)
 {
     if (queue->bytes > 0)
         return SLC_OK;
@@ -281,26 +297,26 @@ static slc_err queue_shortcut(const slc_session *s, slc_slice *queue, slc_slice 
     return SLC_OK;
 }
 
-slc_err slc_session_queue_bind(slc_session *session, slc_slice queue, slc_slice exchange, slc_slice key,
-                               slc_slice arguments, slc_error *error)
+slc_err slc_session_queue_bind(slc_session *session, slc_slice queue, slc_slice exchange,
+                               slc_slice key, slc_slice arguments, slc_error *error)
 {
     uint8_t clean_queue[SLC_NAME_MAX], clean_source[SLC_NAME_MAX];
     slc_err rc = queue_shortcut(session, &queue, &key, error);
     if (rc != SLC_OK)
         return rc;
-    return session_bind(session, clean_name(exchange, clean_source), SLC_DEST_QUEUE, clean_name(queue, clean_queue), key,
-                        arguments, error);
+    return session_bind(session, clean_name(exchange, clean_source), SLC_DEST_QUEUE,
+                        clean_name(queue, clean_queue), key, arguments, error);
 }
 
-slc_err slc_session_queue_unbind(slc_session *session, slc_slice queue, slc_slice exchange, slc_slice key,
-                                 slc_slice arguments, slc_error *error)
+slc_err slc_session_queue_unbind(slc_session *session, slc_slice queue, slc_slice exchange,
+                                 slc_slice key, slc_slice arguments, slc_error *error)
 {
     uint8_t clean_queue[SLC_NAME_MAX], clean_source[SLC_NAME_MAX];
     slc_err rc = queue_shortcut(session, &queue, &key, error);
     if (rc != SLC_OK)
         return rc;
-    return session_unbind(session, clean_name(exchange, clean_source), SLC_DEST_QUEUE, clean_name(queue, clean_queue), key,
-                          arguments, error);
+    return session_unbind(session, clean_name(exchange, clean_source), SLC_DEST_QUEUE,
+                          clean_name(queue, clean_queue), key, arguments, error);
 }
 
 /* ---- queues ---- */
@@ -320,17 +336,20 @@ static slc_err queue_found(slc_session *s, slc_queue *queue, slc_queue_declared 
     return SLC_OK;
 }
 
-static slc_err queue_compare(const slc_session *s, const slc_queue *queue, const slc_queue_declare *d, slc_error *error)
+static slc_err queue_compare(const slc_session *s, const slc_queue *queue,
+                             const slc_queue_declare *d, slc_error *error)
 {
     char name[640];
     slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, name, sizeof name);
     const slc_client *owner = d->exclusive ? s->client : NULL;
     if (queue->owner != owner)
-        return slc_error_set(error, SLC_ELOCKED,
-                             "cannot obtain exclusive access to locked %s. It could be originally declared on another "
-                             "connection or the exclusive property value does not match that of the original "
-                             "declaration.",
-                             name);
+        return slc_error_set(
+            error, SLC_ELOCKED,
+            "cannot obtain exclusive access to locked %s. It could be originally declared on "
+            "another "
+            "connection or the exclusive property value does not match that of the original "
+            "declaration.",
+            name);
     if (!d->exclusive && queue->dest.durable != d->durable)
         return inequivalent_bool("durable", name, d->durable, queue->dest.durable, error);
     if (queue->auto_delete != d->auto_delete)
@@ -338,7 +357,8 @@ static slc_err queue_compare(const slc_session *s, const slc_queue *queue, const
     return slc_compare_queue_arguments(queue, d->arguments, error);
 }
 
-static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_declared *out, slc_error *error)
+static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_declared *out,
+                                     slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
     slc_queue *queue = slc_vhost_queue(vhost, name);
@@ -350,8 +370,8 @@ static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_d
     return rc == SLC_OK ? queue_found(s, queue, out) : rc;
 }
 
-slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare *declare, slc_queue_declared *out,
-                                  slc_error *error)
+slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare *declare,
+                                  slc_queue_declared *out, slc_error *error)
 {
     slc_broker *broker = session->broker;
     slc_vhost *vhost = session->client->vhost;
@@ -372,7 +392,8 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
             generated = slc_generated_name(broker, "amq.gen-");
         name = generated;
     } else if (is_reserved(name)) {
-        return slc_error_set(error, SLC_EACCESS, "queue name '%.*s' contains reserved prefix 'amq.*'",
+        return slc_error_set(error, SLC_EACCESS,
+                             "queue name '%.*s' contains reserved prefix 'amq.*'",
                              SLC_SLICE_FMT(name));
     }
     slc_queue *queue = slc_vhost_queue(vhost, name);
@@ -396,20 +417,21 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
     }
     slc_id id = slc_id_new(broker);
     if (declare->exclusive || !declare->durable) {
-        queue = slc_queue_new(vhost, name, &id, false, declare->auto_delete, declare->exclusive ? session->client : NULL,
-                              declare->arguments);
+        queue = slc_queue_new(vhost, name, &id, false, declare->auto_delete,
+                              declare->exclusive ? session->client : NULL, declare->arguments);
         slc_free((void *)generated.data);
         return queue_found(session, queue, out);
     }
     session->declaring = generated;
     slc_changes changes = {0};
-    slc_changes_put_queue(&changes, &id, &vhost->id, name, declare->auto_delete, declare->arguments);
+    slc_changes_put_queue(&changes, &id, &vhost->id, name, declare->auto_delete,
+                          declare->arguments);
     slc_propose(broker, &changes, session, touch, 0);
     return wait_for_op(session);
 }
 
-slc_err slc_session_queue_delete(slc_session *session, slc_slice raw_name, bool if_unused, bool if_empty,
-                                 uint32_t *ready_out, slc_error *error)
+slc_err slc_session_queue_delete(slc_session *session, slc_slice raw_name, bool if_unused,
+                                 bool if_empty, uint32_t *ready_out, slc_error *error)
 {
     slc_broker *broker = session->broker;
     slc_vhost *vhost = session->client->vhost;
@@ -452,7 +474,8 @@ slc_err slc_session_queue_delete(slc_session *session, slc_slice raw_name, bool 
     return wait_for_op(session);
 }
 
-slc_err slc_session_queue_purge(slc_session *session, slc_slice raw_name, uint32_t *purged_out, slc_error *error)
+slc_err slc_session_queue_purge(slc_session *session, slc_slice raw_name, uint32_t *purged_out,
+                                slc_error *error)
 {
     uint8_t clean[SLC_NAME_MAX];
     slc_slice name = clean_name(raw_name, clean);
@@ -462,8 +485,9 @@ slc_err slc_session_queue_purge(slc_session *session, slc_slice raw_name, uint32
     char text[640];
     slc_queue *queue = slc_vhost_queue(session->client->vhost, name);
     if (queue == NULL)
-        return slc_error_set(error, SLC_ENOTFOUND, "no %s",
-                             slc_resource_text(session->client->vhost, SLC_DEST_QUEUE, name, text, sizeof text));
+        return slc_error_set(
+            error, SLC_ENOTFOUND, "no %s",
+            slc_resource_text(session->client->vhost, SLC_DEST_QUEUE, name, text, sizeof text));
     rc = locked_check(session, &queue->dest, error);
     if (rc != SLC_OK)
         return rc;

@@ -39,7 +39,8 @@ const slc_id *slc_destination_id(const slc_destination *dest)
 
 /* ---- lists of changes ---- */
 
-static void changes_add(slc_changes *changes, slc_object_kind kind, const slc_id *id, slc_slice value)
+static void changes_add(slc_changes *changes, slc_object_kind kind, const slc_id *id,
+                        slc_slice value)
 {
     if (changes->count == changes->capacity) {
         changes->capacity = changes->capacity == 0 ? 8 : changes->capacity * 2;
@@ -106,8 +107,9 @@ void slc_changes_put_vhost(slc_changes *changes, const slc_id *id, slc_slice nam
     packed_put(&p, changes, SLC_OBJECT_VHOST, id);
 }
 
-void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_id *vhost, slc_slice name, slc_slice type,
-                              bool auto_delete, bool internal, slc_slice arguments)
+void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_id *vhost,
+                              slc_slice name, slc_slice type, bool auto_delete, bool internal,
+                              slc_slice arguments)
 {
     packed p;
     packed_begin(&p, 6);
@@ -120,8 +122,8 @@ void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_
     packed_put(&p, changes, SLC_OBJECT_EXCHANGE, id);
 }
 
-void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id *vhost, slc_slice name, bool auto_delete,
-                           slc_slice arguments)
+void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id *vhost,
+                           slc_slice name, bool auto_delete, slc_slice arguments)
 {
     packed p;
     packed_begin(&p, 4);
@@ -132,8 +134,9 @@ void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id 
     packed_put(&p, changes, SLC_OBJECT_QUEUE, id);
 }
 
-void slc_changes_put_binding(slc_changes *changes, const slc_id *id, const slc_id *source, slc_dest_kind kind,
-                             const slc_id *destination, slc_slice key, slc_slice arguments)
+void slc_changes_put_binding(slc_changes *changes, const slc_id *id, const slc_id *source,
+                             slc_dest_kind kind, const slc_id *destination, slc_slice key,
+                             slc_slice arguments)
 {
     packed p;
     packed_begin(&p, 5);
@@ -174,7 +177,8 @@ static uint32_t plan_lose(plan *p, const slc_exchange *source)
 }
 
 /** A durable binding goes: delete it, and put its source on the work list when this was the last one. */
-static void plan_binding(plan *p, slc_changes *changes, slc_binding *b, slc_exchange ***work, uint32_t *work_count)
+static void plan_binding(plan *p, slc_changes *changes, slc_binding *b, slc_exchange ***work,
+                         uint32_t *work_count)
 {
     if (b->stored)
         slc_changes_delete(changes, SLC_OBJECT_BINDING, (const slc_id *)(const void *)b->id);
@@ -217,14 +221,16 @@ void slc_changes_delete_destination(slc_changes *changes, slc_broker *broker, sl
     slc_exchange **work = NULL;
     uint32_t work_count = 0;
     if (dest->durable)
-        slc_changes_delete(changes, dest->kind == SLC_DEST_QUEUE ? SLC_OBJECT_QUEUE : SLC_OBJECT_EXCHANGE,
+        slc_changes_delete(changes,
+                           dest->kind == SLC_DEST_QUEUE ? SLC_OBJECT_QUEUE : SLC_OBJECT_EXCHANGE,
                            slc_destination_id(dest));
     slc_binding *b, *next;
     if (dest->kind == SLC_DEST_EXCHANGE) {
         HASH_ITER(hh, ((slc_exchange *)dest)->bindings, b, next)
         {
             if (b->stored)
-                slc_changes_delete(changes, SLC_OBJECT_BINDING, (const slc_id *)(const void *)b->id);
+                slc_changes_delete(changes, SLC_OBJECT_BINDING,
+                                   (const slc_id *)(const void *)b->id);
         }
     }
     DL_FOREACH2(dest->bindings_in, b, in_next)
@@ -286,7 +292,8 @@ static void op_proposed(slc_err rc, void *arg)
     broker->orphans_later = false;
 }
 
-slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1, uint64_t touch2)
+slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1,
+                    uint64_t touch2)
 {
     SLC_ASSERT(changes->count > 0);
     slc_op *op = slc_alloc_zero(1, sizeof *op);
@@ -360,7 +367,8 @@ static bool apply_exchange(slc_broker *broker, const slc_id *id, const unpacked 
     slc_slice name, type, arguments;
     bool auto_delete, internal;
     if (!field_id(u, 1, &vhost_id) || !field_bin(u, 2, &name) || !field_bin(u, 3, &type) ||
-        !field_bool(u, 4, &auto_delete) || !field_bool(u, 5, &internal) || !field_bin(u, 6, &arguments))
+        !field_bool(u, 4, &auto_delete) || !field_bool(u, 5, &internal) ||
+        !field_bin(u, 6, &arguments))
         return false;
     const slc_exchange_kind *kind = slc_exchange_kind_find(type);
     if (kind == NULL || slc_table_check(arguments, NULL) != SLC_OK)
@@ -399,8 +407,9 @@ static bool apply_binding(slc_broker *broker, const slc_id *id, const unpacked *
     slc_id source_id, dest_id;
     uint64_t kind;
     slc_slice key, arguments;
-    if (!field_id(u, 1, &source_id) || !field_uint(u, 2, &kind) || kind > 1 || !field_id(u, 3, &dest_id) ||
-        !field_bin(u, 4, &key) || key.bytes > SLC_NAME_MAX || !field_bin(u, 5, &arguments))
+    if (!field_id(u, 1, &source_id) || !field_uint(u, 2, &kind) || kind > 1 ||
+        !field_id(u, 3, &dest_id) || !field_bin(u, 4, &key) || key.bytes > SLC_NAME_MAX ||
+        !field_bin(u, 5, &arguments))
         return false;
     if (slc_table_check(arguments, NULL) != SLC_OK)
         return false;
@@ -460,9 +469,11 @@ static bool apply_put(slc_broker *broker, slc_object_kind kind, const slc_id *id
 slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change, slc_error *error)
 {
     slc_slice key = change->key;
-    if (key.bytes != 1 + SLC_ID_BYTES || key.data[0] < SLC_OBJECT_VHOST || key.data[0] > SLC_OBJECT_BINDING)
+    if (key.bytes != 1 + SLC_ID_BYTES || key.data[0] < SLC_OBJECT_VHOST ||
+        key.data[0] > SLC_OBJECT_BINDING)
         return slc_error_set(error, SLC_EVERSION,
-                             "the definitions hold an object of kind %u (key of %zu octets) that this version does not "
+                             "the definitions hold an object of kind %u (key of %zu octets) that "
+                             "this version does not "
                              "know; start the version that wrote them",
                              key.bytes > 0 ? key.data[0] : 0u, key.bytes);
     slc_object_kind kind = (slc_object_kind)key.data[0];
@@ -475,8 +486,8 @@ slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change, slc_e
     msgpack_unpacked result;
     msgpack_unpacked_init(&result);
     size_t offset = 0;
-    bool read = msgpack_unpack_next(&result, (const char *)change->value.data, change->value.bytes, &offset) ==
-                    MSGPACK_UNPACK_SUCCESS &&
+    bool read = msgpack_unpack_next(&result, (const char *)change->value.data, change->value.bytes,
+                                    &offset) == MSGPACK_UNPACK_SUCCESS &&
                 result.data.type == MSGPACK_OBJECT_ARRAY;
     unpacked u = {0};
     if (read)
@@ -484,13 +495,16 @@ slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change, slc_e
     uint64_t version = 0;
     slc_err rc = SLC_OK;
     if (!field_uint(&u, 0, &version))
-        rc = slc_error_set(error, SLC_ECORRUPT, "a definition of kind %u does not decode", (unsigned)kind);
+        rc = slc_error_set(error, SLC_ECORRUPT, "a definition of kind %u does not decode",
+                           (unsigned)kind);
     else if (version != 1)
         rc = slc_error_set(error, SLC_EVERSION,
-                           "a definition of kind %u has version %llu, this version reads 1; start the version that wrote it",
+                           "a definition of kind %u has version %llu, this version reads 1; start "
+                           "the version that wrote it",
                            (unsigned)kind, (unsigned long long)version);
     else if (!apply_put(broker, kind, &id, &u))
-        rc = slc_error_set(error, SLC_ECORRUPT, "a definition of kind %u does not make sense", (unsigned)kind);
+        rc = slc_error_set(error, SLC_ECORRUPT, "a definition of kind %u does not make sense",
+                           (unsigned)kind);
     msgpack_unpacked_destroy(&result);
     return rc;
 }

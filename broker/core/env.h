@@ -20,7 +20,8 @@ typedef slc_target slc_env_target;
 typedef slc_stored_message slc_env_read_message;
 typedef slc_change slc_env_change;
 
-typedef void (*slc_env_read_cb)(slc_err rc, const slc_env_read_message *messages, uint32_t count, void *arg);
+typedef void (*slc_env_read_cb)(slc_err rc, const slc_env_read_message *messages, uint32_t count,
+                                void *arg);
 
 typedef struct slc_env {
     void *arg; // first argument of all below
@@ -32,15 +33,16 @@ typedef struct slc_env {
     uint32_t (*store_queue_new)(void *arg, const uint8_t uuid[SLC_UUID_BYTES], uint64_t *ticket);
     uint64_t (*store_queue_del)(void *arg, uint32_t qid);
     /** Holds a reference of message (slc_message_ref) until it calls slc_message_unref. */
-    uint64_t (*store_append)(void *arg, slc_message *message, const slc_env_target *targets, uint32_t count);
+    uint64_t (*store_append)(void *arg, slc_message *message, const slc_env_target *targets,
+                             uint32_t count);
     uint64_t (*store_drop)(void *arg, uint32_t qid, uint64_t qseq, int reason, bool *cancelled);
     void (*store_atomic)(void *arg, bool begin);
-    void (*store_read)(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max,
-                       slc_env_read_cb cb, void *cb_arg);
+    void (*store_read)(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+                       uint64_t bytes_max, slc_env_read_cb cb, void *cb_arg);
     void (*store_delivered)(void *arg, uint32_t qid, uint64_t highest_qseq);
 
-    void (*propose)(void *arg, const slc_env_change *changes, uint32_t count, void (*done)(slc_err rc, void *done_arg),
-                    void *done_arg);
+    void (*propose)(void *arg, const slc_env_change *changes, uint32_t count,
+                    void (*done)(slc_err rc, void *done_arg), void *done_arg);
 } slc_env;
 
 #endif

@@ -25,9 +25,10 @@
 #include "core/session.h"
 
 enum {
-    SLC_ID_BYTES = SLC_UUID_BYTES, // of a stored object: creation time in ms (big-endian), then random octets
-    SLC_DISPATCH_BUDGET = 512,     // deliveries of one queue per turn
-    SLC_TRASH_BUDGET = 4096,       // purged and deleted messages that are freed per turn
+    SLC_ID_BYTES =
+        SLC_UUID_BYTES, // of a stored object: creation time in ms (big-endian), then random octets
+    SLC_DISPATCH_BUDGET = 512, // deliveries of one queue per turn
+    SLC_TRASH_BUDGET = 4096,   // purged and deleted messages that are freed per turn
     SLC_NAME_MAX = 255,
 };
 
@@ -55,8 +56,8 @@ typedef struct slc_object {
 /** Something that a session (or nobody) waits for: a proposal under way. */
 typedef struct slc_op {
     slc_broker *broker;
-    slc_session *session; // NULL: nobody waits (any more)
-    uint64_t touches[2];  // hashes of the names it changes; 0: none
+    slc_session *session;                        // NULL: nobody waits (any more)
+    uint64_t touches[2];                         // hashes of the names it changes; 0: none
     void (*done)(struct slc_op *op, slc_err rc); // may be NULL; before the session resumes
     void *done_arg;
     uint64_t result;
@@ -117,12 +118,14 @@ struct slc_queue {
     uint64_t ready, ready_bytes, unacked, unacked_bytes;
     uint64_t persistent, persistent_bytes; // ready and unacked
     uint64_t paged;                        // entries of the fifo without their message
-    slc_entry *page_cursor;                // the last entry looked at for paging out; NULL: start behind the head window
+    slc_entry
+        *page_cursor; // the last entry looked at for paging out; NULL: start behind the head window
     uint64_t taken_since_read;
     uint64_t reading_qseq; // the first position that the page-in under way asked for
 
-    slc_consumer *consumers;       // DL by queue_prev/queue_next
-    slc_consumer *ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first
+    slc_consumer *consumers; // DL by queue_prev/queue_next
+    slc_consumer
+        *ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first
     uint32_t consumer_count, ready_consumer_count;
     slc_consumer *exclusive_consumer;
 
@@ -138,11 +141,12 @@ struct slc_queue {
 struct slc_consumer {
     slc_session *session;
     slc_queue *queue;
-    slc_slice tag; // owned
+    slc_slice tag;       // owned
     slc_slice arguments; // owned
     bool no_ack, exclusive;
     bool ready; // in queue->ready_consumers
-    bool gone;  // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
+    bool
+        gone; // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
     uint16_t prefetch;
     uint32_t unacked;
     slc_consumer *queue_prev, *queue_next;
@@ -162,7 +166,7 @@ typedef struct slc_unacked {
 /** Unacked deliveries in tag order: a ring with holes, compacted when over half of it is holes. */
 typedef struct slc_unacked_ring {
     slc_unacked *items;
-    uint32_t capacity; // power of two
+    uint32_t capacity;     // power of two
     uint32_t first, count; // count includes holes
     uint32_t live;
 } slc_unacked_ring;
@@ -228,7 +232,8 @@ struct slc_vhost {
     slc_exchange *default_exchange; // the nameless; in no map
     slc_queue *queues;
     uint64_t topology_version; // any change of exchanges, queues or bindings raises it
-    slc_exchange **doomed;     // transient auto-delete exchanges that lost their last binding, while they are removed
+    slc_exchange **
+        doomed; // transient auto-delete exchanges that lost their last binding, while they are removed
     uint32_t doomed_count, doomed_capacity;
     bool removing_doomed;
     UT_hash_handle hh;
@@ -260,13 +265,13 @@ struct slc_broker {
     slc_op *ops;               // DL: proposals under way
     uint64_t durable_ticket;
     uint64_t last_ticket; // of the last operation given to the store
-    bool confirms_due;         // something in confirm_list may be sendable
-    bool resume_due;           // something in waiting may go on
-    bool orphans_due;          // a durable auto-delete exchange may have lost its last binding
-    bool orphans_later;        // one has, but a proposal on its name is under way: look again after it
+    bool confirms_due;    // something in confirm_list may be sendable
+    bool resume_due;      // something in waiting may go on
+    bool orphans_due;     // a durable auto-delete exchange may have lost its last binding
+    bool orphans_later;   // one has, but a proposal on its name is under way: look again after it
     bool memory_alarm, disk_alarm;
-    bool flow; // the store is behind: publishers are not read
-    slc_broker_totals totals;  // the counters among them
+    bool flow;                // the store is behind: publishers are not read
+    slc_broker_totals totals; // the counters among them
 };
 
 /* definitions.c */
@@ -277,19 +282,23 @@ typedef struct slc_changes {
     uint32_t count, capacity;
 } slc_changes;
 void slc_changes_put_vhost(slc_changes *changes, const slc_id *id, slc_slice name);
-void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_id *vhost, slc_slice name, slc_slice type,
-                              bool auto_delete, bool internal, slc_slice arguments);
-void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id *vhost, slc_slice name, bool auto_delete,
-                           slc_slice arguments);
-void slc_changes_put_binding(slc_changes *changes, const slc_id *id, const slc_id *source, slc_dest_kind kind,
-                             const slc_id *destination, slc_slice key, slc_slice arguments);
+void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_id *vhost,
+                              slc_slice name, slc_slice type, bool auto_delete, bool internal,
+                              slc_slice arguments);
+void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id *vhost,
+                           slc_slice name, bool auto_delete, slc_slice arguments);
+void slc_changes_put_binding(slc_changes *changes, const slc_id *id, const slc_id *source,
+                             slc_dest_kind kind, const slc_id *destination, slc_slice key,
+                             slc_slice arguments);
 void slc_changes_delete(slc_changes *changes, slc_object_kind kind, const slc_id *id);
 /** Deletes of a queue or exchange with its durable bindings and the auto-delete exchanges that lose their last one. */
-void slc_changes_delete_destination(slc_changes *changes, slc_broker *broker, slc_destination *dest);
+void slc_changes_delete_destination(slc_changes *changes, slc_broker *broker,
+                                    slc_destination *dest);
 /** The same for one binding. */
 void slc_changes_delete_binding(slc_changes *changes, slc_broker *broker, slc_binding *binding);
 /** Propose and clear changes; session (may be NULL) waits. touch1/touch2: slc_touch of the names concerned. */
-slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1, uint64_t touch2);
+slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1,
+                    uint64_t touch2);
 uint64_t slc_touch(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name);
 bool slc_op_conflict(const slc_broker *broker, uint64_t touch1, uint64_t touch2);
 const slc_id *slc_destination_id(const slc_destination *dest);
@@ -301,11 +310,13 @@ slc_queue *slc_vhost_queue(const slc_vhost *vhost, slc_slice name);
 void slc_vhost_add_exchange(slc_vhost *vhost, slc_exchange *exchange);
 /** Out of the vhost with all bindings from and to it, which may delete transient auto-delete exchanges too. */
 void slc_vhost_delete_exchange(slc_exchange *exchange);
-slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice key, slc_slice arguments, slc_error *error);
+slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice key,
+                       slc_slice arguments, slc_error *error);
 /** Remove a binding; its source goes too when it is auto-delete and this was the last one. */
 void slc_vhost_unbind(slc_binding *binding);
 /** "queue 'q' in vhost '/'"; returns text. */
-const char *slc_resource_text(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name, char *text, size_t bytes);
+const char *slc_resource_text(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name,
+                              char *text, size_t bytes);
 slc_slice slc_slice_copy(slc_slice slice); // to the heap; freed with slc_free((void *)data)
 slc_slice slc_generated_name(slc_broker *broker, const char *prefix); // on the heap
 void slc_object_add(slc_broker *broker, slc_object_kind kind, const slc_id *id, void *pointer);
@@ -313,8 +324,8 @@ void *slc_object_find(const slc_broker *broker, slc_object_kind kind, const slc_
 void slc_object_remove(slc_broker *broker, const slc_id *id);
 
 /* queue.c */
-slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable, bool auto_delete,
-                         slc_client *owner, slc_slice arguments);
+slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable,
+                         bool auto_delete, slc_client *owner, slc_slice arguments);
 /** Out of the vhost: consumers are cancelled, messages dropped, bindings removed. Freed when nothing holds it. */
 void slc_queue_delete(slc_queue *queue);
 /** Give a durable queue its qid in the store. */
@@ -324,7 +335,8 @@ void slc_queue_set_qid(slc_queue *queue, uint32_t qid);
 void slc_queue_hold(slc_queue *queue);
 void slc_queue_release(slc_queue *queue);
 /** One message, routed here. ticket 0: not stored. Delivered at once when the queue is empty and a consumer is ready. */
-void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64_t ticket, bool stored);
+void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64_t ticket,
+                   bool stored);
 /** A no-ack consumer could have it now without the message ever being queued. */
 bool slc_queue_passes_through(const slc_queue *queue);
 void slc_queue_recovered(slc_queue *queue, uint64_t qseq, uint64_t content_bytes, bool delivered);
@@ -348,7 +360,8 @@ void slc_broker_delete_orphans(slc_broker *broker);
 slc_op *slc_queue_consumer_gone(slc_queue *queue, slc_session *session);
 
 /* consumer.c */
-slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag, const slc_consume *consume);
+slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag,
+                               const slc_consume *consume);
 /** Out of all lists; freed when the last of its unacked deliveries, which stay with the session, is settled. */
 void slc_consumer_free(slc_consumer *consumer);
 /** One of its deliveries is settled. */
@@ -380,10 +393,12 @@ slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle);
 /* publish.c */
 void slc_publish_route_fini(slc_session *session);
 /** Enqueue in all destinations and return the ticket to wait for; 0: none. */
-uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues, uint32_t count);
+uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
+                        uint32_t count);
 
 /* tx.c */
-void slc_tx_publish(slc_session *session, slc_message *message, const slc_route *route, bool mandatory);
+void slc_tx_publish(slc_session *session, slc_message *message, const slc_route *route,
+                    bool mandatory);
 void slc_tx_settle(slc_session *session, const slc_unacked *item, slc_settle how);
 void slc_tx_fini(slc_session *session);
 uint32_t slc_tx_publishes(const slc_session *session);
@@ -399,10 +414,12 @@ void slc_settle_one(slc_session *session, const slc_unacked *item, slc_settle ho
 void slc_session_credit_back(slc_session *session, slc_consumer *consumer);
 
 /* arguments.c */
-slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice received, const char *resource,
-                             slc_error *error);
-slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments, slc_error *error);
-slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments, slc_error *error);
+slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice received,
+                             const char *resource, slc_error *error);
+slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
+                                  slc_error *error);
+slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
+                                    slc_error *error);
 slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error);
 
 #endif

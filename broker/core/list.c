@@ -7,14 +7,16 @@ void slc_broker_each_vhost(slc_broker *broker, void (*each)(slc_vhost *vhost, vo
     HASH_ITER(hh, broker->vhosts, vhost, next) each(vhost, arg);
 }
 
-void slc_vhost_each_exchange(slc_vhost *vhost, void (*each)(const slc_exchange *exchange, void *arg), void *arg)
+void slc_vhost_each_exchange(slc_vhost *vhost,
+                             void (*each)(const slc_exchange *exchange, void *arg), void *arg)
 {
     slc_exchange *exchange, *next;
     each(vhost->default_exchange, arg);
     HASH_ITER(hh, vhost->exchanges, exchange, next) each(exchange, arg);
 }
 
-void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *queue, void *arg), void *arg)
+void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *queue, void *arg),
+                          void *arg)
 {
     slc_queue *queue, *next;
     HASH_ITER(hh, vhost->queues, queue, next)
@@ -25,7 +27,8 @@ void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *q
     }
 }
 
-void slc_vhost_each_binding(slc_vhost *vhost, void (*each)(const slc_binding_info *binding, void *arg), void *arg)
+void slc_vhost_each_binding(slc_vhost *vhost,
+                            void (*each)(const slc_binding_info *binding, void *arg), void *arg)
 {
     slc_queue *queue, *next_queue;
     HASH_ITER(hh, vhost->queues, queue, next_queue)
@@ -55,7 +58,8 @@ void slc_vhost_each_binding(slc_vhost *vhost, void (*each)(const slc_binding_inf
     }
 }
 
-void slc_vhost_each_consumer(slc_vhost *vhost, void (*each)(const slc_consumer_info *consumer, void *arg), void *arg)
+void slc_vhost_each_consumer(slc_vhost *vhost,
+                             void (*each)(const slc_consumer_info *consumer, void *arg), void *arg)
 {
     slc_queue *queue, *next;
     HASH_ITER(hh, vhost->queues, queue, next)
@@ -78,7 +82,8 @@ void slc_vhost_each_consumer(slc_vhost *vhost, void (*each)(const slc_consumer_i
     }
 }
 
-void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client, void *arg), void *arg)
+void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client, void *arg),
+                            void *arg)
 {
     slc_client *client, *next;
     DL_FOREACH_SAFE(broker->clients, client, next)
@@ -87,7 +92,8 @@ void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client,
     }
 }
 
-void slc_broker_each_session(slc_broker *broker, void (*each)(const slc_session_info *session, void *arg), void *arg)
+void slc_broker_each_session(slc_broker *broker,
+                             void (*each)(const slc_session_info *session, void *arg), void *arg)
 {
     slc_client *client;
     DL_FOREACH(broker->clients, client)
@@ -113,12 +119,13 @@ void slc_broker_each_session(slc_broker *broker, void (*each)(const slc_session_
     }
 }
 
-slc_err slc_vhost_queue_purge(slc_vhost *vhost, slc_slice name, uint64_t *purged_out, slc_error *error)
+slc_err slc_vhost_queue_purge(slc_vhost *vhost, slc_slice name, uint64_t *purged_out,
+                              slc_error *error)
 {
     slc_queue *queue = slc_vhost_queue(vhost, name);
     if (queue == NULL)
-        return slc_error_set(error, SLC_ENOTFOUND, "no queue '%.*s' in vhost '%.*s'", SLC_SLICE_FMT(name),
-                             SLC_SLICE_FMT(vhost->name));
+        return slc_error_set(error, SLC_ENOTFOUND, "no queue '%.*s' in vhost '%.*s'",
+                             SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost->name));
     *purged_out = slc_queue_purge(queue);
     return SLC_OK;
 }
@@ -139,7 +146,9 @@ static void operator_delete_done(slc_op *op, slc_err rc)
 }
 
 void slc_vhost_queue_delete(slc_vhost *vhost, slc_slice name, bool if_unused, bool if_empty,
-                            void (*done)(slc_err rc, const slc_error *error, uint64_t ready, void *arg), void *arg)
+                            void (*done)(slc_err rc, const slc_error *error, uint64_t ready,
+                                         void *arg),
+                            void *arg)
 {
     slc_error error = {0};
     slc_queue *queue = slc_vhost_queue(vhost, name);

@@ -36,14 +36,16 @@ static slc_message *message_alloc(uint64_t content_bytes)
     return m;
 }
 
-slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props, uint64_t body_bytes, bool persistent)
+slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
+                             uint64_t body_bytes, bool persistent)
 {
     SLC_ASSERT(exchange.bytes <= UINT8_MAX);
     SLC_ASSERT(key.bytes <= UINT8_MAX);
     SLC_ASSERT(props.bytes <= UINT32_MAX);
     if (body_bytes > SIZE_MAX / 4)
         return NULL;
-    slc_message *m = message_alloc(SLC_MESSAGE_HEAD_BYTES + exchange.bytes + key.bytes + props.bytes + body_bytes);
+    slc_message *m = message_alloc(SLC_MESSAGE_HEAD_BYTES + exchange.bytes + key.bytes +
+                                   props.bytes + body_bytes);
     if (m == NULL)
         return NULL;
     m->exchange_bytes = (uint8_t)exchange.bytes;
@@ -77,7 +79,8 @@ slc_err slc_message_load(slc_slice content, slc_message **out)
         return SLC_EVERSION;
     uint32_t props_bytes = (uint32_t)get_uint(content.data + 4, 4);
     uint64_t body_bytes = get_uint(content.data + 8, 8);
-    uint64_t head = SLC_MESSAGE_HEAD_BYTES + (uint64_t)content.data[1] + content.data[2] + props_bytes;
+    uint64_t head =
+        SLC_MESSAGE_HEAD_BYTES + (uint64_t)content.data[1] + content.data[2] + props_bytes;
     if (head > content.bytes)
         return SLC_ECORRUPT;
     if (content.bytes - head != body_bytes)

@@ -31,15 +31,16 @@ typedef struct slc_message {
     bool persistent;
     uint32_t props_bytes;
     uint64_t body_bytes;
-    uint64_t session;     // handle of the session that waits for its confirm, 0: none (set once, when routed)
+    uint64_t
+        session; // handle of the session that waits for its confirm, 0: none (set once, when routed)
     uint64_t publish_seq; // its number in that session's confirm sequence
     uint64_t ts_ms;       // wall clock when it was routed
     uint8_t content[];
 } slc_message;
 
 /** One reference, the body uninitialised. exchange and key up to 255 bytes. NULL when there is no memory (a peer chose the size). */
-SLC_MUST_USE slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props, uint64_t body_bytes,
-                                          bool persistent);
+SLC_MUST_USE slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
+                                          uint64_t body_bytes, bool persistent);
 /** From stored bytes; SLC_ECORRUPT when they are not a message, SLC_ENOMEM. */
 SLC_MUST_USE slc_err slc_message_load(slc_slice content, slc_message **out);
 
@@ -57,7 +58,8 @@ static inline void slc_message_unref(slc_message *message)
 
 static inline uint64_t slc_message_content_bytes(const slc_message *m)
 {
-    return SLC_MESSAGE_HEAD_BYTES + (uint64_t)m->exchange_bytes + m->key_bytes + m->props_bytes + m->body_bytes;
+    return SLC_MESSAGE_HEAD_BYTES + (uint64_t)m->exchange_bytes + m->key_bytes + m->props_bytes +
+           m->body_bytes;
 }
 static inline slc_slice slc_message_exchange(const slc_message *m)
 {
@@ -69,7 +71,8 @@ static inline slc_slice slc_message_key(const slc_message *m)
 }
 static inline slc_slice slc_message_props(const slc_message *m)
 {
-    return slc_slice_of(m->content + SLC_MESSAGE_HEAD_BYTES + m->exchange_bytes + m->key_bytes, m->props_bytes);
+    return slc_slice_of(m->content + SLC_MESSAGE_HEAD_BYTES + m->exchange_bytes + m->key_bytes,
+                        m->props_bytes);
 }
 static inline uint8_t *slc_message_body(slc_message *m)
 {

@@ -9,13 +9,15 @@ enum { ROUTE_SLOTS = 64, ROUTE_CACHED_MAX = 32 };
 struct slc_route_slot {
     uint64_t version;
     uint8_t exchange_bytes, key_bytes;
-    uint16_t capacity;      // octets of this allocation
+    uint16_t capacity; // octets of this allocation
     uint32_t count;
-    slc_exchange *exchange; // NULL: the default exchange
+    slc_exchange *exchange;    // NULL: the default exchange
     slc_destination *queues[]; // then the names of exchange and key
 };
 
-static_assert(sizeof(slc_route_slot) + ROUTE_CACHED_MAX * sizeof(void *) + 2 * SLC_NAME_MAX <= UINT16_MAX, "capacity");
+static_assert(sizeof(slc_route_slot) + ROUTE_CACHED_MAX * sizeof(void *) + 2 * SLC_NAME_MAX <=
+                  UINT16_MAX,
+              "capacity");
 
 void slc_publish_route_fini(slc_session *session)
 {
@@ -33,8 +35,8 @@ static bool slot_matches(const slc_route_slot *slot, uint64_t version, const slc
                   (size_t)m->exchange_bytes + m->key_bytes) == 0;
 }
 
-static void slot_fill(slc_route_slot **at, uint64_t version, const slc_message *m, slc_exchange *exchange,
-                      const slc_route *route)
+static void slot_fill(slc_route_slot **at, uint64_t version, const slc_message *m,
+                      slc_exchange *exchange, const slc_route *route)
 {
     size_t names = (size_t)m->exchange_bytes + m->key_bytes;
     size_t bytes = sizeof **at + route->count * sizeof((*at)->queues[0]) + names;
@@ -53,7 +55,8 @@ static void slot_fill(slc_route_slot **at, uint64_t version, const slc_message *
     memcpy(slot->queues + slot->count, m->content + SLC_MESSAGE_HEAD_BYTES, names);
 }
 
-uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues, uint32_t count)
+uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
+                        uint32_t count)
 {
     const slc_env *env = &broker->env;
     slc_env_target small[16];
@@ -95,14 +98,15 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
 }
 
 /** The queues for message; from the cache when the topology has not changed. */
-static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice headers, slc_destination ***queues,
-                             uint32_t *count, slc_error *error)
+static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice headers,
+                             slc_destination ***queues, uint32_t *count, slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
     if (s->route_cache == NULL)
         s->route_cache = slc_alloc_zero(ROUTE_SLOTS, sizeof *s->route_cache);
     slc_slice key = slc_message_key(m);
-    uint32_t hash = slc_hash(m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes);
+    uint32_t hash =
+        slc_hash(m->content + SLC_MESSAGE_HEAD_BYTES, (size_t)m->exchange_bytes + m->key_bytes);
     slc_route_slot **at = &s->route_cache[hash % ROUTE_SLOTS];
     slc_route_slot *slot = *at;
     if (slot_matches(slot, vhost->topology_version, m)) {
@@ -129,11 +133,13 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
         exchange = slc_vhost_exchange(vhost, name);
         char text[640];
         if (exchange == NULL)
-            return slc_error_set(error, SLC_ENOTFOUND, "no %s",
-                                 slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+            return slc_error_set(
+                error, SLC_ENOTFOUND, "no %s",
+                slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
         if (exchange->internal)
-            return slc_error_set(error, SLC_EACCESS, "cannot publish to internal %s",
-                                 slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+            return slc_error_set(
+                error, SLC_EACCESS, "cannot publish to internal %s",
+                slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
         exchange->messages_in++;
         slc_route_message(exchange, &(slc_route_input){.key = key, .headers = headers}, route);
     }
@@ -144,7 +150,8 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
     return SLC_OK;
 }
 
-slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slice headers, bool mandatory, slc_error *error)
+slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slice headers,
+                            bool mandatory, slc_error *error)
 {
     slc_broker *broker = session->broker;
     slc_destination **queues;

@@ -1,10 +1,15 @@
 #include "core/internal.h"
 
 // The head of a long queue stays in memory: this many entries, or this many bytes of them, before paging out begins.
-enum { WINDOW_ENTRIES = 512, WINDOW_BYTES = 2 * 1024 * 1024, READ_ENTRIES = 512, READ_BYTES = 2 * 1024 * 1024 };
+enum {
+    WINDOW_ENTRIES = 512,
+    WINDOW_BYTES = 2 * 1024 * 1024,
+    READ_ENTRIES = 512,
+    READ_BYTES = 2 * 1024 * 1024
+};
 
-slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable, bool auto_delete,
-                         slc_client *owner, slc_slice arguments)
+slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable,
+                         bool auto_delete, slc_client *owner, slc_slice arguments)
 {
     slc_queue *q = slc_alloc_zero(1, sizeof *q);
     q->dest.kind = SLC_DEST_QUEUE;
@@ -36,7 +41,8 @@ void slc_queue_set_qid(slc_queue *queue, uint32_t qid)
     if (broker->started)
         return;
     if (qid >= broker->by_qid_capacity) {
-        uint32_t capacity = qid + 1 > 2 * broker->by_qid_capacity ? qid + 64 : 2 * broker->by_qid_capacity;
+        uint32_t capacity =
+            qid + 1 > 2 * broker->by_qid_capacity ? qid + 64 : 2 * broker->by_qid_capacity;
         broker->by_qid = slc_realloc(broker->by_qid, capacity * sizeof *broker->by_qid);
         memset(broker->by_qid + broker->by_qid_capacity, 0,
                (capacity - broker->by_qid_capacity) * sizeof *broker->by_qid);
@@ -48,7 +54,8 @@ void slc_queue_set_qid(slc_queue *queue, uint32_t qid)
 void slc_queue_enter_store(slc_queue *queue)
 {
     const slc_env *env = &queue->vhost->broker->env;
-    slc_queue_set_qid(queue, env->store_queue_new(env->arg, queue->id.octets, &queue->vhost->broker->last_ticket));
+    slc_queue_set_qid(queue, env->store_queue_new(env->arg, queue->id.octets,
+                                                  &queue->vhost->broker->last_ticket));
 }
 
 void slc_queue_hold(slc_queue *queue)
@@ -180,7 +187,8 @@ bool slc_queue_passes_through(const slc_queue *queue)
     return queue->ready == 0 && queue->ready_consumers != NULL && queue->ready_consumers->no_ack;
 }
 
-void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64_t ticket, bool stored)
+void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64_t ticket,
+                   bool stored)
 {
     slc_entry *entry = slc_alloc(sizeof *entry);
     *entry = (slc_entry){
@@ -188,7 +196,8 @@ void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64
         .qseq = qseq,
         .ticket = ticket,
         .body_bytes = (uint32_t)message->body_bytes,
-        .flags = (stored ? SLC_ENTRY_STORED : 0u) | (message->persistent ? SLC_ENTRY_PERSISTENT : 0u),
+        .flags =
+            (stored ? SLC_ENTRY_STORED : 0u) | (message->persistent ? SLC_ENTRY_PERSISTENT : 0u),
     };
     entry_created(queue, entry);
     if (queue->ready == 0 && queue->ready_consumers != NULL) {
@@ -248,7 +257,8 @@ static void page_in_entry(slc_queue *q, slc_entry *entry, slc_message *message)
     entry->body_bytes = (uint32_t)message->body_bytes;
 }
 
-static void page_in_done(slc_err rc, const slc_env_read_message *messages, uint32_t count, void *arg)
+static void page_in_done(slc_err rc, const slc_env_read_message *messages, uint32_t count,
+                         void *arg)
 {
     slc_queue *q = arg;
     q->reading = false;
@@ -281,10 +291,12 @@ static void page_in_start(slc_queue *q)
 {
     uint64_t qseqs[READ_ENTRIES];
     uint32_t count = 0;
-    q->taken_since_read = 0; // also when nothing is found: do not look through the same entries for each message taken
+    q->taken_since_read =
+        0; // also when nothing is found: do not look through the same entries for each message taken
     uint64_t bytes = 0;
     slc_entry *entry = q->fifo_head;
-    for (uint32_t steps = 0; entry != NULL && steps < 4 * READ_ENTRIES; steps++, entry = entry->next) {
+    for (uint32_t steps = 0; entry != NULL && steps < 4 * READ_ENTRIES;
+         steps++, entry = entry->next) {
         if (entry->message != NULL)
             continue;
         if (count == READ_ENTRIES || (count > 0 && bytes > READ_BYTES))
@@ -363,7 +375,8 @@ void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason)
     slc_broker *broker = queue->vhost->broker;
     if ((entry->flags & SLC_ENTRY_STORED) && !queue->deleted) {
         bool cancelled = false;
-        broker->last_ticket = broker->env.store_drop(broker->env.arg, queue->qid, entry->qseq, reason, &cancelled);
+        broker->last_ticket =
+            broker->env.store_drop(broker->env.arg, queue->qid, entry->qseq, reason, &cancelled);
         if (cancelled && entry->message != NULL)
             slc_confirm_settled(broker, entry->message);
     }

@@ -34,7 +34,8 @@ static void handle_take(slc_session *s)
     s->handle = (uint64_t)++broker->session_generation[index] << 32 | index;
 }
 
-slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_session_ops *ops, void *arg)
+slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_session_ops *ops,
+                              void *arg)
 {
     slc_session *s = slc_alloc_zero(1, sizeof *s);
     s->broker = client->broker;
@@ -139,7 +140,8 @@ void slc_session_resume_ready(slc_broker *broker)
 
 void slc_session_credit_back(slc_session *session, slc_consumer *consumer)
 {
-    bool was_full = session->global_prefetch != 0 && session->global_unacked >= session->global_prefetch;
+    bool was_full =
+        session->global_prefetch != 0 && session->global_unacked >= session->global_prefetch;
     bool gone = consumer->gone;
     session->global_unacked--;
     slc_consumer_settled(consumer); // may free it when it is gone
@@ -183,7 +185,8 @@ static void session_settle_item(slc_session *s, slc_unacked *item, slc_settle ho
         slc_settle_one(s, &copy, how);
 }
 
-slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple, slc_settle how, slc_error *error)
+slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple, slc_settle how,
+                           slc_error *error)
 {
     slc_unacked_ring *ring = &session->unacked;
     if (multiple && tag == 0) {
@@ -260,16 +263,19 @@ static slc_err session_queue(slc_session *s, slc_slice name, slc_queue **out, sl
     if (queue == NULL)
         return slc_error_set(error, SLC_ENOTFOUND, "no %s", text);
     if (queue->owner != NULL && queue->owner != s->client)
-        return slc_error_set(error, SLC_ELOCKED,
-                             "cannot obtain exclusive access to locked %s. It could be originally declared on another "
-                             "connection or the exclusive property value does not match that of the original "
-                             "declaration.",
-                             text);
+        return slc_error_set(
+            error, SLC_ELOCKED,
+            "cannot obtain exclusive access to locked %s. It could be originally declared on "
+            "another "
+            "connection or the exclusive property value does not match that of the original "
+            "declaration.",
+            text);
     *out = queue;
     return SLC_OK;
 }
 
-slc_err slc_session_consume(slc_session *session, const slc_consume *consume, const slc_consumer **out, slc_error *error)
+slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
+                            const slc_consumer **out, slc_error *error)
 {
     if (consume->queue.bytes == 0 && session->last_queue.bytes == 0)
         return slc_error_set(error, SLC_ENOTFOUND, "no previously declared queue");
@@ -289,10 +295,12 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume, co
         return rc;
     if (queue->exclusive_consumer != NULL || (consume->exclusive && queue->consumers != NULL)) {
         char text[640];
-        return slc_error_set(error, SLC_EACCESS, "%s in exclusive use",
-                             slc_resource_text(vhost, SLC_DEST_QUEUE, queue->dest.name, text, sizeof text));
+        return slc_error_set(
+            error, SLC_EACCESS, "%s in exclusive use",
+            slc_resource_text(vhost, SLC_DEST_QUEUE, queue->dest.name, text, sizeof text));
     }
-    slc_slice tag = consume->tag.bytes > 0 ? consume->tag : slc_generated_name(session->broker, "amq.ctag-");
+    slc_slice tag =
+        consume->tag.bytes > 0 ? consume->tag : slc_generated_name(session->broker, "amq.ctag-");
     *out = slc_consumer_new(session, queue, tag, consume);
     if (consume->tag.bytes == 0)
         slc_free((void *)tag.data);
@@ -321,7 +329,8 @@ slc_err slc_session_cancel(slc_session *session, slc_slice tag, slc_error *error
     return op != NULL ? slc_session_wait(session, SLC_WAIT_OP) : SLC_OK;
 }
 
-slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_got *out, slc_error *error)
+slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_got *out,
+                        slc_error *error)
 {
     slc_queue *queue;
     slc_err rc = session_queue(session, name, &queue, error);
@@ -332,8 +341,10 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     if (entry == NULL && reading) {
         if (queue->damaged) {
             char text[640];
-            return slc_error_set(error, SLC_EINTERNAL, "the next message of %s cannot be read from the store",
-                                 slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, text, sizeof text));
+            return slc_error_set(error, SLC_EINTERNAL,
+                                 "the next message of %s cannot be read from the store",
+                                 slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name,
+                                                   text, sizeof text));
         }
         slc_queue_hold(queue);
         session->wait_queue = queue;

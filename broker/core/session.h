@@ -30,8 +30,8 @@ typedef struct slc_consumer slc_consumer;
 typedef struct slc_session_ops {
     /** Hand one delivery to the peer: encode now (message is borrowed; take a reference to keep slices of it).
      *  The consumer's tag: slc_consumer_tag. */
-    void (*deliver)(slc_session *session, const slc_consumer *consumer, uint64_t delivery_tag, bool redelivered,
-                    slc_message *message);
+    void (*deliver)(slc_session *session, const slc_consumer *consumer, uint64_t delivery_tag,
+                    bool redelivered, slc_message *message);
     /** Publishes up to seq (multiple) or just seq are confirmed (ack) or refused. */
     void (*confirm)(slc_session *session, uint64_t seq, bool multiple, bool ack);
     /** Mandatory and unroutable (312 NO_ROUTE); before the confirm of the same message. */
@@ -43,7 +43,8 @@ typedef struct slc_session_ops {
 } slc_session_ops;
 
 /** number: the channel's, for lists. ops and arg are borrowed for the life of the session. */
-slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_session_ops *ops, void *arg);
+slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_session_ops *ops,
+                              void *arg);
 /** Requeue what is unacked, remove consumers, roll back, then free. SLC_OK: gone; SLC_EPENDING: an auto-delete queue is
  *  still on its way out, call again on resume. No other callback comes after the first call. */
 SLC_MUST_USE slc_err slc_session_close(slc_session *session);
@@ -66,11 +67,16 @@ typedef struct slc_exchange_declare {
     slc_slice arguments; // checked table content
 } slc_exchange_declare;
 
-SLC_MUST_USE slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_declare *declare, slc_error *error);
-SLC_MUST_USE slc_err slc_session_exchange_delete(slc_session *session, slc_slice name, bool if_unused, slc_error *error);
-SLC_MUST_USE slc_err slc_session_exchange_bind(slc_session *session, slc_slice destination, slc_slice source, slc_slice key,
-                                               slc_slice arguments, slc_error *error);
-SLC_MUST_USE slc_err slc_session_exchange_unbind(slc_session *session, slc_slice destination, slc_slice source, slc_slice key,
+SLC_MUST_USE slc_err slc_session_exchange_declare(slc_session *session,
+                                                  const slc_exchange_declare *declare,
+                                                  slc_error *error);
+SLC_MUST_USE slc_err slc_session_exchange_delete(slc_session *session, slc_slice name,
+                                                 bool if_unused, slc_error *error);
+SLC_MUST_USE slc_err slc_session_exchange_bind(slc_session *session, slc_slice destination,
+                                               slc_slice source, slc_slice key, slc_slice arguments,
+                                               slc_error *error);
+SLC_MUST_USE slc_err slc_session_exchange_unbind(slc_session *session, slc_slice destination,
+                                                 slc_slice source, slc_slice key,
                                                  slc_slice arguments, slc_error *error);
 
 /* ---- queues (9, 10). An empty queue name means the queue declared last on this session. ---- */
@@ -86,14 +92,18 @@ typedef struct slc_queue_declared {
     uint32_t ready, consumers;
 } slc_queue_declared;
 
-SLC_MUST_USE slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare *declare,
+SLC_MUST_USE slc_err slc_session_queue_declare(slc_session *session,
+                                               const slc_queue_declare *declare,
                                                slc_queue_declared *out, slc_error *error);
-SLC_MUST_USE slc_err slc_session_queue_delete(slc_session *session, slc_slice name, bool if_unused, bool if_empty,
-                                              uint32_t *ready_out, slc_error *error);
-SLC_MUST_USE slc_err slc_session_queue_purge(slc_session *session, slc_slice name, uint32_t *purged_out, slc_error *error);
-SLC_MUST_USE slc_err slc_session_queue_bind(slc_session *session, slc_slice queue, slc_slice exchange, slc_slice key,
-                                            slc_slice arguments, slc_error *error);
-SLC_MUST_USE slc_err slc_session_queue_unbind(slc_session *session, slc_slice queue, slc_slice exchange, slc_slice key,
+SLC_MUST_USE slc_err slc_session_queue_delete(slc_session *session, slc_slice name, bool if_unused,
+                                              bool if_empty, uint32_t *ready_out, slc_error *error);
+SLC_MUST_USE slc_err slc_session_queue_purge(slc_session *session, slc_slice name,
+                                             uint32_t *purged_out, slc_error *error);
+SLC_MUST_USE slc_err slc_session_queue_bind(slc_session *session, slc_slice queue,
+                                            slc_slice exchange, slc_slice key, slc_slice arguments,
+                                            slc_error *error);
+SLC_MUST_USE slc_err slc_session_queue_unbind(slc_session *session, slc_slice queue,
+                                              slc_slice exchange, slc_slice key,
                                               slc_slice arguments, slc_error *error);
 
 /* ---- publishing (11) ---- */
@@ -101,8 +111,8 @@ SLC_MUST_USE slc_err slc_session_queue_unbind(slc_session *session, slc_slice qu
 /** Route and enqueue. Takes message (its exchange and key say where), also when the call fails. headers: the checked headers
  *  table inside the message's properties (bytes 0: none). In confirm mode a success takes the next sequence number;
  *  in tx mode the message waits for the commit. */
-SLC_MUST_USE slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slice headers, bool mandatory,
-                                         slc_error *error);
+SLC_MUST_USE slc_err slc_session_publish(slc_session *session, slc_message *message,
+                                         slc_slice headers, bool mandatory, slc_error *error);
 
 /** SLC_EPRECONDITION on a tx session. */
 SLC_MUST_USE slc_err slc_session_confirm_select(slc_session *session, slc_error *error);
@@ -117,8 +127,8 @@ typedef struct slc_consume {
 } slc_consume;
 
 /** Deliveries begin in a later turn, so the front end writes consume-ok first. */
-SLC_MUST_USE slc_err slc_session_consume(slc_session *session, const slc_consume *consume, const slc_consumer **out,
-                                         slc_error *error);
+SLC_MUST_USE slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
+                                         const slc_consumer **out, slc_error *error);
 /** An unknown tag is fine. */
 SLC_MUST_USE slc_err slc_session_cancel(slc_session *session, slc_slice tag, slc_error *error);
 slc_slice slc_consumer_tag(const slc_consumer *consumer);
@@ -130,7 +140,8 @@ typedef struct slc_got {
     uint32_t ready; // left in the queue
 } slc_got;
 
-SLC_MUST_USE slc_err slc_session_get(slc_session *session, slc_slice queue, bool no_ack, slc_got *out, slc_error *error);
+SLC_MUST_USE slc_err slc_session_get(slc_session *session, slc_slice queue, bool no_ack,
+                                     slc_got *out, slc_error *error);
 
 /** global: one limit for the whole session. 0: no limit. */
 void slc_session_qos(slc_session *session, uint16_t prefetch_count, bool global);
@@ -142,7 +153,8 @@ typedef enum slc_settle {
 } slc_settle;
 
 /** multiple with tag 0: everything outstanding. SLC_EPRECONDITION: unknown delivery tag, nothing changed. */
-SLC_MUST_USE slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple, slc_settle how, slc_error *error);
+SLC_MUST_USE slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple,
+                                        slc_settle how, slc_error *error);
 /** Requeue everything unacked. */
 void slc_session_recover(slc_session *session);
 

@@ -30,9 +30,9 @@ typedef enum slc_dest_kind {
 /** What a binding can lead to; first member of slc_queue and of slc_exchange. */
 typedef struct slc_destination {
     slc_dest_kind kind;
-    slc_slice name;            // owned by the object around it
-    uint64_t route_mark;       // serial of the last routing that reached it
-    slc_binding *bindings_in;  // DL list by in_prev/in_next: all bindings that lead here
+    slc_slice name;           // owned by the object around it
+    uint64_t route_mark;      // serial of the last routing that reached it
+    slc_binding *bindings_in; // DL list by in_prev/in_next: all bindings that lead here
     uint32_t bindings_in_count;
     bool durable;
 } slc_destination;
@@ -42,14 +42,17 @@ struct slc_binding {
     slc_destination *destination;
     slc_slice key;       // owned, in this allocation
     slc_slice arguments; // table content, keys sorted; owned, in this allocation
-    slc_slice identity;  // destination kind, destination name, key, arguments: the map key; in this allocation
-    bool durable;        // both sides durable: it is in the definitions
-    slc_binding *in_prev, *in_next;       // of destination->bindings_in
-    slc_binding *kind_prev, *kind_next;   // free for the kind's index (such as all bindings of one key)
-    void *kind_data;                      // free for the kind (such as compiled header arguments); freed by kind->removed
-    uint8_t id[16];                       // of the stored definition, when `stored`; set by definitions.c
+    slc_slice
+        identity; // destination kind, destination name, key, arguments: the map key; in this allocation
+    bool durable;                   // both sides durable: it is in the definitions
+    slc_binding *in_prev, *in_next; // of destination->bindings_in
+    slc_binding *kind_prev,
+        *kind_next; // free for the kind's index (such as all bindings of one key)
+    void
+        *kind_data; // free for the kind (such as compiled header arguments); freed by kind->removed
+    uint8_t id[16]; // of the stored definition, when `stored`; set by definitions.c
     bool stored;
-    UT_hash_handle hh;                    // of source->bindings by identity
+    UT_hash_handle hh; // of source->bindings by identity
 };
 
 struct slc_exchange {
@@ -58,14 +61,16 @@ struct slc_exchange {
     const slc_exchange_kind *kind;
     bool auto_delete;
     bool internal;
-    bool had_binding;        // auto-delete needs at least one binding to have existed
-    slc_slice arguments;     // table content as declared; owned
-    slc_slice alternate;     // name of the alternate exchange; bytes 0: none; points into arguments
-    slc_binding *bindings;   // map by identity: bindings with this exchange as source, in insertion order
-    void *index;             // the kind's
-    uint8_t id[16];          // of the stored definition, when durable; set by definitions.c
-    bool alternate_missing;  // already in the log; routing warns again when it came and went
-    uint64_t messages_in, messages_unroutable; // counted by the caller of routing, which may cache routes
+    bool had_binding;    // auto-delete needs at least one binding to have existed
+    slc_slice arguments; // table content as declared; owned
+    slc_slice alternate; // name of the alternate exchange; bytes 0: none; points into arguments
+    slc_binding
+        *bindings;  // map by identity: bindings with this exchange as source, in insertion order
+    void *index;    // the kind's
+    uint8_t id[16]; // of the stored definition, when durable; set by definitions.c
+    bool alternate_missing; // already in the log; routing warns again when it came and went
+    uint64_t messages_in,
+        messages_unroutable; // counted by the caller of routing, which may cache routes
     UT_hash_handle hh;       // of vhost->exchanges by name
 };
 
@@ -93,7 +98,8 @@ struct slc_exchange_kind {
     const char *name; // "topic"
     bool by_key_only; // routing depends on nothing but the key
     /** May this binding exist? SLC_EPRECONDITION with the text of amqp-semantics 8.3-8.5. NULL: always. */
-    slc_err (*check)(const slc_exchange *exchange, slc_slice key, slc_slice arguments, slc_error *error);
+    slc_err (*check)(const slc_exchange *exchange, slc_slice key, slc_slice arguments,
+                     slc_error *error);
     void (*init)(slc_exchange *exchange); // NULL: nothing; may set exchange->index
     void (*fini)(slc_exchange *exchange); // bindings are already removed
     void (*added)(slc_exchange *exchange, slc_binding *binding);
@@ -107,17 +113,18 @@ const slc_exchange_kind *slc_exchange_kind_find(slc_slice name);
 
 /** In memory only; not entered anywhere (the caller adds it to the vhost). arguments are checked and copied;
  *  alternate-exchange was checked to be a longstr. */
-slc_exchange *slc_exchange_new(slc_vhost *vhost, slc_slice name, const slc_exchange_kind *kind, bool durable,
-                               bool auto_delete, bool internal, slc_slice arguments);
+slc_exchange *slc_exchange_new(slc_vhost *vhost, slc_slice name, const slc_exchange_kind *kind,
+                               bool durable, bool auto_delete, bool internal, slc_slice arguments);
 /** All bindings from and to it must be gone. */
 void slc_exchange_free(slc_exchange *exchange);
 
 /** NULL when there is none. arguments need not be sorted. */
-slc_binding *slc_binding_find(const slc_exchange *source, const slc_destination *destination, slc_slice key,
-                              slc_slice arguments);
+slc_binding *slc_binding_find(const slc_exchange *source, const slc_destination *destination,
+                              slc_slice key, slc_slice arguments);
 /** Check of kind rules first (SLC_EPRECONDITION); SLC_EEXIST leaves *out at the existing one. key <= 255 bytes. */
-SLC_MUST_USE slc_err slc_binding_add(slc_exchange *source, slc_destination *destination, slc_slice key, slc_slice arguments,
-                                     slc_binding **out, slc_error *error);
+SLC_MUST_USE slc_err slc_binding_add(slc_exchange *source, slc_destination *destination,
+                                     slc_slice key, slc_slice arguments, slc_binding **out,
+                                     slc_error *error);
 void slc_binding_remove(slc_binding *binding);
 
 /** Walk from exchange: its kind's rule, exchange to exchange (breadth first, each exchange once), alternate exchanges

@@ -34,7 +34,8 @@ slc_err slc_session_tx_select(slc_session *session, slc_error *error)
     return SLC_OK;
 }
 
-void slc_tx_publish(slc_session *session, slc_message *message, const slc_route *route, bool mandatory)
+void slc_tx_publish(slc_session *session, slc_message *message, const slc_route *route,
+                    bool mandatory)
 {
     slc_tx *tx = session->tx;
     tx_publish *publish = slc_alloc_zero(1, sizeof *publish);

@@ -25,10 +25,12 @@ slc_slice slc_generated_name(slc_broker *broker, const char *prefix)
     return slc_slice_of(name, prefix_bytes + sizeof random);
 }
 
-const char *slc_resource_text(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name, char *text, size_t bytes)
+const char *slc_resource_text(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name,
+                              char *text, size_t bytes)
 {
-    snprintf(text, bytes, "%s '%.*s' in vhost '%.*s'", kind == SLC_DEST_QUEUE ? "queue" : "exchange",
-             SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost->name));
+    snprintf(text, bytes, "%s '%.*s' in vhost '%.*s'",
+             kind == SLC_DEST_QUEUE ? "queue" : "exchange", SLC_SLICE_FMT(name),
+             SLC_SLICE_FMT(vhost->name));
     return text;
 }
 
@@ -68,8 +70,9 @@ slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id)
     vhost->id = *id;
     vhost->name = slc_slice_copy(name);
     vhost->topology_version = 1;
-    vhost->default_exchange = slc_exchange_new(vhost, slc_slice_str(""), slc_exchange_kind_find(slc_slice_str("direct")),
-                                               true, false, false, (slc_slice){0});
+    vhost->default_exchange =
+        slc_exchange_new(vhost, slc_slice_str(""), slc_exchange_kind_find(slc_slice_str("direct")),
+                         true, false, false, (slc_slice){0});
     HASH_ADD_KEYPTR(hh, broker->vhosts, vhost->name.data, vhost->name.bytes, vhost);
     slc_object_add(broker, SLC_OBJECT_VHOST, id, vhost);
     return vhost;
@@ -79,7 +82,8 @@ void slc_vhost_free(slc_vhost *vhost)
 {
     slc_exchange *x, *next_x;
     slc_queue *q, *next_q;
-    HASH_ITER(hh, vhost->exchanges, x, next_x) x->auto_delete = false; // no cascade: everything goes
+    HASH_ITER(hh, vhost->exchanges, x, next_x)
+    x->auto_delete = false; // no cascade: everything goes
     HASH_ITER(hh, vhost->queues, q, next_q) slc_queue_delete(q);
     while ((x = vhost->exchanges) != NULL)
         slc_vhost_delete_exchange(x);
@@ -120,7 +124,8 @@ slc_queue *slc_vhost_queue(const slc_vhost *vhost, slc_slice name)
 
 void slc_vhost_add_exchange(slc_vhost *vhost, slc_exchange *exchange)
 {
-    HASH_ADD_KEYPTR(hh, vhost->exchanges, exchange->dest.name.data, exchange->dest.name.bytes, exchange);
+    HASH_ADD_KEYPTR(hh, vhost->exchanges, exchange->dest.name.data, exchange->dest.name.bytes,
+                    exchange);
     vhost->topology_version++;
 }
 
@@ -139,7 +144,8 @@ void slc_vhost_delete_exchange(slc_exchange *exchange)
     slc_exchange_free(exchange);
 }
 
-slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice key, slc_slice arguments, slc_error *error)
+slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice key,
+                       slc_slice arguments, slc_error *error)
 {
     slc_binding *binding;
     slc_err rc = slc_binding_add(source, dest, key, arguments, &binding, error);
@@ -159,7 +165,8 @@ static void exchange_doom(slc_exchange *exchange)
     slc_vhost *vhost = exchange->vhost;
     if (vhost->doomed_count == vhost->doomed_capacity) {
         vhost->doomed_capacity = vhost->doomed_capacity == 0 ? 8 : 2 * vhost->doomed_capacity;
-        vhost->doomed = slc_realloc(vhost->doomed, vhost->doomed_capacity * sizeof(vhost->doomed[0]));
+        vhost->doomed =
+            slc_realloc(vhost->doomed, vhost->doomed_capacity * sizeof(vhost->doomed[0]));
     }
     vhost->doomed[vhost->doomed_count++] = exchange;
     if (vhost->removing_doomed)

@@ -92,9 +92,9 @@ struct slc_conn {
     uint8_t state;
     bool eof;
     bool peer_first; // lingering without an end of stream of ours
-    uint8_t pause;  // slc_pause bits
-    uint8_t polled; // uv_poll events now asked for
-    bool ready;     // in net->ready
+    uint8_t pause;   // slc_pause bits
+    uint8_t polled;  // uv_poll events now asked for
+    bool ready;      // in net->ready
     slc_chunk *chunk;
     slc_out_seg *segs; // ring
     uint32_t seg_head, seg_count, seg_cap;

@@ -233,7 +233,8 @@ void slc_store_job_give(slc_store *store)
     uv_mutex_lock(&store->lock);
     store->job_ready = true;
     uv_mutex_unlock(&store->lock);
-    uv_cond_signal(&store->wake); // after the unlock, or the thread wakes up only to wait for the lock
+    uv_cond_signal(
+        &store->wake); // after the unlock, or the thread wakes up only to wait for the lock
 }
 
 static void notify_post(slc_store *store)

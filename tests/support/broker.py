@@ -239,10 +239,10 @@ class Sluice(Broker):
     kind = "sluice"
 
     def __init__(self, config=None, port=0, ipv6=False, plugins=()):
-        super().__init__(config, port, ipv6, plugins)
         self.daemon = os.environ.get("SLUICED", "")
         if not self.daemon:
             raise BrokerError("SLUICED is not set: it names the daemon to test")
+        super().__init__(config, port, ipv6, plugins)
         self.wrap = shlex.split(os.environ.get("SLUICED_WRAP", ""))
         self.data = self.dir / "data"
         self.data.mkdir()
@@ -302,9 +302,9 @@ class RabbitMQ(Broker):
     SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
     def __init__(self, config=None, port=0, ipv6=False, plugins=()):
-        super().__init__(config, port, ipv6, plugins)
         if not os.path.exists(self.SERVER):
             raise BrokerError("rabbitmq-server is not installed")
+        super().__init__(config, port, ipv6, plugins)
         both = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)
         self.port = port or free_port(both)
         self.epmd = None

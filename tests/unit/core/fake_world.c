@@ -132,7 +132,8 @@ static uint64_t fake_queue_del(void *arg, uint32_t qid)
     return w->ticket;
 }
 
-static uint64_t fake_append(void *arg, slc_message *message, const slc_env_target *targets, uint32_t count)
+static uint64_t fake_append(void *arg, slc_message *message, const slc_env_target *targets,
+                            uint32_t count)
 {
     fake_world *w = arg;
     w->ticket++;
@@ -142,7 +143,8 @@ static uint64_t fake_append(void *arg, slc_message *message, const slc_env_targe
         SLC_ASSERT(targets[i].qseq >= q->next_qseq);
         q->next_qseq = targets[i].qseq + 1;
         stored *s = slc_alloc_zero(1, sizeof *s);
-        *s = (stored){targets[i].qid, targets[i].qseq, w->ticket, 0, slc_message_ref(message), NULL};
+        *s =
+            (stored){targets[i].qid, targets[i].qseq, w->ticket, 0, slc_message_ref(message), NULL};
         *w->stored_end = s;
         w->stored_end = &s->next;
     }
@@ -176,8 +178,8 @@ static void fake_atomic(void *arg, bool begin)
     (void)begin;
 }
 
-static void fake_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max,
-                      slc_env_read_cb cb, void *cb_arg)
+static void fake_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+                      uint64_t bytes_max, slc_env_read_cb cb, void *cb_arg)
 {
     fake_world *w = arg;
     (void)bytes_max;
@@ -208,8 +210,8 @@ static slc_slice copy_slice(slc_slice from)
     return slc_slice_of(data, from.bytes);
 }
 
-static void fake_propose(void *arg, const slc_env_change *changes, uint32_t count, void (*done)(slc_err, void *),
-                         void *done_arg)
+static void fake_propose(void *arg, const slc_env_change *changes, uint32_t count,
+                         void (*done)(slc_err, void *), void *done_arg)
 {
     fake_world *w = arg;
     proposal *p = slc_alloc_zero(1, sizeof *p);
@@ -284,7 +286,8 @@ static bool answer_reads(fake_world *w)
             for (stored *s = w->stored; s != NULL; s = s->next) {
                 if (s->qid == r->qid && s->qseq == r->qseqs[i] && s->drop_ticket == 0)
                     messages[count++] = (slc_env_read_message){
-                        s->qseq, slc_slice_of(s->message->content, slc_message_content_bytes(s->message))};
+                        s->qseq,
+                        slc_slice_of(s->message->content, slc_message_content_bytes(s->message))};
             }
         }
         r->cb(w->damaged ? SLC_ECORRUPT : SLC_OK, messages, w->damaged ? 0 : count, r->arg);
@@ -346,8 +349,8 @@ void fake_turn(fake_world *w)
 static void broker_make(fake_world *w)
 {
     slc_broker_options options = {
-        .env = {w, fake_now_ns, fake_wall_ms, fake_random, fake_queue_new, fake_queue_del, fake_append, fake_drop,
-                fake_atomic, fake_read, fake_delivered, fake_propose},
+        .env = {w, fake_now_ns, fake_wall_ms, fake_random, fake_queue_new, fake_queue_del,
+                fake_append, fake_drop, fake_atomic, fake_read, fake_delivered, fake_propose},
         .cache_bytes = w->cache_bytes,
         .default_vhost = "/",
     };
@@ -386,7 +389,8 @@ uint32_t fake_stored(const fake_world *w)
 {
     uint32_t count = 0;
     for (const stored *s = w->stored; s != NULL; s = s->next)
-        count += s->append_ticket <= w->durable && (s->drop_ticket == 0 || s->drop_ticket > w->durable);
+        count +=
+            s->append_ticket <= w->durable && (s->drop_ticket == 0 || s->drop_ticket > w->durable);
     return count;
 }
 
@@ -421,7 +425,8 @@ void fake_restart(fake_world *w)
     broker_make(w);
     for (uint8_t kind = 1; kind <= 4; kind++) {
         for (definition *d = w->definitions; d != NULL; d = d->next) {
-            slc_env_change change = {slc_slice_of(d->key, d->key_bytes), slc_slice_of(d->value, d->value_bytes)};
+            slc_env_change change = {slc_slice_of(d->key, d->key_bytes),
+                                     slc_slice_of(d->value, d->value_bytes)};
             if (d->key[0] == kind)
                 SLC_ASSERT(slc_broker_apply(w->broker, &change, NULL) == SLC_OK);
         }
@@ -433,7 +438,8 @@ void fake_restart(fake_world *w)
             continue;
         for (stored *s = w->stored; s != NULL; s = s->next) {
             if (s->qid == q->qid && s->drop_ticket == 0)
-                slc_broker_recover_message(w->broker, s->qid, s->qseq, slc_message_content_bytes(s->message), true);
+                slc_broker_recover_message(w->broker, s->qid, s->qseq,
+                                           slc_message_content_bytes(s->message), true);
         }
     }
     slc_broker_start(w->broker);
@@ -484,21 +490,24 @@ static void client_log(fake_client *c, const char *format, ...)
     va_end(args);
 }
 
-static void on_deliver(slc_session *s, const slc_consumer *consumer, uint64_t tag, bool redelivered, slc_message *m)
+static void on_deliver(slc_session *s, const slc_consumer *consumer, uint64_t tag, bool redelivered,
+                       slc_message *m)
 {
     client_log(client_of(s), "deliver %llu %.*s %.*s%s", (unsigned long long)tag,
-               SLC_SLICE_FMT(slc_consumer_tag(consumer)), (int)m->body_bytes, (const char *)slc_message_body(m),
-               redelivered ? " again" : "");
+               SLC_SLICE_FMT(slc_consumer_tag(consumer)), (int)m->body_bytes,
+               (const char *)slc_message_body(m), redelivered ? " again" : "");
 }
 
 static void on_confirm(slc_session *s, uint64_t seq, bool multiple, bool ack)
 {
-    client_log(client_of(s), "%s%s %llu", ack ? "confirm" : "refuse", multiple ? " to" : "", (unsigned long long)seq);
+    client_log(client_of(s), "%s%s %llu", ack ? "confirm" : "refuse", multiple ? " to" : "",
+               (unsigned long long)seq);
 }
 
 static void on_returned(slc_session *s, slc_message *m)
 {
-    client_log(client_of(s), "returned %.*s", (int)m->body_bytes, (const char *)slc_message_body(m));
+    client_log(client_of(s), "returned %.*s", (int)m->body_bytes,
+               (const char *)slc_message_body(m));
 }
 
 static void on_cancelled(slc_session *s, slc_slice tag)
@@ -518,10 +527,12 @@ static void on_close(slc_client *client, const char *reason)
 
 static void on_pressure(slc_client *client, bool blocked, const char *reason)
 {
-    client_log((fake_client *)client, "%s %s", blocked ? "blocked" : "unblocked", blocked ? reason : "");
+    client_log((fake_client *)client, "%s %s", blocked ? "blocked" : "unblocked",
+               blocked ? reason : "");
 }
 
-static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled, on_resume};
+static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled,
+                                            on_resume};
 static void on_flow(slc_client *client, bool on)
 {
     client_log((fake_client *)client, on ? "flow" : "flow over");
@@ -575,11 +586,11 @@ static slc_err outcome(slc_err rc, const slc_error *error)
     return rc;
 }
 
-#define UNTIL_DONE(w, rc, call)                                                                                        \
-    do {                                                                                                               \
-        (rc) = (call);                                                                                                 \
-        if ((rc) == SLC_EPENDING)                                                                                      \
-            fake_turn(w);                                                                                              \
+#define UNTIL_DONE(w, rc, call)                                                                    \
+    do {                                                                                           \
+        (rc) = (call);                                                                             \
+        if ((rc) == SLC_EPENDING)                                                                  \
+            fake_turn(w);                                                                          \
     } while ((rc) == SLC_EPENDING)
 
 slc_err fake_queue(fake_world *w, slc_session *s, const char *name, const char *flags)
@@ -598,7 +609,8 @@ slc_err fake_queue(fake_world *w, slc_session *s, const char *name, const char *
     return outcome(rc, &error);
 }
 
-slc_err fake_exchange(fake_world *w, slc_session *s, const char *name, const char *type, const char *flags)
+slc_err fake_exchange(fake_world *w, slc_session *s, const char *name, const char *type,
+                      const char *flags)
 {
     slc_error error = {0};
     slc_exchange_declare declare = {
@@ -614,21 +626,25 @@ slc_err fake_exchange(fake_world *w, slc_session *s, const char *name, const cha
     return outcome(rc, &error);
 }
 
-slc_err fake_bind(fake_world *w, slc_session *s, const char *queue, const char *exchange, const char *key)
+slc_err fake_bind(fake_world *w, slc_session *s, const char *queue, const char *exchange,
+                  const char *key)
 {
     slc_error error = {0};
     slc_err rc;
-    UNTIL_DONE(w, rc, slc_session_queue_bind(s, slc_slice_str(queue), slc_slice_str(exchange), slc_slice_str(key),
-                                             (slc_slice){0}, &error));
+    UNTIL_DONE(w, rc,
+               slc_session_queue_bind(s, slc_slice_str(queue), slc_slice_str(exchange),
+                                      slc_slice_str(key), (slc_slice){0}, &error));
     return outcome(rc, &error);
 }
 
-slc_err fake_unbind(fake_world *w, slc_session *s, const char *queue, const char *exchange, const char *key)
+slc_err fake_unbind(fake_world *w, slc_session *s, const char *queue, const char *exchange,
+                    const char *key)
 {
     slc_error error = {0};
     slc_err rc;
-    UNTIL_DONE(w, rc, slc_session_queue_unbind(s, slc_slice_str(queue), slc_slice_str(exchange), slc_slice_str(key),
-                                               (slc_slice){0}, &error));
+    UNTIL_DONE(w, rc,
+               slc_session_queue_unbind(s, slc_slice_str(queue), slc_slice_str(exchange),
+                                        slc_slice_str(key), (slc_slice){0}, &error));
     return outcome(rc, &error);
 }
 
@@ -637,18 +653,21 @@ slc_err fake_queue_delete(fake_world *w, slc_session *s, const char *name)
     slc_error error = {0};
     slc_err rc;
     uint32_t ready;
-    UNTIL_DONE(w, rc, slc_session_queue_delete(s, slc_slice_str(name), false, false, &ready, &error));
+    UNTIL_DONE(w, rc,
+               slc_session_queue_delete(s, slc_slice_str(name), false, false, &ready, &error));
     return outcome(rc, &error);
 }
 
-slc_err fake_publish(slc_session *s, const char *exchange, const char *key, const char *body, const char *flags)
+slc_err fake_publish(slc_session *s, const char *exchange, const char *key, const char *body,
+                     const char *flags)
 {
     slc_error error = {0};
-    slc_message *m = slc_message_new(slc_slice_str(exchange), slc_slice_str(key), (slc_slice){0}, strlen(body),
-                                     strchr(flags, 'p') != NULL);
+    slc_message *m = slc_message_new(slc_slice_str(exchange), slc_slice_str(key), (slc_slice){0},
+                                     strlen(body), strchr(flags, 'p') != NULL);
     SLC_ASSERT(m != NULL);
     memcpy(slc_message_body(m), body, strlen(body));
-    return outcome(slc_session_publish(s, m, (slc_slice){0}, strchr(flags, 'm') != NULL, &error), &error);
+    return outcome(slc_session_publish(s, m, (slc_slice){0}, strchr(flags, 'm') != NULL, &error),
+                   &error);
 }
 
 slc_err fake_consume(slc_session *s, const char *queue, const char *tag, const char *flags)
@@ -673,7 +692,8 @@ const char *fake_get(fake_world *w, slc_session *s, const char *queue, bool no_a
     UNTIL_DONE(w, rc, slc_session_get(s, slc_slice_str(queue), no_ack, &got, &error));
     if (outcome(rc, &error) != SLC_OK || got.message == NULL)
         return NULL;
-    snprintf(body, sizeof body, "%.*s", (int)got.message->body_bytes, (const char *)slc_message_body(got.message));
+    snprintf(body, sizeof body, "%.*s", (int)got.message->body_bytes,
+             (const char *)slc_message_body(got.message));
     slc_message_unref(got.message);
     if (tag != NULL)
         *tag = got.delivery_tag;

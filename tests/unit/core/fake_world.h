@@ -41,13 +41,19 @@ slc_session *fake_session(fake_client *c);
 const char *fake_take_log(fake_client *c);
 
 /** Short forms; they run turns until the answer is there. rc is returned, the text is in fake_error(). */
-slc_err fake_queue(fake_world *w, slc_session *s, const char *name, const char *flags); // d durable x exclusive a auto-delete p passive
-slc_err fake_exchange(fake_world *w, slc_session *s, const char *name, const char *type, const char *flags); // d a i p
-slc_err fake_bind(fake_world *w, slc_session *s, const char *queue, const char *exchange, const char *key);
-slc_err fake_unbind(fake_world *w, slc_session *s, const char *queue, const char *exchange, const char *key);
+slc_err fake_queue(fake_world *w, slc_session *s, const char *name,
+                   const char *flags); // d durable x exclusive a auto-delete p passive
+slc_err fake_exchange(fake_world *w, slc_session *s, const char *name, const char *type,
+                      const char *flags); // d a i p
+slc_err fake_bind(fake_world *w, slc_session *s, const char *queue, const char *exchange,
+                  const char *key);
+slc_err fake_unbind(fake_world *w, slc_session *s, const char *queue, const char *exchange,
+                    const char *key);
 slc_err fake_queue_delete(fake_world *w, slc_session *s, const char *name);
-slc_err fake_publish(slc_session *s, const char *exchange, const char *key, const char *body, const char *flags); // p persistent m mandatory
-slc_err fake_consume(slc_session *s, const char *queue, const char *tag, const char *flags); // n no-ack x exclusive
+slc_err fake_publish(slc_session *s, const char *exchange, const char *key, const char *body,
+                     const char *flags); // p persistent m mandatory
+slc_err fake_consume(slc_session *s, const char *queue, const char *tag,
+                     const char *flags); // n no-ack x exclusive
 const char *fake_error(void);
 /** "body" of the message got, NULL: empty; the tag goes to *tag. */
 const char *fake_get(fake_world *w, slc_session *s, const char *queue, bool no_ack, uint64_t *tag);

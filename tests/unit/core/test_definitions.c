@@ -32,40 +32,49 @@ static void restart(void)
     s = fake_session(c);
 }
 
-#define EXPECT_ERROR(call, code, text)                                                                                 \
-    do {                                                                                                               \
-        cr_expect(eq(int, (call), (code)));                                                                            \
-        cr_expect(eq(str, (char *)fake_error(), (text)));                                                              \
+#define EXPECT_ERROR(call, code, text)                                                             \
+    do {                                                                                           \
+        cr_expect(eq(int, (call), (code)));                                                        \
+        cr_expect(eq(str, (char *)fake_error(), (text)));                                          \
     } while (0)
 
 Test(definitions, inequivalent_declares_name_what_differs)
 {
     fake_queue(w, s, "q", "");
     EXPECT_ERROR(fake_queue(w, s, "q", "d"), SLC_EPRECONDITION,
-                 "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'");
+                 "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but "
+                 "current is 'false'");
     EXPECT_ERROR(fake_queue(w, s, "q", "a"), SLC_EPRECONDITION,
-                 "inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' but current is 'false'");
+                 "inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' but "
+                 "current is 'false'");
     cr_expect(eq(int, fake_queue(w, s, "q", "x"), SLC_ELOCKED));
     fake_exchange(w, s, "x", "topic", "d");
     EXPECT_ERROR(fake_exchange(w, s, "x", "direct", "d"), SLC_EPRECONDITION,
-                 "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'direct' but current is 'topic'");
+                 "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'direct' but "
+                 "current is 'topic'");
     EXPECT_ERROR(fake_exchange(w, s, "x", "topic", ""), SLC_EPRECONDITION,
-                 "inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'false' but current is 'true'");
+                 "inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'false' but "
+                 "current is 'true'");
     cr_expect(eq(int, fake_exchange(w, s, "x", "topic", "d"), SLC_OK));
 }
 
 Test(definitions, reserved_and_missing_names)
 {
-    EXPECT_ERROR(fake_queue(w, s, "amq.q", ""), SLC_EACCESS, "queue name 'amq.q' contains reserved prefix 'amq.*'");
+    EXPECT_ERROR(fake_queue(w, s, "amq.q", ""), SLC_EACCESS,
+                 "queue name 'amq.q' contains reserved prefix 'amq.*'");
     EXPECT_ERROR(fake_exchange(w, s, "amq.x", "direct", ""), SLC_EACCESS,
                  "exchange name 'amq.x' contains reserved prefix 'amq.*'");
     cr_expect(eq(int, fake_exchange(w, s, "amq.direct", "direct", "d"), SLC_OK));
-    EXPECT_ERROR(fake_exchange(w, s, "", "direct", ""), SLC_EACCESS, "operation not permitted on the default exchange");
-    EXPECT_ERROR(fake_exchange(w, s, "x", "direct", "p"), SLC_ENOTFOUND, "no exchange 'x' in vhost '/'");
-    EXPECT_ERROR(fake_exchange(w, s, "x", "nosuch", ""), SLC_EPRECONDITION, "unknown exchange type 'nosuch'");
+    EXPECT_ERROR(fake_exchange(w, s, "", "direct", ""), SLC_EACCESS,
+                 "operation not permitted on the default exchange");
+    EXPECT_ERROR(fake_exchange(w, s, "x", "direct", "p"), SLC_ENOTFOUND,
+                 "no exchange 'x' in vhost '/'");
+    EXPECT_ERROR(fake_exchange(w, s, "x", "nosuch", ""), SLC_EPRECONDITION,
+                 "unknown exchange type 'nosuch'");
     EXPECT_ERROR(fake_queue(w, s, "q", "p"), SLC_ENOTFOUND, "no queue 'q' in vhost '/'");
     EXPECT_ERROR(fake_bind(w, s, "q", "x", "k"), SLC_ENOTFOUND, "no exchange 'x' in vhost '/'");
-    EXPECT_ERROR(fake_bind(w, s, "q", "amq.direct", "k"), SLC_ENOTFOUND, "no queue 'q' in vhost '/'");
+    EXPECT_ERROR(fake_bind(w, s, "q", "amq.direct", "k"), SLC_ENOTFOUND,
+                 "no queue 'q' in vhost '/'");
     cr_expect(eq(int, fake_unbind(w, s, "q", "x", "k"), SLC_OK), "nothing to unbind is fine");
     EXPECT_ERROR(fake_consume(s, "", "c", ""), SLC_ENOTFOUND, "no previously declared queue");
     EXPECT_ERROR(fake_publish(s, "x", "k", "m", ""), SLC_ENOTFOUND, "no exchange 'x' in vhost '/'");
@@ -115,7 +124,8 @@ Test(definitions, what_was_deleted_stays_deleted)
     fake_queue(w, s, "q", "d"); // the same name, another queue
     restart();
     fake_publish(s, "x", "k", "m1", "p");
-    cr_expect(fake_get(w, s, "q", true, NULL) == NULL, "neither binding nor message came back with the name");
+    cr_expect(fake_get(w, s, "q", true, NULL) == NULL,
+              "neither binding nor message came back with the name");
 }
 
 Test(definitions, auto_delete_exchange_goes_with_its_last_binding)
@@ -145,7 +155,8 @@ Test(definitions, auto_delete_cascades_over_exchanges_and_survives_a_restart)
     fake_exchange(w, s, "b", "fanout", "d");
     slc_err rc;
     do {
-        rc = slc_session_exchange_bind(s, slc_slice_str("b"), slc_slice_str("a"), slc_slice_str(""), (slc_slice){0}, &error);
+        rc = slc_session_exchange_bind(s, slc_slice_str("b"), slc_slice_str("a"), slc_slice_str(""),
+                                       (slc_slice){0}, &error);
         fake_turn(w);
     } while (rc == SLC_EPENDING);
     cr_assert(eq(int, rc, SLC_OK));
@@ -192,7 +203,8 @@ Test(definitions, auto_delete_queue_goes_with_its_last_consumer)
             rc = slc_session_cancel(s, slc_slice_str("c2"), &error);
         }
         cr_expect(eq(int, rc, SLC_OK));
-        cr_expect(eq(int, fake_queue(w, s, "q", "p"), SLC_ENOTFOUND), "gone when cancel is answered");
+        cr_expect(eq(int, fake_queue(w, s, "q", "p"), SLC_ENOTFOUND),
+                  "gone when cancel is answered");
     }
 }
 
@@ -241,11 +253,13 @@ Test(definitions, x_arguments_that_we_do_not_do_yet_are_refused)
     slc_error error = {0};
     slc_table_builder table = {0};
     slc_table_put_i32(&table, "x-max-length", 5);
-    slc_queue_declare declare = {.name = slc_slice_str("q"), .arguments = slc_table_builder_content(&table)};
+    slc_queue_declare declare = {.name = slc_slice_str("q"),
+                                 .arguments = slc_table_builder_content(&table)};
     slc_queue_declared out;
     cr_expect(eq(int, slc_session_queue_declare(s, &declare, &out, &error), SLC_EPRECONDITION));
     cr_expect(eq(str, error.text,
-                 "invalid arg 'x-max-length' for queue 'q' in vhost '/': \"5 is not supported by this version of Sluice\""));
+                 "invalid arg 'x-max-length' for queue 'q' in vhost '/': \"5 is not supported by "
+                 "this version of Sluice\""));
     slc_table_builder_fini(&table);
 }
 
@@ -266,8 +280,8 @@ static void bind_exchanges(const char *destination, const char *source)
     slc_error error = {0};
     slc_err rc;
     do {
-        rc = slc_session_exchange_bind(s, slc_slice_str(destination), slc_slice_str(source), slc_slice_str(""),
-                                       (slc_slice){0}, &error);
+        rc = slc_session_exchange_bind(s, slc_slice_str(destination), slc_slice_str(source),
+                                       slc_slice_str(""), (slc_slice){0}, &error);
         fake_turn(w);
     } while (rc == SLC_EPENDING);
     cr_assert(eq(int, rc, SLC_OK));

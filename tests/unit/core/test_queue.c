@@ -59,7 +59,8 @@ Test(queue, takes_turns_among_consumers)
     fake_consume(s, "q", "a", "n");
     fake_consume(s, "q", "b", "n");
     publish_many("q", 1, 4, "");
-    cr_expect(eq(str, (char *)fake_take_log(c), "deliver 1 a m1; deliver 2 b m2; deliver 3 a m3; deliver 4 b m4"));
+    cr_expect(eq(str, (char *)fake_take_log(c),
+                 "deliver 1 a m1; deliver 2 b m2; deliver 3 a m3; deliver 4 b m4"));
 }
 
 Test(queue, prefetch_is_exact)
@@ -104,7 +105,8 @@ Test(queue, a_consumer_that_does_not_read_stops_only_itself)
     slc_session_writable(slow_session, false);
     publish_many("q", 1, 3, "");
     fake_turn(w);
-    cr_expect(eq(str, (char *)fake_take_log(c), "deliver 1 fast m1; deliver 2 fast m2; deliver 3 fast m3"));
+    cr_expect(eq(str, (char *)fake_take_log(c),
+                 "deliver 1 fast m1; deliver 2 fast m2; deliver 3 fast m3"));
     cr_expect(eq(str, (char *)fake_take_log(slow), ""));
     slc_session_writable(slow_session, true);
     publish_many("q", 4, 5, "");
@@ -122,11 +124,13 @@ Test(queue, requeued_messages_return_to_their_old_position)
         cr_assert(fake_get(w, s, "q", false, &tags[i]) != NULL);
     const int order[] = {1, 2, 0}; // nacked out of order
     for (int i = 0; i < 3; i++)
-        cr_assert(eq(int, slc_session_settle(s, tags[order[i]], false, SLC_SETTLE_REQUEUE, &error), SLC_OK));
+        cr_assert(eq(int, slc_session_settle(s, tags[order[i]], false, SLC_SETTLE_REQUEUE, &error),
+                     SLC_OK));
     fake_consume(s, "q", "c", "");
     fake_turn(w);
     cr_expect(eq(str, (char *)fake_take_log(c),
-                 "deliver 4 c m1 again; deliver 5 c m2 again; deliver 6 c m3 again; deliver 7 c m4; deliver 8 c m5"));
+                 "deliver 4 c m1 again; deliver 5 c m2 again; deliver 6 c m3 again; deliver 7 c "
+                 "m4; deliver 8 c m5"));
 }
 
 Test(queue, unknown_delivery_tags_are_refused)
@@ -140,8 +144,10 @@ Test(queue, unknown_delivery_tags_are_refused)
     cr_expect(eq(str, error.text, "unknown delivery tag 7"));
     cr_expect(eq(int, slc_session_settle(s, 7, true, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
     cr_expect(eq(int, slc_session_settle(s, tag, false, SLC_SETTLE_ACK, &error), SLC_OK));
-    cr_expect(eq(int, slc_session_settle(s, tag, false, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
-    cr_expect(eq(int, slc_session_settle(s, 0, true, SLC_SETTLE_ACK, &error), SLC_OK), "all of none is fine");
+    cr_expect(
+        eq(int, slc_session_settle(s, tag, false, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
+    cr_expect(eq(int, slc_session_settle(s, 0, true, SLC_SETTLE_ACK, &error), SLC_OK),
+              "all of none is fine");
 }
 
 Test(queue, cancelling_keeps_the_unacked_with_the_session_and_closing_returns_them)
@@ -172,7 +178,8 @@ Test(queue, exclusive_consumers_are_alone)
     cr_assert(eq(int, slc_session_cancel(s, slc_slice_str("a"), &error), SLC_OK));
     cr_expect(eq(int, fake_consume(s, "q", "b", ""), SLC_OK));
     cr_expect(eq(int, fake_consume(s, "q", "a", "x"), SLC_EACCESS));
-    cr_expect(eq(int, fake_consume(s, "q", "b", ""), SLC_ENOTALLOWED), "a tag is used once per session");
+    cr_expect(eq(int, fake_consume(s, "q", "b", ""), SLC_ENOTALLOWED),
+              "a tag is used once per session");
 }
 
 Test(queue, confirms_cover_each_publish_once)
@@ -190,7 +197,8 @@ Test(queue, confirms_cover_each_publish_once)
     cr_expect(eq(str, (char *)fake_take_log(c), "confirm to 3"));
     publish_many("q", 4, 4, "");
     fake_turn(w);
-    cr_expect(eq(str, (char *)fake_take_log(c), "confirm 4"), "a transient message waits for nothing");
+    cr_expect(eq(str, (char *)fake_take_log(c), "confirm 4"),
+              "a transient message waits for nothing");
 }
 
 Test(queue, a_message_settled_in_flight_is_confirmed_without_the_disk)
@@ -269,7 +277,8 @@ Test(queue, a_long_backlog_leaves_memory_and_comes_back_in_order)
     fake_queue(w, s, "q", "d");
     publish_many("q", 1, 6000, "p");
     fake_turn(w);
-    cr_expect(lt(u64, slc_message_bytes_alive(), 6000 * 40 + 6000 * 80), "the store of the test holds them too");
+    cr_expect(lt(u64, slc_message_bytes_alive(), 6000 * 40 + 6000 * 80),
+              "the store of the test holds them too");
     uint32_t before = fake_reads(w);
     for (int i = 1; i <= 6000; i++) {
         char want[16];
@@ -300,7 +309,8 @@ Test(queue, purge_while_a_page_in_is_under_way)
     fake_client *other = fake_client_open(w);
     slc_session *purger = fake_session(other);
     uint32_t purged;
-    cr_assert(eq(int, slc_session_queue_purge(purger, slc_slice_str("q"), &purged, &error), SLC_OK));
+    cr_assert(
+        eq(int, slc_session_queue_purge(purger, slc_slice_str("q"), &purged, &error), SLC_OK));
     cr_expect(eq(u32, purged, 3000));
     cr_assert(eq(int, fake_queue_delete(w, purger, "q"), SLC_OK));
     fake_turn(w);
@@ -354,11 +364,13 @@ Test(queue, a_rolled_back_ack_can_be_given_again)
         fake_get(w, s, "q", false, &tags[i]);
     cr_assert(eq(int, slc_session_settle(s, tags[2], false, SLC_SETTLE_ACK, &error), SLC_OK));
     cr_assert(eq(int, slc_session_settle(s, tags[0], false, SLC_SETTLE_ACK, &error), SLC_OK));
-    cr_expect(eq(int, slc_session_settle(s, tags[0], false, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
+    cr_expect(
+        eq(int, slc_session_settle(s, tags[0], false, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
     cr_assert(eq(int, slc_session_tx_rollback(s, &error), SLC_OK));
     cr_expect(eq(int, slc_session_settle(s, tags[2], true, SLC_SETTLE_ACK, &error), SLC_OK));
     cr_assert(eq(int, slc_session_tx_commit(s, &error), SLC_OK));
-    cr_expect(eq(int, slc_session_settle(s, tags[1], false, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
+    cr_expect(
+        eq(int, slc_session_settle(s, tags[1], false, SLC_SETTLE_ACK, &error), SLC_EPRECONDITION));
 }
 
 /** Any sequence of publish, deliver, settle and restart: each message is in exactly one place, order is kept. */
@@ -398,7 +410,8 @@ Test(queue, random_walk_keeps_every_message_once, .timeout = 30)
             } else if (held > 0 && choice < 9) {
                 int i = (int)((random >> 8) % (unsigned)held);
                 bool ack = choice == 7;
-                if (slc_session_settle(s, tags[i], false, ack ? SLC_SETTLE_ACK : SLC_SETTLE_REQUEUE, &error) != SLC_OK)
+                if (slc_session_settle(s, tags[i], false, ack ? SLC_SETTLE_ACK : SLC_SETTLE_REQUEUE,
+                                       &error) != SLC_OK)
                     cr_fatal("seed %u: %s", seed, error.text);
                 if (ack) {
                     alive[of_tag[i]] = 0;

@@ -320,7 +320,7 @@ Test(review, a_route_is_remembered_whatever_its_size)
     uint32_t copies = 0;
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 250; i++) {
-            snprintf(key, sizeof key, "%c.%0*d", i % 2 == 0 ? 'a' : 'b', i + 1, i);
+            snprintf(key, sizeof key, "%c.%0*d", i % 2 == 0 ? 'a' : 'b', (i + 1) % 251, i);
             cr_assert(eq(int, fake_publish(s, "x", key, "m", ""), SLC_OK));
             copies += 14 + 13; // those of "#", and those of its first word
         }

@@ -1,7 +1,7 @@
 #include "testbed.h"
 
-#include <errno.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,7 +375,8 @@ http_reply http_call(const testbed *bed, const char *method, const char *target,
     for (;;) {
         uint8_t *at = slc_buffer_reserve(&got, 1 << 16);
         ssize_t n = recv(fd, at, 1 << 16, 0);
-        if (n == 0 || (n < 0 && errno == ECONNRESET)) // a request that was not read to its end resets
+        if (n == 0 ||
+            (n < 0 && errno == ECONNRESET)) // a request that was not read to its end resets
             break;
         cr_assert_geq(n, 0, "%s %s: no answer", method, target);
         got.bytes += (size_t)n;
