@@ -281,6 +281,9 @@ amqp_verdict slc_amqp_publish(amqp_channel *ch, slc_slice payload, slc_slice res
         slc_amqp_conn_block(c);
         return AMQP_WAIT;
     }
+    // What comes back by basic.return waits for a peer that may not read.
+    if (publish.mandatory && slc_conn_hold(c->io))
+        return AMQP_WAIT;
     if (c->flow) {
         slc_conn_pause(c->io, SLC_PAUSE_FLOW);
         return AMQP_WAIT;

@@ -51,8 +51,9 @@ static void monitor_apply(slc_monitor *m)
 static void monitor_trim(slc_monitor *m)
 {
     uint64_t now = uv_now(m->world->loop);
-    if (m->memory_used < slc_message_bytes_alive() + TRIM_BYTES ||
-        now - m->trimmed_ms < TRIM_INTERVAL_MS)
+    bool slack = m->memory_used >= slc_message_bytes_alive() + TRIM_BYTES;
+    // While the alarm is on publishers wait for memory: every bit that can be given back counts.
+    if (!m->memory_alarm && (!slack || now - m->trimmed_ms < TRIM_INTERVAL_MS))
         return;
     m->trimmed_ms = now;
     malloc_trim(0);

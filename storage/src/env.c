@@ -1,5 +1,6 @@
 // The LMDB environment: opening, formats, the clean marker, the ballast, and its error codes.
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -10,7 +11,10 @@
 #include "store_impl.h"
 
 enum { MAX_DBS = 4096, BALLAST_VALUE = SLC_CHUNK_VALUE_MAX };
-enum { FULL_BYTES = 1 << 20 }; // less free than this: the file system is full
+enum {
+    SLACK_BYTES = 2 << 20, // blocks behind the file's end for what gives space back
+    RESERVE_STEP = 8 << 20,
+};
 
 slc_err slc_store_env_error(int rc, slc_error *error, const char *what)
 {
@@ -108,17 +112,74 @@ slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_shard *shard, sl
 
 /* ---- commit ---- */
 
-// LMDB turns a write that came back short into EIO, and a file system that fills up gives just that. What was written is
-// of an aborted transaction, which no meta page names, so writing anew is safe once there is room. A failed write of the
-// meta page itself makes every later transaction fail with MDB_PANIC, which stays fatal.
-int slc_store_env_commit(const slc_store *store, MDB_txn *txn)
+// LMDB turns a write that came back short into EIO, and a file system that fills up gives just that; errno tells it from
+// an EIO of the disk. What was written is of an aborted transaction, which no meta page names, so writing anew is safe
+// once there is room. A failed write of the meta page makes every later transaction fail with MDB_PANIC: fatal.
+int slc_store_env_commit(MDB_txn *txn)
 {
+    errno = 0;
     int code = mdb_txn_commit(txn);
-    struct statvfs fs;
-    if (code == EIO && statvfs(store->dir, &fs) == 0 &&
-        (fs.f_bavail * fs.f_frsize < FULL_BYTES || fs.f_bfree * fs.f_frsize < FULL_BYTES))
-        return ENOSPC;
-    return code;
+    return code == EIO && errno != EIO ? ENOSPC : code;
+}
+
+/* ---- room ---- */
+
+// Bytes of the pages that are free inside the file, near enough: LMDB keeps their numbers in its first database, one
+// counted list per transaction that freed some.
+static uint64_t free_bytes_inside(const slc_store *store, uint32_t page_bytes)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val key, list;
+    uint64_t pages = 0;
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0)
+        return 0;
+    if (mdb_cursor_open(txn, 0, &cursor) == 0) {
+        while (mdb_cursor_get(cursor, &key, &list, MDB_NEXT) == 0) {
+            size_t count;
+            memcpy(&count, list.mv_data, sizeof count);
+            pages += count;
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return pages * page_bytes;
+}
+
+// A transaction that runs out of disk can be tried again, but what gives space back (drops, the ballast) needs pages to
+// do so. SLACK_BYTES of blocks behind the end of the file are kept for that: whatever adds data must find its
+// room before them, or, on a disk that is full, plenty of free pages inside the file.
+slc_err slc_store_env_room(slc_store *store, uint64_t bytes, slc_error *error)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    int fd;
+    if (mdb_env_info(store->env, &info) != 0 || mdb_env_stat(store->env, &stat) != 0 ||
+        mdb_env_get_fd(store->env, &fd) != 0)
+        return slc_error_set(error, SLC_EINTERNAL, "the store has no file");
+    uint64_t wanted = (info.me_last_pgno + 1) * stat.ms_psize + bytes + bytes / 8 + SLACK_BYTES;
+    if (wanted > info.me_mapsize)
+        wanted = info.me_mapsize; // LMDB says MDB_MAP_FULL where this ends
+    if (wanted <= store->reserved_bytes)
+        return SLC_OK;
+    uint64_t generous = (wanted / RESERVE_STEP + 1) * RESERVE_STEP;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)generous) == 0) {
+        store->reserved_bytes = generous;
+        return SLC_OK;
+    }
+    if (errno == EOPNOTSUPP ||
+        errno == ENOSYS) { // a file system that cannot: a full disk shows at the commit
+        store->reserved_bytes = UINT64_MAX;
+        return SLC_OK;
+    }
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)wanted) == 0) {
+        store->reserved_bytes = wanted;
+        return SLC_OK;
+    }
+    int code = errno;
+    if (code == ENOSPC && free_bytes_inside(store, stat.ms_psize) >= 4 * (bytes + SLACK_BYTES))
+        return SLC_OK;
+    return slc_store_env_error(code, error, "making room");
 }
 
 /* ---- ballast ---- */
@@ -156,7 +217,7 @@ static int ballast_txn(slc_store *store, bool keep)
         mdb_txn_abort(txn);
         return code;
     }
-    return slc_store_env_commit(store, txn);
+    return slc_store_env_commit(txn);
 }
 
 // A transaction that changes one small value: LMDB reuses freed pages two transactions later.
@@ -173,7 +234,7 @@ static int tick_txn(slc_store *store)
         mdb_txn_abort(txn);
         return code;
     }
-    return slc_store_env_commit(store, txn);
+    return slc_store_env_commit(txn);
 }
 
 slc_err slc_store_env_tick(slc_store *store, slc_error *error)

@@ -253,6 +253,7 @@ struct slc_store {
     slc_shard *last_shard; // the one asked for last
     slc_chunk *spare[STORE_POOL_CHUNKS];
     uint32_t spare_count;
+    uint64_t reserved_bytes; // blocks of the file that the file system has promised; store thread
     bool recovered, was_clean, has_ballast;
 
     // loop
@@ -287,7 +288,9 @@ slc_err slc_store_env_error(int rc, slc_error *error, const char *what);
 /** Commit one small value. */
 SLC_MUST_USE slc_err slc_store_env_tick(slc_store *store, slc_error *error);
 /** mdb_txn_commit, with ENOSPC where the file system is full. */
-int slc_store_env_commit(const slc_store *store, MDB_txn *txn);
+int slc_store_env_commit(MDB_txn *txn);
+/** Is there room for bytes more? SLC_ENOSPC. For what adds data; drops need not ask. */
+SLC_MUST_USE slc_err slc_store_env_room(slc_store *store, uint64_t bytes, slc_error *error);
 /** Write the ballast, or give it up; its pages are usable for the next transaction then. */
 SLC_MUST_USE slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error);
 /** clean: 0 or 1. */

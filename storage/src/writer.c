@@ -252,7 +252,7 @@ static slc_err writer_commit(writer *w)
         mdb_txn_abort(w->txn);
         return slc_error_set(&w->job->error, rc, "a fail point refused the commit");
     }
-    int code = slc_store_env_commit(w->store, w->txn);
+    int code = slc_store_env_commit(w->txn);
     if (code != 0)
         return writer_error(w, code, "committing");
     w->job->commits++;
@@ -285,15 +285,37 @@ static slc_err job_transaction(slc_store *store, slc_job *job)
     return rc;
 }
 
+static uint64_t job_bytes(const slc_store *store)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        const slc_shard_job *job = &store->shards[i]->job;
+        for (uint32_t k = 0; job->work && k < job->item_count; k++) {
+            const slc_job_item *item = &job->items[k];
+            bytes += item->chunk->run
+                         ? (uint64_t)(item->part_to - item->part_from) * SLC_CHUNK_VALUE_MAX
+                         : item->chunk->body_bytes + 4096u;
+        }
+    }
+    return bytes;
+}
+
+static slc_err job_try(slc_store *store, slc_job *job)
+{
+    slc_err rc =
+        job->drops_only ? SLC_OK : slc_store_env_room(store, job_bytes(store), &job->error);
+    return rc == SLC_OK ? job_transaction(store, job) : rc;
+}
+
 static void job_run(slc_store *store, slc_job *job)
 {
     uint64_t from_ns = slc_clock_now_ns();
-    job->rc = job_transaction(store, job);
+    job->rc = job_try(store, job);
     // LMDB gives out freed pages two transactions later, and a refused one does not count: without a small commit in
     // between, what the last job freed would stay out of reach for ever.
     slc_error ignored = {0};
     if (job->rc == SLC_ENOSPC && slc_store_env_tick(store, &ignored) == SLC_OK)
-        job->rc = job_transaction(store, job);
+        job->rc = job_try(store, job);
     if (job->rc == SLC_ENOSPC) {
         // Give up the ballast; what only drops may use its pages at once.
         if (store->has_ballast && slc_store_env_ballast(store, false, &ignored) == SLC_OK)
@@ -301,7 +323,8 @@ static void job_run(slc_store *store, slc_job *job)
         if (job->drops_only)
             job->rc = job_transaction(store, job);
     } else if (job->rc == SLC_OK && job->restore_ballast && !store->has_ballast) {
-        store->has_ballast = slc_store_env_ballast(store, true, &ignored) == SLC_OK;
+        store->has_ballast = slc_store_env_room(store, STORE_BALLAST_BYTES, &ignored) == SLC_OK &&
+                             slc_store_env_ballast(store, true, &ignored) == SLC_OK;
     }
     job->ballast_missing = !store->has_ballast;
     MDB_envinfo info;

@@ -75,7 +75,7 @@ Test(clock, random_bytes_differ_and_fill_everything)
 }
 
 struct entry {
-    char name[16];
+    char name[24];
     UT_hash_handle hh;
 };
 
