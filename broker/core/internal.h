@@ -117,7 +117,7 @@ struct slc_queue {
     slc_entry *returned; // pairing heap by qseq
     uint64_t ready, ready_bytes, unacked, unacked_bytes;
     uint64_t persistent, persistent_bytes; // ready and unacked
-    uint64_t paged;                        // entries of the fifo without their message
+    uint64_t paged, paged_bytes; // entries of the fifo without their message, and their bodies
     slc_entry
         *page_cursor; // the last entry looked at for paging out; NULL: start behind the head window
     uint64_t taken_since_read;

@@ -224,6 +224,7 @@ void slc_queue_recovered(slc_queue *queue, uint64_t qseq, uint64_t content_bytes
     fifo_push(queue, entry);
     ready_count(queue, entry, true);
     queue->paged++;
+    queue->paged_bytes += entry->body_bytes;
     if (queue->next_qseq <= qseq)
         queue->next_qseq = qseq + 1;
 }
@@ -247,6 +248,7 @@ static void page_in_entry(slc_queue *q, slc_entry *entry, slc_message *message)
 {
     entry->message = message;
     q->paged--;
+    q->paged_bytes -= entry->body_bytes;
     // A recovered entry learns its true size here.
     q->ready_bytes += message->body_bytes;
     q->ready_bytes -= entry->body_bytes;
@@ -339,6 +341,7 @@ void slc_queue_page_out(slc_queue *queue, uint32_t budget)
         slc_message_unref(entry->message);
         entry->message = NULL;
         queue->paged++;
+        queue->paged_bytes += entry->body_bytes;
     }
 }
 
@@ -436,7 +439,7 @@ static uint64_t queue_empty(slc_queue *q)
     slc_entry *fifo = q->fifo_head;
     slc_entry *returned = q->returned;
     q->vhost->broker->totals.ready -= q->ready;
-    q->ready = q->ready_bytes = q->paged = 0;
+    q->ready = q->ready_bytes = q->paged = q->paged_bytes = 0;
     q->fifo_head = q->fifo_tail = q->returned = q->page_cursor = NULL;
     trash_add(q, returned, &budget);
     trash_add(q, fifo, &budget);
@@ -553,6 +556,7 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
         .persistent = queue->persistent,
         .persistent_bytes = queue->persistent_bytes,
         .in_memory = queue->ready - queue->paged,
+        .in_memory_bytes = queue->ready_bytes - queue->paged_bytes,
         .consumers = queue->consumer_count,
         .consumers_ready = queue->ready_consumer_count,
         .published = queue->published,

@@ -32,11 +32,11 @@
     X(message_bytes_unacknowledged,                                                                \
       slc_json_put_u64(w, "message_bytes_unacknowledged", q->unacked_bytes))                       \
     X(message_bytes_ram,                                                                           \
-      slc_json_put_u64(w, "message_bytes_ram", queue_ready_bytes_ram(q) + q->unacked_bytes))       \
+      slc_json_put_u64(w, "message_bytes_ram", q->in_memory_bytes + q->unacked_bytes))             \
     X(message_bytes_persistent,                                                                    \
       slc_json_put_u64(w, "message_bytes_persistent", q->persistent_bytes))                        \
     X(message_bytes_paged_out,                                                                     \
-      slc_json_put_u64(w, "message_bytes_paged_out", q->ready_bytes - queue_ready_bytes_ram(q)))   \
+      slc_json_put_u64(w, "message_bytes_paged_out", q->ready_bytes - q->in_memory_bytes))         \
     X(consumers, slc_json_put_u64(w, "consumers", q->consumers))                                   \
     X(exclusive_consumer_tag, queue_exclusive_tag(w, q))                                           \
     X(single_active_consumer_tag, slc_json_put_null(w, "single_active_consumer_tag"))              \
@@ -60,12 +60,6 @@ static const char *const queue_fields[] = {
 #undef X
 };
 static_assert(SLC_ARRAY_COUNT(queue_fields) == QUEUE_FIELD_COUNT, "a name for each field");
-
-// Exact while nothing is paged out, whether or not the queue counts bytes apart.
-static uint64_t queue_ready_bytes_ram(const slc_queue_info *q)
-{
-    return q->in_memory == q->ready ? q->ready_bytes : q->in_memory_bytes;
-}
 
 static void queue_empty_object(slc_json *w, const char *key)
 {
