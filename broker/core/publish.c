@@ -184,8 +184,9 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
     }
     if (session->confirming)
         slc_confirm_add(session, ticket);
-    if (session->confirming && count == 0 && mandatory)
-        slc_confirm_send(session); // its ack follows its return; clients take the two as a pair
+    // As in RabbitMQ the ack of what went nowhere comes at once, behind its return: some clients take the two as a pair.
+    if (session->confirming && count == 0)
+        slc_confirm_send(session);
     slc_message_unref(message);
     return SLC_OK;
 }
