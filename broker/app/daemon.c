@@ -461,7 +461,6 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
     slc_world_options options = {
         .data_dir = d->instance.dir,
         .map_size = s->store_map_bytes,
-        .log_bytes = s->store_log_bytes,
         .cache_bytes = s->cache_bytes,
         .window_bytes = s->window_bytes,
         .flush = flush_mode(s),

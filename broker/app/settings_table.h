@@ -99,8 +99,6 @@
       "Time between syncs with store.flush = interval.")                                                                        \
     X(MAP_SIZE, "store.map_size", SIZE, 0, NULL, MIB, 64 * TIB, "auto", "auto", "Store",                                        \
       "Address space of the store, the most it can grow to. auto: the larger of 64 GiB and twice the file system.")             \
-    X(LOG_BYTES, "store.log_bytes", SIZE, 0, NULL, MIB, TIB, "256MiB", NULL, "Store",                                           \
-      "Budget of the log of the store. No effect in this release: it grows until consumers have made room.")                    \
                                                                                                                                 \
     X(SOCKET_PATH, "management.socket.path", TEXT, 0, NULL, 1, 107, "/run/sluice/admin.sock", NULL, "Management",               \
       "Socket of sluicectl. When it cannot be made there, it is admin.sock in the data directory.")                             \

@@ -27,7 +27,7 @@ typedef struct slc_world {
 
 typedef struct slc_world_options {
     const char *data_dir; // exists; gets control/ and store/
-    uint64_t map_size, log_bytes, cache_bytes, window_bytes;
+    uint64_t map_size, cache_bytes, window_bytes;
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
     uint16_t default_prefetch;
