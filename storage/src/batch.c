@@ -269,6 +269,8 @@ static void enq_add(slc_shard *shard, const slc_store_content *content, uint64_t
                        count, run == NULL ? 0 : run->lsn, run == NULL ? 0 : run->lsn_count);
     SLC_DASSERT(op->head_bytes == head_bytes);
     chunk->body_bytes += head_bytes + data_bytes;
+    if (run != NULL)
+        run->live_ops++;
     uint32_t record = chunk->op_count - 1;
     for (uint32_t i = 0; i < count; i++)
         entry_add(shard, &targets[i], chunk->lsn, run == NULL ? data_bytes : run->slot, record,
@@ -292,7 +294,6 @@ static void resident_append(slc_shard *shard, const slc_store_content *content, 
     run->data = content->data;
     run->data_bytes = content->bytes;
     run->owner = content->owner;
-    run->live_ops = 1;
     run->slot = slc_shard_resident_add(shard, run->lsn, run->lsn_count, content->bytes);
     shard->residents[run->slot].run = run;
     shard->residents[run->slot].refs = count;
@@ -331,6 +332,8 @@ static void op_cancel(slc_shard *shard, slc_chunk *chunk, slc_op *op)
     chunk->body_bytes -= op->head_bytes + op->data_bytes;
     if (op->run == NULL)
         shard->store->options.release(op->owner, shard->store->options.arg);
+    else
+        op->run->live_ops--;
     op->owner = NULL;
     shard->store->stats.cancelled++;
 }
@@ -344,12 +347,12 @@ static void run_cancel(slc_shard *shard, slc_chunk *run)
         line->live = 0;
         line->resident = false;
     }
+    SLC_ASSERT(run->live_ops == 0);
     resident->run = NULL;
     resident->next_free = shard->resident_free;
     shard->resident_free = run->slot;
     run->slot = UINT32_MAX;
     run->cancelled = true;
-    run->live_ops = 0;
     shard->store->options.release(run->owner, shard->store->options.arg);
     run->owner = NULL;
 }
@@ -372,8 +375,13 @@ slc_cancel slc_shard_cancel(slc_shard *shard, slc_squeue *queue, slc_entry *entr
     slc_chunk *chunk = slc_shard_pending_find(shard, entry->lsn);
     slc_op *op = &chunk->ops[entry->record];
     slc_chunk *run = op->run;
-    if (run != NULL && (run->handed || run->slot == UINT32_MAX))
-        return CANCEL_NO;
+    if (run != NULL) {
+        if (run->handed || run->slot == UINT32_MAX)
+            return CANCEL_NO;
+        // Another target went by a DROP record: a record that will be written still names the run, so it has to stay.
+        if (shard->residents[run->slot].refs == 1 && (op->targets_live > 1 || run->live_ops > 1))
+            return CANCEL_NO;
+    }
     slc_store_stats *stats = &shard->store->stats;
     stats->live_messages--;
     stats->live_bytes -= slc_shard_entry_bytes(shard, entry);

@@ -319,6 +319,9 @@ void slc_shard_resident_unref(slc_shard *shard, uint32_t slot, uint64_t drop_lsn
 {
     slc_resident *resident = &shard->residents[slot];
     SLC_ASSERT(resident->refs > 0);
+    // Not always the last one: the drops of a deleted queue count from its QDEL record, however late they are swept.
+    if (resident->drop_lsn < drop_lsn)
+        resident->drop_lsn = drop_lsn;
     if (--resident->refs > 0)
         return;
     for (uint32_t i = 0; i < resident->parts; i++) {
@@ -327,8 +330,8 @@ void slc_shard_resident_unref(slc_shard *shard, uint32_t slot, uint64_t drop_lsn
             continue; // recovery: the parts went before the message's record did
         slc_lsn *line = slc_shard_lsn(shard, lsn);
         line->live = 0;
-        if (line->drop_lsn < drop_lsn)
-            line->drop_lsn = drop_lsn;
+        if (line->drop_lsn < resident->drop_lsn)
+            line->drop_lsn = resident->drop_lsn;
     }
     *STORE_PUSH(shard->hollows, shard->hollow_count, shard->hollow_capacity) =
         (slc_job_hollow){.first = resident->first_lsn, .count = resident->parts};

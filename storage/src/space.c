@@ -223,6 +223,9 @@ static void drops_renumber(slc_shard *shard, uint64_t base, uint64_t drops_lsn)
         else if (line->drop_lsn >= base)
             line->drop_lsn = others;
     }
+    for (uint32_t i = 0; i < shard->resident_count; i++)
+        if (shard->residents[i].drop_lsn >= base)
+            shard->residents[i].drop_lsn = last;
     for (slc_squeue *queue = shard->dying_first; queue != NULL; queue = queue->next)
         if (queue->del_lsn >= base)
             queue->del_lsn = others;

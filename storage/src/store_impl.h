@@ -103,6 +103,7 @@ typedef struct slc_resident {
     uint64_t first_lsn, bytes;
     uint32_t parts;
     uint32_t refs;         // live targets; 0: slot is free
+    uint64_t drop_lsn;     // of the newest record that lowered refs
     struct slc_chunk *run; // while pending
     uint32_t next_free;
 } slc_resident;
@@ -135,7 +136,7 @@ typedef struct slc_chunk {
     bool handed;         // the store thread may have seen (a part of) it
     bool closed;         // takes no more records
     uint32_t body_bytes; // of what will be written
-    uint32_t live_ops;
+    uint32_t live_ops; // not cancelled; of a run: records that name it
     slc_store_ticket last_ticket;
 
     slc_op *ops;

@@ -62,6 +62,38 @@ Test(space, a_full_map_blocks_appends_and_lets_drops_through, .timeout = 60)
 }
 
 #if SLC_FAILPOINTS
+// A record that will be written still names a large content when one of its targets went by a DROP record: cancelling the
+// other target must not take the parts away.
+Test(space, a_large_content_stays_while_a_record_names_it, .timeout = 60)
+{
+    static subject s;
+    open_small(&s, 0);
+    uint32_t a = s_queue_new(&s, 'a'), b = s_queue_new(&s, 'b');
+    cr_assert(s_wait(&s, s_append(&s, a, 1, 10)));
+    cr_assert(
+        eq(int,
+           slc_failpoint_plan("store.enospc=error:ENOSPC@1;store.sync.before=error:ENOSPC@1", NULL),
+           SLC_OK));
+    slc_store_target both[] = {{a, 2, 0}, {b, 1, 0}};
+    s_append_many(&s, both, 2, 200000);
+    s_flush(&s);
+    s_drop(&s, a, 2, NULL); // the message is handed over: a record
+    cr_assert(wait_blocked(&s, true));
+    bool cancelled = false;
+    s_drop(&s, b, 1, &cancelled); // now it is open again
+    slc_store_ticket last = s_append(&s, b, 2, 30000);
+    cr_assert(wait_blocked(&s, false));
+    cr_assert(s_wait(&s, last));
+    slc_error error = {0};
+    subject_crash(&s);
+    cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
+    cr_expect(eq(u64, s.message_count, 2));
+    cr_expect(s_live(&s, a, 1));
+    cr_expect(s_live(&s, b, 2));
+    subject_fini(&s);
+    cr_expect(eq(u32, s.appends, s.releases));
+}
+
 Test(space, drops_reach_the_disk_while_appends_do_not, .timeout = 60)
 {
     static subject s;
