@@ -122,6 +122,17 @@ int slc_store_env_commit(MDB_txn *txn)
     return code == EIO && errno != EIO ? ENOSPC : code;
 }
 
+slc_err slc_store_env_sync(slc_store *store, slc_error *error)
+{
+    slc_err rc = SLC_OK;
+    if (SLC_FAILPOINT("store.sync.deferred", &rc))
+        return slc_error_set(error, rc == SLC_ENOSPC ? SLC_EIO : rc, "store.sync.deferred");
+    int code = mdb_env_sync(store->env, 1);
+    // A flush that failed is never tried again: the kernel may have dropped what it could not write.
+    return code == 0 ? SLC_OK
+                     : slc_error_set(error, SLC_EIO, "flushing the store: %s", mdb_strerror(code));
+}
+
 /* ---- room ---- */
 
 // Bytes of the pages that are free inside the file, near enough: LMDB keeps their numbers in its first database, one
@@ -356,9 +367,10 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
         return slc_store_env_error(code, error, "creating the LMDB environment");
     mdb_env_set_mapsize(store->env, store->map_size);
     mdb_env_set_maxdbs(store->env, MAX_DBS);
-    // Default flushing: a commit that returned is on disk with its meta page. Read transactions belong to pool threads
-    // that come and go, hence MDB_NOTLS.
-    code = mdb_env_open(store->env, store->dir, MDB_NOTLS, 0640);
+    // Without MDB_NOMETASYNC a commit that returned is on disk with its meta page; with it, with the flush after that.
+    // Read transactions belong to pool threads that come and go, hence MDB_NOTLS.
+    unsigned flags = MDB_NOTLS | (slc_store_defers(store) ? MDB_NOMETASYNC : 0u);
+    code = mdb_env_open(store->env, store->dir, flags, 0640);
     if (code == 0) {
         int dead;
         code = mdb_reader_check(store->env, &dead);

@@ -228,8 +228,10 @@ void slc_store_job_give(slc_store *store)
     slc_job *job = &store->job;
     job->rc = SLC_OK;
     job->error = (slc_error){0};
-    job->bytes_written = job->nanoseconds = job->commits = 0;
+    job->bytes_written = job->nanoseconds = job->commits = job->syncs = 0;
+    job->synced = false;
     store->busy = true;
+    atomic_store(&store->more_waits, false);
     uv_mutex_lock(&store->lock);
     store->job_ready = true;
     uv_mutex_unlock(&store->lock);
@@ -270,7 +272,7 @@ bool slc_store_handover(slc_store *store, bool idle)
         return false;
     store->job.drops_only = drops_round;
     store->job.restore_ballast = store->blocked && !drops_round;
-    store->job.mark_clean = store->job.stop = false;
+    store->job.mark_clean = store->job.stop = store->job.sync_only = false;
     store->last_handover_ms = uv_now(store->options.loop);
     slc_store_job_give(store);
     return true;
@@ -322,10 +324,30 @@ static bool interval_waits(slc_store *store)
     return true;
 }
 
+static void sync_give(slc_store *store)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        store->shards[i]->job.work = false;
+    store->job.drops_only = store->job.restore_ballast = store->job.mark_clean = store->job.stop =
+        false;
+    store->job.sync_only = true;
+    slc_store_job_give(store);
+}
+
 void slc_store_flush(slc_store *store)
 {
-    if (store->busy || store->failed || !store->recovered || store->closing)
+    if (store->failed || !store->recovered || store->closing)
         return;
+    if (store->busy) {
+        if (!store->blocked && !atomic_load_explicit(&store->more_waits, memory_order_relaxed) &&
+            store_has_open(store))
+            atomic_store(&store->more_waits, true);
+        return;
+    }
+    if (store->unsynced && (store->blocked || !store_has_open(store))) {
+        sync_give(store);
+        return;
+    }
     if (store->blocked) {
         timer_set(store, STORE_RETRY_MS);
         return;
@@ -334,14 +356,18 @@ void slc_store_flush(slc_store *store)
         slc_shard *shard = store->shards[i];
         if (shard->dying_first != NULL && !shard->atomic)
             slc_shard_sweep(shard);
-        if (shard->pending_count == 0 && shard->durable_ticket < shard->last_ticket) {
-            shard->durable_ticket = shard->last_ticket;
+        // All cancelled: nothing will be written for these.
+        if (shard->pending_count == 0 && !store->unsynced &&
+            shard->durable_ticket < shard->last_ticket) {
+            shard->committed_ticket = shard->durable_ticket = shard->last_ticket;
             notify_post(store);
         }
     }
     if (store_has_open(store)) {
-        if (!interval_waits(store))
-            slc_store_handover(store, false);
+        if (interval_waits(store))
+            return;
+        if (!slc_store_handover(store, false) && store->unsynced)
+            sync_give(store);
     } else if (store->close_asked) {
         slc_store_close_step(store);
     } else if (store_has_chores(store)) {
@@ -444,8 +470,19 @@ static void shard_committed(slc_shard *shard)
         pending_pop(shard, job->end_lsn);
     }
     slc_store_ticket upto = shard->pending_count == 0 ? shard->last_ticket : job->end_ticket;
-    if (upto > shard->durable_ticket)
-        shard->durable_ticket = upto;
+    if (upto > shard->committed_ticket)
+        shard->committed_ticket = upto;
+}
+
+// What was committed survives a power failure from now on.
+static void committed_is_durable(slc_store *store)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        slc_shard *shard = store->shards[i];
+        if (shard->durable_ticket < shard->committed_ticket)
+            shard->durable_ticket = shard->committed_ticket;
+    }
+    store->unsynced = false;
 }
 
 static void durable_report(slc_store *store)
@@ -472,7 +509,7 @@ static void job_done(slc_store *store)
     slc_job *job = &store->job;
     store->busy = false;
     store->stats.commits += job->commits;
-    store->stats.syncs += job->commits;
+    store->stats.syncs += job->commits + job->syncs;
     store->stats.commit_ns += job->nanoseconds;
     store->stats.bytes_written += job->bytes_written;
     store->stats.file_bytes = job->file_bytes;
@@ -480,17 +517,25 @@ static void job_done(slc_store *store)
         slc_store_close_step(store);
         return;
     }
-    if (job->rc == SLC_ENOSPC) {
-        slc_store_space_out(store);
+    if (job->rc != SLC_OK && job->rc != SLC_ENOSPC) {
+        store_fail(store);
         return;
     }
-    if (job->rc != SLC_OK) {
-        store_fail(store);
+    // A commit, or a flush, made the commits before it durable.
+    if (job->synced || job->commits > 0)
+        committed_is_durable(store);
+    if (job->rc == SLC_ENOSPC) {
+        durable_report(store);
+        slc_store_space_out(store);
         return;
     }
     for (uint32_t i = 0; i < store->shard_count; i++)
         if (store->shards[i]->job.work)
             shard_committed(store->shards[i]);
+    if (job->synced)
+        committed_is_durable(store);
+    else
+        store->unsynced = true;
     bool over = store->blocked && !job->ballast_missing && !job->drops_only;
     if (over)
         store->blocked = false;

@@ -434,6 +434,8 @@ slc_err slc_store_recover(slc_store *store, const slc_store_visitor *visitor, vo
             rc = start_mark(store, error);
         }
     }
+    if (rc == SLC_OK && slc_store_defers(store))
+        rc = slc_store_env_sync(store, error);
     if (rc != SLC_OK)
         return rc;
     if (uv_thread_create(&store->thread, slc_store_writer_main, store) != 0)

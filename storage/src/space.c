@@ -341,7 +341,7 @@ void slc_store_space_retry(slc_store *store)
         // Nothing to write at all: see whether the reserve fits again.
         store->job.drops_only = false;
         store->job.restore_ballast = true;
-        store->job.mark_clean = store->job.stop = false;
+        store->job.mark_clean = store->job.stop = store->job.sync_only = false;
         slc_store_job_give(store);
         return;
     }

@@ -147,7 +147,7 @@ static void stop_thread(slc_store *store, bool clean)
     for (uint32_t i = 0; i < store->shard_count; i++)
         store->shards[i]->job.work = false;
     store->clean_done = true;
-    store->job.drops_only = store->job.restore_ballast = false;
+    store->job.drops_only = store->job.restore_ballast = store->job.sync_only = false;
     store->job.mark_clean = clean;
     store->job.stop = true;
     slc_store_job_give(store);
@@ -167,6 +167,10 @@ void slc_store_close_step(slc_store *store)
         stop_thread(store, false);
         return;
     }
+    if (store->unsynced && (store->blocked || !slc_store_has_pending(store))) {
+        slc_store_flush(store);
+        return;
+    }
     if (slc_store_has_pending(store)) {
         if (!store->blocked)
             slc_store_handover(store, false);
@@ -180,7 +184,7 @@ void slc_store_close_step(slc_store *store)
         return;
     if (close_save(store)) {
         store->job.drops_only = store->job.restore_ballast = store->job.mark_clean =
-            store->job.stop = false;
+            store->job.stop = store->job.sync_only = false;
         slc_store_job_give(store);
         return;
     }

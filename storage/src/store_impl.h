@@ -19,6 +19,7 @@
 #include <assert.h>
 #include <lmdb.h>
 #include <slc/store.h>
+#include <stdatomic.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -136,7 +137,7 @@ typedef struct slc_chunk {
     bool handed;         // the store thread may have seen (a part of) it
     bool closed;         // takes no more records
     uint32_t body_bytes; // of what will be written
-    uint32_t live_ops; // not cancelled; of a run: records that name it
+    uint32_t live_ops;   // not cancelled; of a run: records that name it
     slc_store_ticket last_ticket;
 
     slc_op *ops;
@@ -191,12 +192,14 @@ struct slc_job {
     bool drops_only;      // may be tried again at once with the ballast's pages
     bool restore_ballast; // afterwards, when it is gone
     bool mark_clean;
-    bool stop; // the thread ends after this one
+    bool sync_only; // no transaction: make what was committed durable
+    bool stop;      // the thread ends after this one
     // out
     slc_err rc;
     slc_error error;
     bool ballast_missing;
-    uint64_t bytes_written, nanoseconds, commits, file_bytes;
+    bool synced; // everything committed so far is durable, this job included
+    uint64_t bytes_written, nanoseconds, commits, syncs, file_bytes;
 };
 
 struct slc_shard {
@@ -238,7 +241,8 @@ struct slc_shard {
     uint32_t drops_first;  // pending chunks that hold what may go before appends (space.c)
     uint64_t truncate_from;
 
-    slc_store_ticket last_ticket, durable_ticket, reported_ticket;
+    // Submitted; in a transaction that LMDB committed; that survives a power failure; told to the owner.
+    slc_store_ticket last_ticket, committed_ticket, durable_ticket, reported_ticket;
     uint32_t drop_epoch;
     slc_shard_job job;
 };
@@ -264,6 +268,7 @@ struct slc_store {
     uv_timer_t timer;
     bool busy; // a job is with the store thread
     bool failed, blocked, close_asked, clean_done, closing;
+    bool unsynced; // the last commit is not durable yet: the next flush makes it so
     uint64_t last_handover_ms;
     uint32_t reads_open;
     uint32_t close_attempts;
@@ -277,6 +282,7 @@ struct slc_store {
     uv_cond_t wake;
     bool job_ready;
     slc_job job;
+    atomic_bool more_waits; // there will be a job right after this one, whose flush counts for both
     uv_thread_t thread;
     bool thread_running;
 };
@@ -288,8 +294,15 @@ SLC_MUST_USE slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_sha
 slc_err slc_store_env_error(int rc, slc_error *error, const char *what);
 /** Commit one small value. */
 SLC_MUST_USE slc_err slc_store_env_tick(slc_store *store, slc_error *error);
-/** mdb_txn_commit, with ENOSPC where the file system is full. */
+/** mdb_txn_commit, with ENOSPC where the file system is full. With deferred confirm the data is durable afterwards, the meta
+ *  page that names it with the next flush: that of the next commit or of slc_store_env_sync. */
 int slc_store_env_commit(MDB_txn *txn);
+/** Deferred confirm: one flush per commit instead of two. */
+static inline bool slc_store_defers(const slc_store *store)
+{
+    return store->options.flush == SLC_STORE_FLUSH_GROUP;
+}
+SLC_MUST_USE slc_err slc_store_env_sync(slc_store *store, slc_error *error);
 /** Is there room for bytes more? SLC_ENOSPC. For what adds data; drops need not ask. */
 SLC_MUST_USE slc_err slc_store_env_room(slc_store *store, uint64_t bytes, slc_error *error);
 /** Write the ballast, or give it up; its pages are usable for the next transaction then. */

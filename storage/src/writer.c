@@ -242,7 +242,8 @@ static slc_err shard_write(writer *w, slc_shard *shard)
     return code == 0 ? SLC_OK : writer_error(w, code, "writing the shard state");
 }
 
-// Everything is durable when this returns SLC_OK: LMDB flushes the data pages, then writes the meta page through.
+// LMDB flushes the data pages, then writes the meta page: through to the disk, or, with deferred confirm, to be flushed by
+// whatever comes next.
 static slc_err writer_commit(writer *w)
 {
     slc_err rc = SLC_OK;
@@ -307,9 +308,36 @@ static slc_err job_try(slc_store *store, slc_job *job)
     return rc == SLC_OK ? job_transaction(store, job) : rc;
 }
 
+// A commit N is durable when commit N+1 has returned, since that flushed the meta page of N with its own data, or after an
+// explicit flush. When the loop has more to write, its next job is that flush.
+static void job_sync(slc_store *store, slc_job *job)
+{
+    job->synced = !slc_store_defers(store);
+    if (job->synced)
+        return;
+    bool wanted = job->rc == SLC_ENOSPC || job->mark_clean || job->sync_only ||
+                  !atomic_load(&store->more_waits);
+    if (!wanted || (job->rc != SLC_OK && job->rc != SLC_ENOSPC))
+        return;
+    slc_error error = {0};
+    slc_err rc = slc_store_env_sync(store, &error);
+    if (rc != SLC_OK) {
+        job->rc = rc;
+        job->error = error;
+        return;
+    }
+    job->syncs++;
+    job->synced = true;
+}
+
 static void job_run(slc_store *store, slc_job *job)
 {
     uint64_t from_ns = slc_clock_now_ns();
+    if (job->sync_only) {
+        job_sync(store, job);
+        job->nanoseconds = slc_clock_now_ns() - from_ns;
+        return;
+    }
     job->rc = job_try(store, job);
     // LMDB gives out freed pages two transactions later, and a refused one does not count: without a small commit in
     // between, what the last job freed would stay out of reach for ever.
@@ -327,6 +355,7 @@ static void job_run(slc_store *store, slc_job *job)
                              slc_store_env_ballast(store, true, &ignored) == SLC_OK;
     }
     job->ballast_missing = !store->has_ballast;
+    job_sync(store, job);
     MDB_envinfo info;
     MDB_stat stat;
     if (mdb_env_info(store->env, &info) == 0 && mdb_env_stat(store->env, &stat) == 0)

@@ -34,7 +34,7 @@ typedef struct slc_uuid {
 } slc_uuid;
 
 typedef enum slc_store_flush_mode {
-    SLC_STORE_FLUSH_GROUP, // group commit, confirm after the sync (deferred confirm once it is proven here)
+    SLC_STORE_FLUSH_GROUP, // group commit, deferred confirm: one flush per commit under load, two when idle
     SLC_STORE_FLUSH_FULL,     // group commit, every commit synced with its meta page
     SLC_STORE_FLUSH_INTERVAL, // durable is reported at hand-over; synced every flush_interval_ms
 } slc_store_flush_mode;
