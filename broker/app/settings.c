@@ -377,6 +377,7 @@ static void settings_fill(slc_settings *s)
     s->store_flush = (slc_settings_flush)slc_config_enum(c, KEY_FLUSH);
     s->store_flush_interval_ms = (uint32_t)slc_config_number(c, KEY_FLUSH_INTERVAL);
     s->store_map_bytes = slc_config_number_or(c, KEY_MAP_SIZE, 0);
+    s->store_log_bytes = slc_config_number(c, KEY_LOG_BYTES);
 
     s->management_socket = slc_config_text(c, KEY_SOCKET_PATH);
     s->management_group = slc_config_text(c, KEY_SOCKET_GROUP);

@@ -80,6 +80,7 @@ typedef struct slc_settings {
     slc_settings_flush store_flush;
     uint32_t store_flush_interval_ms;
     uint64_t store_map_bytes; // 0: automatic
+    uint64_t store_log_bytes;
 
     // management
     const char *management_socket;

@@ -88,7 +88,7 @@
     X(DISK_LIMIT, "disk_free_limit.absolute", SIZE, SLC_CONFIG_RELOAD, NULL, 0, 0, "1GiB", NULL, "Resources",                   \
       "Free space of the data directory's file system below which publishers are blocked.")                                     \
     X(CACHE_BYTES, "memory.cache_bytes", SIZE, 0, NULL, 0, TIB, "64MiB", NULL, "Resources",                                     \
-      "Stored messages kept in memory; what is more is read from the store when it is needed.")                                 \
+      "Waiting messages in memory, of all queues; stored ones beyond it are read back when their turn comes near.")             \
     X(WINDOW_BYTES, "memory.window_bytes", SIZE, 0, NULL, MIB, TIB, "64MiB", NULL, "Resources",                                 \
       "Messages that may wait for the store before publishers are slowed down.")                                                \
                                                                                                                                 \
@@ -99,6 +99,8 @@
       "Time between syncs with store.flush = interval.")                                                                        \
     X(MAP_SIZE, "store.map_size", SIZE, 0, NULL, MIB, 64 * TIB, "auto", "auto", "Store",                                        \
       "Address space of the store, the most it can grow to. auto: the larger of 64 GiB and twice the file system.")             \
+    X(LOG_BYTES, "store.log_bytes", SIZE, 0, NULL, 16 * MIB, TIB, "256MiB", NULL, "Store",                                      \
+      "Messages in the log of the store before the oldest of them are moved to segments of their queues.")                      \
                                                                                                                                 \
     X(SOCKET_PATH, "management.socket.path", TEXT, 0, NULL, 1, 107, "/run/sluice/admin.sock", NULL, "Management",               \
       "Socket of sluicectl. When it cannot be made there, it is admin.sock in the data directory.")                             \

@@ -63,6 +63,12 @@ static uint64_t env_drop(void *arg, uint32_t qid, uint64_t qseq, int reason, boo
     return slc_store_drop(world->store, SHARD, qid, qseq, (slc_drop_reason)reason, cancelled);
 }
 
+static uint64_t env_drop_range(void *arg, uint32_t qid, uint64_t first, uint64_t last, int reason)
+{
+    slc_world *world = arg;
+    return slc_store_drop_range(world->store, SHARD, qid, first, last, (slc_drop_reason)reason);
+}
+
 static void env_atomic(void *arg, bool begin)
 {
     slc_world *world = arg;
@@ -90,13 +96,14 @@ static void world_read_done(slc_err rc, const slc_store_message *messages, uint3
     slc_free(request);
 }
 
-static void env_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+static void env_read(void *arg, uint32_t qid, uint64_t from_qseq, uint32_t count_max,
                      uint64_t bytes_max, slc_env_read_cb cb, void *cb_arg)
 {
     slc_world *world = arg;
     world_read *request = slc_alloc(sizeof *request);
     *request = (world_read){cb, cb_arg};
-    slc_store_read(world->store, SHARD, qid, qseqs, count, bytes_max, world_read_done, request);
+    slc_store_read(world->store, SHARD, qid, from_qseq, count_max, bytes_max, world_read_done,
+                   request);
 }
 
 static void env_delivered(void *arg, uint32_t qid, uint64_t highest_qseq)
@@ -182,26 +189,18 @@ typedef struct recovery {
     slc_world_recovered counts;
 } recovery;
 
-static bool recover_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
-                          void *arg)
+static bool recover_queue(uint16_t shard, const slc_store_queue *queue, void *arg)
 {
     recovery *r = arg;
     (void)shard;
+    if (!slc_broker_recover_queue(r->world->broker, queue->qid, queue->uuid.octets,
+                                  queue->next_qseq, queue->messages, queue->bytes,
+                                  queue->delivered_qseq))
+        return false;
     r->counts.queues++;
-    return slc_broker_recover_queue(r->world->broker, qid, uuid->octets, next_qseq);
-}
-
-static void recover_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                             uint32_t count, void *arg)
-{
-    recovery *r = arg;
-    (void)shard;
-    for (uint32_t i = 0; i < count; i++) {
-        slc_broker_recover_message(r->world->broker, qid, messages[i].qseq,
-                                   messages[i].content_bytes, messages[i].delivered);
-        r->counts.bytes += messages[i].content_bytes;
-    }
-    r->counts.messages += count;
+    r->counts.messages += queue->messages;
+    r->counts.bytes += queue->bytes;
+    return true;
 }
 
 /* ---- close: marks, store, definitions, broker ---- */
@@ -279,6 +278,7 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
                 .store_append = env_append,
                 .store_drop = env_drop,
                 .store_atomic = env_atomic,
+                .store_drop_range = env_drop_range,
                 .store_read = env_read,
                 .store_delivered = env_delivered,
                 .propose = env_propose,
@@ -312,6 +312,7 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
         .map_size = options->map_size,
         .flush = options->flush,
         .flush_interval_ms = options->flush_interval_ms,
+        .log_bytes = options->log_bytes,
         .release = store_release,
         .durable = store_durable,
         .failed = store_failed,
@@ -322,8 +323,7 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
     if (rc != SLC_OK)
         goto undo;
     recovery r = {.world = world};
-    slc_store_visitor visitor = {.queue = recover_queue, .messages = recover_messages};
-    rc = slc_store_recover(world->store, &visitor, &r, error);
+    rc = slc_store_recover(world->store, recover_queue, &r, error);
     if (rc != SLC_OK)
         goto undo;
     *recovered = r.counts;

@@ -27,7 +27,7 @@ typedef struct slc_world {
 
 typedef struct slc_world_options {
     const char *data_dir; // exists; gets control/ and store/
-    uint64_t map_size, cache_bytes, window_bytes;
+    uint64_t map_size, log_bytes, cache_bytes, window_bytes;
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
     uint16_t default_prefetch;
@@ -35,7 +35,7 @@ typedef struct slc_world_options {
 } slc_world_options;
 
 typedef struct slc_world_recovered {
-    uint64_t queues, messages, bytes;
+    uint64_t queues, messages, bytes; // of queues that the definitions know
 } slc_world_recovered;
 
 /** Open everything, load the definitions, recover the store, start the broker. world is the caller's memory, loop is set. */

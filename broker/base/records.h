@@ -14,7 +14,10 @@ typedef struct slc_target {
 /** One message read back; content is valid during the callback that hands it over. */
 typedef struct slc_stored_message {
     uint64_t qseq;
+    uint64_t ts_ms;      // wall clock when it was routed
+    uint64_t expires_ms; // absolute wall clock, 0: never
     slc_slice content;
+    uint8_t priority;
 } slc_stored_message;
 
 /** One primitive change of the definitions; value.data NULL deletes the key. */

@@ -1,7 +1,7 @@
 #include "core/internal.h"
 
 // Of one turn: messages of a queue, and queues.
-enum { PAGE_OUT_BUDGET = 4096, PAGE_OUT_QUEUES = 64 };
+enum { COOL_BUDGET = 4096, COOL_QUEUES = 64 };
 
 slc_broker *slc_broker_new(const slc_broker_options *options)
 {
@@ -17,6 +17,17 @@ static uint64_t ignore_queue_del(void *arg, uint32_t qid)
 {
     (void)arg;
     (void)qid;
+    return 0;
+}
+
+static uint64_t ignore_drop_range(void *arg, uint32_t qid, uint64_t first, uint64_t last,
+                                  int reason)
+{
+    (void)arg;
+    (void)qid;
+    (void)first;
+    (void)last;
+    (void)reason;
     return 0;
 }
 
@@ -36,6 +47,7 @@ void slc_broker_free(slc_broker *broker)
     slc_vhost *vhost, *next;
     broker->env.store_queue_del = ignore_queue_del; // freeing forgets nothing
     broker->env.store_drop = ignore_drop;
+    broker->env.store_drop_range = ignore_drop_range;
     HASH_ITER(hh, broker->vhosts, vhost, next) slc_vhost_free(vhost);
     slc_object *object, *next_object;
     HASH_ITER(hh, broker->objects, object, next_object)
@@ -43,7 +55,6 @@ void slc_broker_free(slc_broker *broker)
         HASH_DELETE(hh, broker->objects, object);
         slc_free(object);
     }
-    slc_free(broker->by_qid);
     slc_free(broker->sessions);
     slc_free(broker->session_generation);
     slc_free(broker->default_vhost);
@@ -53,7 +64,8 @@ void slc_broker_free(slc_broker *broker)
 /* ---- start ---- */
 
 bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES],
-                              uint64_t next_qseq)
+                              uint64_t next_qseq, uint64_t messages, uint64_t bytes,
+                              uint64_t delivered_qseq)
 {
     slc_id id;
     memcpy(id.octets, uuid, SLC_ID_BYTES);
@@ -62,15 +74,8 @@ bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uu
         return false;
     slc_queue_set_qid(queue, qid);
     queue->next_qseq = next_qseq;
+    slc_ready_recovered(queue, messages, bytes, delivered_qseq);
     return true;
-}
-
-void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq,
-                                uint64_t content_bytes, bool delivered)
-{
-    SLC_ASSERT(qid < broker->by_qid_capacity);
-    SLC_ASSERT(broker->by_qid[qid] != NULL);
-    slc_queue_recovered(broker->by_qid[qid], qseq, content_bytes, delivered);
 }
 
 static void propose_vhost(slc_broker *broker, slc_slice name)
@@ -99,9 +104,6 @@ void slc_broker_start(slc_broker *broker)
 {
     SLC_ASSERT(!broker->started);
     broker->started = true;
-    slc_free(broker->by_qid);
-    broker->by_qid = NULL;
-    broker->by_qid_capacity = 0;
     slc_vhost *vhost, *next;
     HASH_ITER(hh, broker->vhosts, vhost, next)
     {
@@ -166,17 +168,17 @@ static void broker_send_confirms(slc_broker *broker)
     }
 }
 
-static void broker_page_out(slc_broker *broker)
+static void broker_cool(slc_broker *broker)
 {
     // In turn: who was looked at goes to the end of the list.
-    for (uint32_t i = 0; i < PAGE_OUT_QUEUES && slc_message_bytes_alive() > broker->cache_bytes;
+    for (uint32_t i = 0; i < COOL_QUEUES && broker->hot_bytes > slc_broker_warm_bytes(broker);
          i++) {
         slc_queue *queue = broker->stored;
         if (queue == NULL)
             break;
-        slc_queue_page_out(queue, PAGE_OUT_BUDGET);
-        DL_DELETE2(broker->stored, queue, paged_prev, paged_next);
-        DL_APPEND2(broker->stored, queue, paged_prev, paged_next);
+        slc_queue_cool(queue, COOL_BUDGET);
+        DL_DELETE2(broker->stored, queue, stored_prev, stored_next);
+        DL_APPEND2(broker->stored, queue, stored_prev, stored_next);
     }
 }
 
@@ -196,8 +198,8 @@ bool slc_broker_turn(slc_broker *broker)
         broker->confirms_due = false;
         broker_send_confirms(broker);
     }
-    if (slc_message_bytes_alive() > broker->cache_bytes)
-        broker_page_out(broker);
+    if (broker->hot_bytes > slc_broker_warm_bytes(broker))
+        broker_cool(broker);
     return more || broker->resume_due || broker->orphans_due || broker->trash != NULL;
 }
 
@@ -269,7 +271,7 @@ void slc_broker_stop(slc_broker *broker)
 {
     slc_trash_empty(broker, UINT64_MAX); // what was purged must not come back
     slc_queue *queue;
-    DL_FOREACH2(broker->stored, queue, paged_next)
+    DL_FOREACH2(broker->stored, queue, stored_next)
     {
         broker->env.store_delivered(broker->env.arg, queue->qid, queue->delivered_qseq);
     }

@@ -2,7 +2,7 @@
  *
  *  core is deterministic: everything it knows of the world comes through slc_env. Life:
  *
- *      new ──> apply (each stored definition) ──> recover_queue / recover_messages (from the store) ──> start ──> turns ──> free
+ *      new ──> apply (each stored definition) ──> recover_queue (from the store) ──> start ──> turns ──> free
  *
  *  Each loop turn: front ends feed sessions, then slc_broker_turn dispatches, confirms and resumes; then the caller flushes
  *  the store and the sockets. Thread: the loop.
@@ -18,8 +18,9 @@
 #include "core/topology.h"
 
 typedef struct slc_broker_options {
-    slc_env env;          // copied
-    uint64_t cache_bytes; // stored messages kept in memory before the rest is paged out
+    slc_env env; // copied
+    uint64_t
+        cache_bytes; // of ready messages in memory: beyond it stored ones stay in the store until their turn
     uint16_t default_prefetch;
     const char *default_vhost;
 } slc_broker_options;
@@ -33,16 +34,15 @@ void slc_broker_free(slc_broker *broker);
 SLC_MUST_USE slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change,
                                       slc_error *error);
 
-/** The store has a queue: true when the definitions know its uuid. next_qseq is the next position to give out. */
+/** The store has a queue: true when the definitions know its uuid. next_qseq is the next position to give out; messages live in
+ *  it, bytes of content in all; those up to delivered_qseq may have been handed out before. They are read when wanted. */
 bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES],
-                              uint64_t next_qseq);
-/** One live message of that queue, oldest first; its content is read when it is needed. */
-void slc_broker_recover_message(slc_broker *broker, uint32_t qid, uint64_t qseq,
-                                uint64_t content_bytes, bool delivered);
+                              uint64_t next_qseq, uint64_t messages, uint64_t bytes,
+                              uint64_t delivered_qseq);
 /** After recovery: queues without a qid get one; the default vhost with its exchanges is proposed when it is missing. */
 void slc_broker_start(slc_broker *broker);
 
-/** Dispatch, confirm, resume, page out; bounded work. True: there is more to do, call again without waiting for input. */
+/** Dispatch, confirm, resume, give up memory; bounded work. True: there is more to do, call again without waiting for input. */
 bool slc_broker_turn(slc_broker *broker);
 /** The store says that everything up to ticket is durable. */
 void slc_broker_durable(slc_broker *broker, uint64_t ticket);

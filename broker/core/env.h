@@ -37,7 +37,9 @@ typedef struct slc_env {
                              uint32_t count);
     uint64_t (*store_drop)(void *arg, uint32_t qid, uint64_t qseq, int reason, bool *cancelled);
     void (*store_atomic)(void *arg, bool begin);
-    void (*store_read)(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+    uint64_t (*store_drop_range)(void *arg, uint32_t qid, uint64_t first, uint64_t last,
+                                 int reason);
+    void (*store_read)(void *arg, uint32_t qid, uint64_t from_qseq, uint32_t count_max,
                        uint64_t bytes_max, slc_env_read_cb cb, void *cb_arg);
     void (*store_delivered)(void *arg, uint32_t qid, uint64_t highest_qseq);
 

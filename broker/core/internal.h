@@ -1,14 +1,14 @@
 /** The structs of core, shared by its own files only. Front ends use broker.h, session.h, client.h, message.h, topology.h.
  *
- *  Life of a message in a queue (an slc_entry):
+ *  Life of a message in a queue (an slc_entry, while it is in memory):
  *
  *      publish ──> ready (fifo) ──deliver──> unacked ──ack, reject──> settled (freed, dropped from the store)
- *                    ^   │ no-ack: settled at once │
- *                    └───┴── returned (heap) <──requeue┘
+ *         │          ^   │ no-ack: settled at once │
+ *         │          ├───┴── returned (heap) <──requeue┘
+ *         └──> cold ─┘ read back from the store when its turn comes near
  *
- *  ready is the returned heap first (lowest qseq on top), then the fifo: whatever was handed out once has a lower qseq than
- *  anything in the fifo. A stored entry may lose its message from memory (paged out) while it waits in the fifo; it is
- *  read back before it comes to the head.
+ *  ready is the returned heap first (lowest qseq on top), then the fifo, then what is cold: whatever was handed out once has
+ *  a lower qseq than anything in the fifo. queue_ready.c draws the parts.
  *
  *  Definitions: a durable object exists for core once its change was applied; a session that asked for it waits (slc_op).
  *  Thread: the loop, all of it.
@@ -81,47 +81,63 @@ enum {
 };
 
 typedef struct slc_entry {
-    struct slc_entry *next;  // fifo: the next; heap: the sibling
-    struct slc_entry *child; // heap
-    slc_message *message;    // NULL: paged out
+    struct slc_entry *next; // list: the next; heap: the sibling
+    union {
+        struct slc_entry *prev;  // list
+        struct slc_entry *child; // heap
+    };
+    slc_message *message;
     uint64_t qseq;
-    uint64_t ticket; // of the append; durable once the store says so
     uint32_t body_bytes;
     uint32_t flags;
 } slc_entry;
 
+/** Entries in order of qseq. */
+typedef struct slc_entry_list {
+    slc_entry *head, *tail;
+    uint64_t count, bytes; // bytes of bodies
+    uint64_t stored;       // those with SLC_ENTRY_STORED
+} slc_entry_list;
+
 /** Messages of a purged or deleted queue that are still to be freed and dropped from the store, some in each turn. */
 typedef struct slc_trash {
     slc_queue *queue;   // held
-    slc_entry *entries; // linked by next, and by child where they were in the heap
+    slc_entry *entries; // linked by next, and by child if they were in the heap
+    bool heap;
     struct slc_trash *prev, *next;
 } slc_trash;
 
+#define SLC_NOT_COLD UINT64_MAX
+
 struct slc_queue {
     slc_destination dest; // first
-    slc_vhost *vhost;
+    slc_broker *broker;
+    slc_vhost *vhost; // not after it was deleted: what holds the queue may outlive the vhost
     slc_id id;
     uint32_t qid; // 0: not in the store
     bool auto_delete;
     bool deleted;      // gone from the vhost; lives on while held
     bool dirty;        // in broker->dirty
-    bool reading;      // a page-in is under way
-    bool damaged;      // a page-in failed: what it asked for is not served
+    bool reading;      // a read of cold messages is under way
+    bool damaged;      // a read failed: what it asked for is not served
+    bool touched;      // something was taken since the broker last looked for memory to give up
     slc_client *owner; // of an exclusive queue
     slc_slice arguments;
-    uint32_t holds; // unacked deliveries, tx publishes and page-ins that point here
+    uint32_t holds; // unacked deliveries, tx publishes and reads that point here
 
     uint64_t next_qseq;
-    uint64_t delivered_qseq; // the highest ever handed out
-    slc_entry *fifo_head, *fifo_tail;
-    slc_entry *returned; // pairing heap by qseq
-    uint64_t ready, ready_bytes, unacked, unacked_bytes;
-    uint64_t persistent, persistent_bytes; // ready and unacked
-    uint64_t paged, paged_bytes; // entries of the fifo without their message, and their bodies
-    slc_entry
-        *page_cursor; // the last entry looked at for paging out; NULL: start behind the head window
-    uint64_t taken_since_read;
-    uint64_t reading_qseq; // the first position that the page-in under way asked for
+    uint64_t delivered_qseq; // the highest ever handed out, before the start too
+    slc_entry *returned;     // pairing heap by qseq
+    slc_entry_list fifo;
+    // The cold part; see queue_ready.c.
+    uint64_t cold_from, cold_to;     // positions; SLC_NOT_COLD
+    uint64_t cold_count, cold_bytes; // bytes as they count in ready_bytes
+    slc_entry_list late;             // what is in memory behind the first cold position
+    uint64_t tail_count, tail_bytes; // those of late from cold_to on
+    uint64_t recovered_to;           // what was found at the start has a position below it
+    uint64_t read_from, read_bytes;  // of the read under way
+    uint64_t ready, ready_bytes, unacked, unacked_bytes; // ready with the cold ones
+    uint64_t persistent, persistent_bytes;               // ready and unacked
 
     slc_consumer *consumers; // DL by queue_prev/queue_next
     slc_consumer
@@ -134,7 +150,7 @@ struct slc_queue {
 
     struct slc_queue *dirty_prev, *dirty_next;
     struct slc_queue *owner_prev, *owner_next;
-    struct slc_queue *paged_prev, *paged_next; // of broker->stored: queues with a qid
+    struct slc_queue *stored_prev, *stored_next; // of broker->stored: queues with a qid
     UT_hash_handle hh;
 };
 
@@ -241,13 +257,13 @@ struct slc_vhost {
 
 struct slc_broker {
     slc_env env;
-    uint64_t cache_bytes;
+    uint64_t cache_bytes;   // budget of hot_bytes
+    uint64_t hot_bytes;     // memory of ready entries and, once each, of their messages
+    uint64_t reading_bytes; // what the reads under way may add to it
     uint16_t default_prefetch;
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
-    slc_queue **by_qid; // only while recovering
-    uint32_t by_qid_capacity;
 
     slc_client *clients;
     uint64_t last_client_id;
@@ -334,14 +350,10 @@ void slc_queue_enter_store(slc_queue *queue);
 void slc_queue_set_qid(slc_queue *queue, uint32_t qid);
 void slc_queue_hold(slc_queue *queue);
 void slc_queue_release(slc_queue *queue);
-/** One message, routed here. ticket 0: not stored. Delivered at once when the queue is empty and a consumer is ready. */
-void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, uint64_t ticket,
-                   bool stored);
+/** One message, routed here. Delivered at once when the queue is empty and a consumer is ready. */
+void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored);
 /** A no-ack consumer could have it now without the message ever being queued. */
 bool slc_queue_passes_through(const slc_queue *queue);
-void slc_queue_recovered(slc_queue *queue, uint64_t qseq, uint64_t content_bytes, bool delivered);
-/** The next ready entry, out of the list; NULL: none, or it has to be read first (then *reading is true). */
-slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
 /** Back to its place, redelivered from now on. */
 void slc_queue_requeue(slc_queue *queue, slc_entry *entry);
 /** An unacked or taken entry is done with: drop it from the store and free it. */
@@ -352,12 +364,40 @@ void slc_trash_empty(slc_broker *broker, uint64_t budget);
 void slc_queue_mark_dirty(slc_queue *queue);
 /** Deliver up to the budget; true when there is more to do. */
 bool slc_queue_dispatch(slc_queue *queue);
-void slc_queue_page_out(slc_queue *queue, uint32_t budget);
 void slc_queue_stat(const slc_queue *queue, slc_queue_info *out);
 /** Durable auto-delete exchanges without bindings: propose their deletion. */
 void slc_broker_delete_orphans(slc_broker *broker);
 /** The last consumer went: delete an auto-delete queue. The op it takes, or NULL when nothing is to be waited for. */
 slc_op *slc_queue_consumer_gone(slc_queue *queue, slc_session *session);
+
+/* queue_ready.c */
+/** Take a reference of message; the persistent counters of the queue know it from here on. */
+slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored);
+/** It is settled: out of the counters, reference and entry freed. */
+void slc_entry_free(slc_queue *queue, slc_entry *entry);
+/** Behind all that is ready: an entry, or only a number more of cold messages. */
+void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored);
+void slc_ready_return(slc_queue *queue, slc_entry *entry);
+/** What the store held at the start: cold, from the first position on. next_qseq is set. */
+void slc_ready_recovered(slc_queue *queue, uint64_t messages, uint64_t bytes,
+                         uint64_t delivered_qseq);
+/** The next ready entry, out of the queue; NULL: none, or it has to be read first (then *reading is true). */
+slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
+/** The next message need not be read first. */
+bool slc_queue_has_hot(const slc_queue *queue);
+/** Everything that is ready is out of the counters. What was in memory is the caller's to settle (heap and lists); it counts in
+ *  broker->hot_bytes until slc_entry_cooled. Cold positions are dropped from the store unless the queue is deleted. */
+void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **fifo, slc_entry **late);
+/** It leaves the ready messages in memory. */
+void slc_entry_cooled(slc_broker *broker, const slc_entry *entry);
+/** Memory is short: a queue that nobody waits for keeps a little of its head, stored messages behind it become cold; up to
+ *  budget entries are looked at. */
+void slc_queue_cool(slc_queue *queue, uint32_t budget);
+/** Above this much the broker looks for queues to cool. */
+static inline uint64_t slc_broker_warm_bytes(const slc_broker *broker)
+{
+    return broker->cache_bytes - broker->cache_bytes / 4;
+}
 
 /* consumer.c */
 slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag,

@@ -30,6 +30,8 @@ typedef struct slc_message {
     uint8_t priority;
     bool persistent;
     uint32_t props_bytes;
+    uint32_t
+        ready; // ready entries of all queues that hold it: it counts once in what they use (changes)
     uint64_t body_bytes;
     uint64_t
         session; // handle of the session that waits for its confirm, 0: none (set once, when routed)

@@ -76,7 +76,7 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
         else if (message->persistent && q->qid != 0)
             targets[stored++] = (slc_env_target){.qid = q->qid, .qseq = qseq};
         else
-            slc_queue_put(q, qseq, message, 0, false);
+            slc_queue_put(q, qseq, message, false);
     }
     if (stored == 0) {
         if (targets != small)
@@ -89,7 +89,7 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
     for (uint32_t i = 0; i < count && next < stored; i++) {
         slc_queue *q = (slc_queue *)queues[i];
         if (q->qid == targets[next].qid) // each queue comes once; 0 is in no target
-            slc_queue_put(q, targets[next++].qseq, message, ticket, true);
+            slc_queue_put(q, targets[next++].qseq, message, true);
     }
     SLC_ASSERT(next == stored);
     if (targets != small)

@@ -109,7 +109,7 @@ static bool session_may_resume(const slc_session *s)
     case SLC_WAIT_CONFLICT:
         return true; // it looks again
     case SLC_WAIT_READ:
-        return s->wait_queue == NULL || !s->wait_queue->reading;
+        return s->wait_queue == NULL || !s->wait_queue->reading || slc_queue_has_hot(s->wait_queue);
     case SLC_WAIT_TICKET:
         return s->wait_ticket <= s->broker->durable_ticket;
     case SLC_WAIT_NONE:

@@ -278,6 +278,7 @@ static void enq_add(slc_shard *shard, const slc_store_content *content, uint64_t
     slc_shard_lsn(shard, chunk->lsn)->live += count;
     slc_store_stats *stats = &shard->store->stats;
     stats->live_messages += count;
+    stats->log_messages += count;
     stats->live_bytes += count * content->bytes;
 }
 
@@ -297,11 +298,6 @@ static void resident_append(slc_shard *shard, const slc_store_content *content, 
     run->slot = slc_shard_resident_add(shard, run->lsn, run->lsn_count, content->bytes);
     shard->residents[run->slot].run = run;
     shard->residents[run->slot].refs = count;
-    for (uint32_t i = 0; i < run->lsn_count; i++) {
-        slc_lsn *line = slc_shard_lsn(shard, run->lsn + i);
-        line->live = 1;
-        line->resident = true;
-    }
     shard->gluing = true;
     for (uint32_t done = 0; done < count;) {
         uint32_t some = count - done < STORE_FANOUT_MAX ? count - done : STORE_FANOUT_MAX;
@@ -338,25 +334,6 @@ static void op_cancel(slc_shard *shard, slc_chunk *chunk, slc_op *op)
     shard->store->stats.cancelled++;
 }
 
-// All targets of a run that was not handed over are cancelled: its chunks will be empty, or given back.
-static void run_cancel(slc_shard *shard, slc_chunk *run)
-{
-    slc_resident *resident = &shard->residents[run->slot];
-    for (uint32_t i = 0; i < run->lsn_count; i++) {
-        slc_lsn *line = slc_shard_lsn(shard, run->lsn + i);
-        line->live = 0;
-        line->resident = false;
-    }
-    SLC_ASSERT(run->live_ops == 0);
-    resident->run = NULL;
-    resident->next_free = shard->resident_free;
-    shard->resident_free = run->slot;
-    run->slot = UINT32_MAX;
-    run->cancelled = true;
-    shard->store->options.release(run->owner, shard->store->options.arg);
-    run->owner = NULL;
-}
-
 static void target_void(slc_chunk *chunk, slc_op *op, uint32_t qid, uint64_t qseq)
 {
     uint8_t *head = chunk->heads + op->head_offset;
@@ -384,6 +361,7 @@ slc_cancel slc_shard_cancel(slc_shard *shard, slc_squeue *queue, slc_entry *entr
     }
     slc_store_stats *stats = &shard->store->stats;
     stats->live_messages--;
+    stats->log_messages--;
     stats->live_bytes -= slc_shard_entry_bytes(shard, entry);
     slc_shard_lsn(shard, entry->lsn)->live--;
     if (queue->last_lsn == entry->lsn && !queue->dying)
@@ -397,7 +375,7 @@ slc_cancel slc_shard_cancel(slc_shard *shard, slc_squeue *queue, slc_entry *entr
     if (run != NULL) {
         whole = --shard->residents[run->slot].refs == 0;
         if (whole)
-            run_cancel(shard, run);
+            slc_shard_resident_cancel(shard, run);
     }
     slc_queue_entry_kill(queue, entry);
     slc_shard_trim(shard);
@@ -413,14 +391,15 @@ static void drop_range_set(uint8_t *head, uint32_t index, uint64_t qseq, uint32_
     slc_put32(head + 4, SLC_DROP_HEAD_BYTES + (index + 1) * SLC_RANGE_BYTES);
 }
 
-static uint64_t entry_first_lsn(const slc_shard *shard, const slc_entry *entry)
-{
-    return (entry->flags & ENTRY_RESIDENT) != 0 ? shard->residents[entry->bytes].first_lsn
-                                                : entry->lsn;
-}
+/** What a drop record has to know of the message that it ends. */
+typedef struct drop_victim {
+    uint64_t qseq;
+    uint64_t lsn; // of its chunk; 0: it is in a segment
+    uint32_t record;
+} drop_victim;
 
 // True when the queue's current DROP record took it.
-static bool drop_extend(slc_shard *shard, slc_squeue *queue, const slc_entry *entry,
+static bool drop_extend(slc_shard *shard, slc_squeue *queue, const drop_victim *victim,
                         slc_drop_reason reason)
 {
     slc_chunk *tail = slc_shard_tail(shard);
@@ -428,7 +407,7 @@ static bool drop_extend(slc_shard *shard, slc_squeue *queue, const slc_entry *en
         queue->drop_reason != reason)
         return false;
     // A replay goes from front to back: the drop has to stand behind its message.
-    if (entry->lsn == tail->lsn && entry->record > queue->drop_op)
+    if (victim->lsn == tail->lsn && victim->record > queue->drop_op)
         return false;
     slc_op *op = &tail->ops[queue->drop_op];
     uint8_t *head = tail->heads + op->head_offset;
@@ -436,24 +415,35 @@ static bool drop_extend(slc_shard *shard, slc_squeue *queue, const slc_entry *en
     uint8_t *last = head + SLC_DROP_HEAD_BYTES + (ranges - 1) * SLC_RANGE_BYTES;
     uint64_t start = slc_get64(last);
     uint32_t count = slc_get32(last + 8);
-    if (entry->qseq == start + count && count < UINT32_MAX) {
+    if (victim->qseq == start + count && count < UINT32_MAX) {
         slc_put32(last + 8, count + 1);
     } else {
         if (ranges == op->ranges_max || tail->body_bytes + SLC_RANGE_BYTES > SLC_CHUNK_BODY_MAX)
             return false;
-        drop_range_set(head, ranges, entry->qseq, 1);
+        drop_range_set(head, ranges, victim->qseq, 1);
         op->head_bytes += SLC_RANGE_BYTES;
         tail->body_bytes += SLC_RANGE_BYTES;
     }
-    uint64_t victim_first = entry_first_lsn(shard, entry);
-    if (victim_first < op->victim_first)
-        op->victim_first = victim_first;
-    if (entry->lsn > op->victim_last)
-        op->victim_last = entry->lsn;
+    if (victim->lsn != 0 && victim->lsn < op->victim_first)
+        op->victim_first = victim->lsn;
+    if (victim->lsn > op->victim_last)
+        op->victim_last = victim->lsn;
     return true;
 }
 
-static void drop_record(slc_shard *shard, slc_squeue *queue, const slc_entry *entry,
+static slc_op *drop_op_add(slc_shard *shard, slc_squeue *queue, slc_drop_reason reason,
+                           uint32_t ranges_max, slc_chunk *chunk)
+{
+    slc_op *op =
+        slc_chunk_op_add(chunk, OP_DROP, SLC_DROP_HEAD_BYTES + ranges_max * SLC_RANGE_BYTES);
+    slc_drop_encode(chunk->heads + op->head_offset, queue->qid, (uint8_t)reason);
+    op->flags = shard->atomic ? OP_ATOMIC : 0;
+    op->ranges_max = (uint16_t)ranges_max;
+    shard->gluing = shard->atomic;
+    return op;
+}
+
+static void drop_record(slc_shard *shard, slc_squeue *queue, const drop_victim *victim,
                         slc_drop_reason reason)
 {
     slc_chunk *chunk = slc_shard_chunk_room(shard, SLC_DROP_HEAD_BYTES + SLC_RANGE_BYTES);
@@ -464,22 +454,36 @@ static void drop_record(slc_shard *shard, slc_squeue *queue, const slc_entry *en
         if (ranges_max > DROP_RANGES_MAX)
             ranges_max = DROP_RANGES_MAX;
     }
-    slc_op *op =
-        slc_chunk_op_add(chunk, OP_DROP, SLC_DROP_HEAD_BYTES + ranges_max * SLC_RANGE_BYTES);
-    uint8_t *head = chunk->heads + op->head_offset;
-    slc_drop_encode(head, queue->qid, (uint8_t)reason);
-    drop_range_set(head, 0, entry->qseq, 1);
-    op->flags = shard->atomic ? OP_ATOMIC : 0;
-    op->ranges_max = (uint16_t)ranges_max;
+    slc_op *op = drop_op_add(shard, queue, reason, ranges_max, chunk);
+    drop_range_set(chunk->heads + op->head_offset, 0, victim->qseq, 1);
     op->head_bytes = SLC_DROP_HEAD_BYTES + SLC_RANGE_BYTES;
-    op->victim_first = entry_first_lsn(shard, entry);
-    op->victim_last = entry->lsn;
+    op->victim_first = victim->lsn != 0 ? victim->lsn : UINT64_MAX;
+    op->victim_last = victim->lsn;
     chunk->body_bytes += op->head_bytes;
     queue->drop_lsn = chunk->lsn;
     queue->drop_op = chunk->op_count - 1;
     queue->drop_epoch = shard->drop_epoch;
     queue->drop_reason = (uint8_t)reason;
-    shard->gluing = shard->atomic;
+}
+
+uint64_t slc_shard_range_record(slc_shard *shard, slc_squeue *queue, uint64_t first, uint64_t last,
+                                slc_drop_reason reason)
+{
+    uint64_t ranges = (last - first) / UINT32_MAX + 1;
+    SLC_ASSERT(ranges <= DROP_RANGES_MAX); // a trillion positions
+    slc_chunk *chunk =
+        slc_shard_chunk_room(shard, SLC_DROP_HEAD_BYTES + (uint32_t)ranges * SLC_RANGE_BYTES);
+    slc_op *op = drop_op_add(shard, queue, reason, (uint32_t)ranges, chunk);
+    for (uint32_t i = 0; i < ranges; i++) {
+        uint64_t from = first + i * (uint64_t)UINT32_MAX, left = last - from + 1;
+        drop_range_set(chunk->heads + op->head_offset, i, from,
+                       left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+    }
+    op->head_bytes = SLC_DROP_HEAD_BYTES + (uint32_t)ranges * SLC_RANGE_BYTES;
+    op->victim_first = shard->log_first; // any chunk may hold one
+    op->victim_last = chunk->lsn;
+    chunk->body_bytes += op->head_bytes;
+    return chunk->lsn;
 }
 
 slc_store_ticket slc_store_drop(slc_store *store, uint16_t shard_id, uint32_t qid, uint64_t qseq,
@@ -490,10 +494,12 @@ slc_store_ticket slc_store_drop(slc_store *store, uint16_t shard_id, uint32_t qi
         *cancelled = false;
     slc_squeue *queue = slc_shard_queue(shard, qid);
     slc_entry *entry = queue == NULL ? NULL : slc_queue_entry_find(queue, qseq);
-    if (entry == NULL)
+    slc_segment *segment =
+        queue == NULL || entry != NULL ? NULL : slc_queue_segment_find(queue, qseq);
+    if (entry == NULL && segment == NULL)
         return slc_shard_ticket(shard);
     // Inside an atomic submission nothing is cancelled: the drop must not happen without the rest.
-    if (!shard->atomic && entry->lsn >= slc_shard_open_lsn(shard)) {
+    if (entry != NULL && !shard->atomic && entry->lsn >= slc_shard_open_lsn(shard)) {
         slc_cancel how = slc_shard_cancel(shard, queue, entry);
         if (how != CANCEL_NO) {
             if (cancelled != NULL)
@@ -501,8 +507,18 @@ slc_store_ticket slc_store_drop(slc_store *store, uint16_t shard_id, uint32_t qi
             return slc_shard_ticket(shard);
         }
     }
-    if (!drop_extend(shard, queue, entry, reason))
-        drop_record(shard, queue, entry, reason);
-    slc_shard_entry_drop(shard, queue, entry, slc_shard_tail(shard)->lsn);
+    drop_victim victim = {.qseq = qseq};
+    if (entry != NULL) {
+        victim.lsn = entry->lsn;
+        victim.record = entry->record;
+    }
+    if (!drop_extend(shard, queue, &victim, reason))
+        drop_record(shard, queue, &victim, reason);
+    uint64_t lsn = slc_shard_tail(shard)->lsn;
+    slc_shard_queue_dropped(shard, queue, qseq, lsn);
+    if (entry != NULL)
+        slc_shard_entry_drop(shard, queue, entry, lsn);
+    else
+        slc_shard_segment_drop(shard, segment, qseq, lsn);
     return slc_shard_ticket(shard);
 }

@@ -98,8 +98,9 @@ slc_err slc_store_env_mark(slc_store *store, MDB_txn *txn, bool clean, slc_error
 slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_shard *shard, slc_error *error)
 {
     (void)store;
-    static const char *const kinds[] = {"st", "log", "que"};
-    MDB_dbi *const handles[] = {&shard->st, &shard->log, &shard->que};
+    static const char *const kinds[] = {"st", "log", "que", "res", "seg", "smd"};
+    MDB_dbi *const handles[] = {&shard->st,  &shard->log, &shard->que,
+                                &shard->res, &shard->seg, &shard->smd};
     for (uint32_t i = 0; i < SLC_ARRAY_COUNT(kinds); i++) {
         char name[16];
         snprintf(name, sizeof name, "%04x.%s", shard->id, kinds[i]);

@@ -25,7 +25,7 @@ void slc_chunk_seal(uint8_t *value, const slc_chunk_head *head)
     slc_put64(value + 8, head->lsn);
     slc_put64(value + 16, head->wall_ms);
     slc_put32(value + 24, head->body_bytes);
-    slc_put32(value + 28, 0);
+    slc_put32(value + 28, head->skipped);
     slc_put64(value + 32, chunk_checksum(value, head->body_bytes));
 }
 
@@ -49,6 +49,7 @@ slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head, slc_
         .lsn = slc_get64(data + 8),
         .wall_ms = slc_get64(data + 16),
         .body_bytes = slc_get32(data + 24),
+        .skipped = slc_get32(data + 28),
     };
     if (found.body_bytes != value.bytes - SLC_CHUNK_HEAD_BYTES)
         return slc_error_set(error, SLC_ECORRUPT,
@@ -71,6 +72,11 @@ slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head, slc_
     *head = found;
     *body = slc_slice_of(data + SLC_CHUNK_HEAD_BYTES, found.body_bytes);
     return SLC_OK;
+}
+
+slc_slice slc_chunk_body(slc_slice value)
+{
+    return slc_slice_of(value.data + SLC_CHUNK_HEAD_BYTES, value.bytes - SLC_CHUNK_HEAD_BYTES);
 }
 
 static slc_err record_damaged(slc_error *error, const char *what)

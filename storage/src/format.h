@@ -29,6 +29,17 @@ enum {
 
     SLC_STATE_BYTES = 72,
     SLC_QUEUE_VALUE_BYTES = 48,
+
+    SLC_SEGMENT_KEY_BYTES = 12,
+    SLC_SEGMENT_HEAD_BYTES = 32,
+    SLC_SLOT_BYTES = 40,
+    SLC_SLOT_RESIDENT_BYTES = 24, // what a slot with a resident content has in place of it
+    SLC_SEGMENT_SPAN_MAX = 8192,  // positions from its first to its last
+    SLC_DIRECTORY_HEAD_BYTES = 48,
+    SLC_DIRECTORY_RESIDENT_BYTES = 32,
+    SLC_DIRECTORY_MAX = SLC_DIRECTORY_HEAD_BYTES + SLC_SEGMENT_SPAN_MAX / 8 +
+                        SLC_CHUNK_VALUE_MAX / (SLC_SLOT_BYTES + SLC_SLOT_RESIDENT_BYTES) *
+                            SLC_DIRECTORY_RESIDENT_BYTES,
 };
 
 typedef enum slc_chunk_flags {
@@ -63,6 +74,7 @@ typedef struct slc_chunk_head {
     uint64_t lsn;
     uint64_t wall_ms;
     uint32_t body_bytes;
+    uint32_t skipped; // LSNs directly before this one that are not chunks of the log
 } slc_chunk_head;
 
 /** Fill the 40 bytes before a body that already stands at value + 40, checksum included. */
@@ -70,6 +82,9 @@ void slc_chunk_seal(uint8_t *value, const slc_chunk_head *head);
 /** Check size, version, flags, checksum and that the chunk is number lsn. body points into value. */
 SLC_MUST_USE slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head,
                                     slc_slice *body, slc_error *error);
+
+/** The body of a chunk that slc_chunk_open has checked before. */
+slc_slice slc_chunk_body(slc_slice value);
 
 /** One decoded record; pointers into the chunk. */
 typedef struct slc_record {
@@ -138,6 +153,62 @@ typedef struct slc_queue_value {
 
 void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], const slc_queue_value *value);
 SLC_MUST_USE slc_err slc_queue_value_decode(slc_slice in, slc_queue_value *value, slc_error *error);
+
+/* ---- segments: storage/FORMAT.md "Segment", "Directory record" ---- */
+
+/** Keys of .seg and .smd. */
+void slc_segment_key(uint8_t out[SLC_SEGMENT_KEY_BYTES], uint32_t qid, uint64_t first);
+SLC_MUST_USE slc_err slc_segment_key_decode(slc_slice key, uint32_t *qid, uint64_t *first,
+                                            slc_error *error);
+
+enum { SLC_SLOT_RESIDENT = 1 }; // slot flag
+
+/** One message of a segment; content points into the value it came from. */
+typedef struct slc_slot {
+    uint64_t qseq, ts_ms, expires_ms;
+    uint8_t priority, flags;
+    slc_slice content; // of a resident: empty
+    uint64_t content_bytes;
+    uint64_t resident_lsn; // 0: inline
+    uint32_t resident_parts;
+} slc_slot;
+
+/** Bytes that a slot takes in a segment's value. */
+static inline uint32_t slc_slot_bytes(const slc_slot *slot)
+{
+    return SLC_SLOT_BYTES +
+           (slot->resident_lsn != 0 ? SLC_SLOT_RESIDENT_BYTES : (uint32_t)slot->content.bytes);
+}
+/** Write count slots, qseq ascending, at most SLC_CHUNK_VALUE_MAX bytes together. Returns the bytes written. */
+uint32_t slc_segment_encode(uint8_t *out, uint32_t qid, const slc_slot *slots, uint32_t count);
+/** Check size, version, checksum and key; *count slots. */
+SLC_MUST_USE slc_err slc_segment_open(slc_slice value, uint32_t qid, uint64_t first,
+                                      uint32_t *count, slc_error *error);
+/** Slot index < count of a value that was opened. */
+SLC_MUST_USE slc_err slc_segment_slot(slc_slice value, uint32_t index, slc_slot *slot,
+                                      slc_error *error);
+
+typedef struct slc_directory_resident {
+    uint64_t qseq, first_lsn, bytes;
+    uint32_t parts;
+} slc_directory_resident;
+
+/** What is known of a segment without reading it. */
+typedef struct slc_directory {
+    uint32_t count, live; // slots; those not dropped
+    uint64_t last, bytes; // position of the last slot; contents of all slots
+    const uint8_t *dead;  // bit i: position first + i is absent or dropped; NULL: none is
+    uint32_t dead_bytes, residents;
+    const uint8_t *resident_data; // decoded: slc_directory_resident_at
+} slc_directory;
+
+/** residents: directory->residents of them. Returns the bytes written, at most SLC_DIRECTORY_MAX. */
+uint32_t slc_directory_encode(uint8_t *out, uint32_t qid, uint64_t first,
+                              const slc_directory *directory,
+                              const slc_directory_resident *residents);
+SLC_MUST_USE slc_err slc_directory_decode(slc_slice value, uint32_t qid, uint64_t first,
+                                          slc_directory *out, slc_error *error);
+slc_directory_resident slc_directory_resident_at(const slc_directory *directory, uint32_t index);
 
 static inline void slc_put16(uint8_t *out, uint16_t value)
 {

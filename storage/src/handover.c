@@ -19,8 +19,8 @@ typedef struct handover_budget {
 static void job_reset(slc_shard *shard)
 {
     slc_shard_job *job = &shard->job;
-    job->item_count = job->save_count = job->hollow_count = 0;
-    job->delete_from = job->delete_to = 0;
+    slc_shard_chores_reset(shard);
+    job->item_count = 0;
     job->truncate_from = shard->truncate_from;
     job->end_lsn = 0;
     job->end_ticket = 0;
@@ -31,7 +31,9 @@ static void job_reset(slc_shard *shard)
 static uint32_t run_take(const slc_chunk *run, uint32_t part, handover_budget *budget)
 {
     uint32_t left = run->lsn_count - part;
-    uint64_t each = run->cancelled ? SLC_CHUNK_HEAD_BYTES : SLC_CHUNK_VALUE_MAX;
+    if (run->cancelled)
+        return left; // nothing is written
+    uint64_t each = SLC_CHUNK_VALUE_MAX;
     uint64_t fit =
         budget->bytes < budget->bytes_max ? (budget->bytes_max - budget->bytes) / each : 0;
     uint64_t fit_ops = budget->ops < budget->ops_max ? budget->ops_max - budget->ops : 0;
@@ -94,8 +96,13 @@ static void job_take_chunks(slc_shard *shard, handover_budget *budget)
         } else if (!chunk_take(chunk, budget)) {
             break;
         }
+        uint32_t skipped = 0;
+        if (!chunk->run) {
+            skipped = (uint32_t)(chunk->lsn - shard->handed_chunk - 1);
+            shard->handed_chunk = chunk->lsn;
+        }
         *STORE_PUSH(job->items, job->item_count, job->item_capacity) =
-            (slc_job_item){.chunk = chunk, .part_from = from, .part_to = to};
+            (slc_job_item){.chunk = chunk, .part_from = from, .part_to = to, .skipped = skipped};
         chunk->handed = true;
         shard->handed_lsn = chunk->lsn + to - 1;
         if (to < chunk->lsn_count) {
@@ -108,96 +115,6 @@ static void job_take_chunks(slc_shard *shard, handover_budget *budget)
     job_mark_batches(shard);
 }
 
-static void job_save(slc_shard *shard, slc_squeue *queue)
-{
-    *STORE_PUSH(shard->job.saves, shard->job.save_count, shard->job.save_capacity) = (slc_job_save){
-        .qid = queue->qid,
-        .value = {.uuid = queue->uuid,
-                  .next_qseq = queue->next_qseq,
-                  .delivered = queue->delivered},
-    };
-    queue->saved_qseq = queue->next_qseq;
-    queue->saved_delivered = queue->delivered;
-    slc_shard_unsaved_remove(shard, queue);
-}
-
-// A queue's next_qseq is known after a restart from .que and from the messages in the log. Chunks may go only when the
-// queues whose newest message goes with them have it in .que. Returns the chunk number that deletion may go up to.
-static uint64_t job_save_queues(slc_shard *shard, uint64_t delete_to, uint64_t end_lsn)
-{
-    slc_shard_job *job = &shard->job;
-    slc_squeue *queue;
-    while ((queue = shard->unsaved_first) != NULL && queue->last_lsn < delete_to) {
-        if (job->save_count == STORE_DELETE_MAX)
-            return queue->last_lsn; // 0 when not even that is known
-        job_save(shard, queue);
-    }
-    // The newest message of these is still open: what is on disk of them counts.
-    for (queue = shard->unsaved_last; queue != NULL && queue->last_lsn > end_lsn;) {
-        slc_squeue *before = queue->prev;
-        if (queue->disk_lsn < delete_to) {
-            if (job->save_count == STORE_DELETE_MAX)
-                return 0;
-            job_save(shard, queue);
-        }
-        queue = before;
-    }
-    return delete_to;
-}
-
-static void job_delete_front(slc_shard *shard, bool idle)
-{
-    slc_shard_job *job = &shard->job;
-    uint64_t end_lsn = job->end_lsn != 0 ? job->end_lsn : shard->ended_lsn;
-    while (shard->dead_to <= shard->ended_lsn && slc_shard_lsn(shard, shard->dead_to)->live == 0)
-        shard->dead_to++;
-    uint64_t waiting = shard->dead_to - shard->log_first;
-    if (waiting == 0 || (waiting < STORE_DELETE_MIN && !idle))
-        return;
-    uint64_t to = shard->log_first;
-    while (to < shard->dead_to && to - shard->log_first < STORE_DELETE_MAX &&
-           slc_shard_lsn(shard, to)->drop_lsn <= end_lsn)
-        to++;
-    if (to > shard->log_first)
-        to = job_save_queues(shard, to, end_lsn);
-    if (to > shard->log_first) {
-        job->delete_from = shard->log_first;
-        job->delete_to = to;
-    }
-}
-
-// Parts of freed residents that are not about to leave from the front are replaced by empty chunks.
-static void job_hollow(slc_shard *shard)
-{
-    slc_shard_job *job = &shard->job;
-    uint64_t end_lsn = job->end_lsn != 0 ? job->end_lsn : shard->ended_lsn;
-    uint64_t front = job->delete_to != 0 ? job->delete_to : shard->log_first;
-    uint32_t budget = STORE_DELETE_MAX, kept = 0;
-    for (uint32_t i = 0; i < shard->hollow_count; i++) {
-        slc_job_hollow hollow = shard->hollows[i];
-        if (hollow.first < front) {
-            uint64_t gone = front - hollow.first;
-            if (gone >= hollow.count)
-                continue;
-            hollow.first += gone;
-            hollow.count -= (uint32_t)gone;
-        }
-        bool ready = hollow.first + hollow.count - 1 <= shard->ended_lsn &&
-                     slc_shard_lsn(shard, hollow.first)->drop_lsn <= end_lsn;
-        uint32_t now = !ready ? 0 : hollow.count < budget ? hollow.count : budget;
-        if (now > 0) {
-            *STORE_PUSH(job->hollows, job->hollow_count, job->hollow_capacity) =
-                (slc_job_hollow){.first = hollow.first, .count = now};
-            budget -= now;
-            hollow.first += now;
-            hollow.count -= now;
-        }
-        if (hollow.count > 0)
-            shard->hollows[kept++] = hollow;
-    }
-    shard->hollow_count = kept;
-}
-
 static bool shard_build(slc_shard *shard, handover_budget *budget, bool idle, bool drops_round)
 {
     slc_shard_job *job = &shard->job;
@@ -207,12 +124,11 @@ static bool shard_build(slc_shard *shard, handover_budget *budget, bool idle, bo
     if (!drops_round || shard->drops_first > 0)
         job_take_chunks(shard, budget);
     if (!shard->in_batch) {
-        job_delete_front(shard, idle);
-        if (shard->hollow_count > 0)
-            job_hollow(shard);
+        slc_shard_chores_build(shard, idle);
+        if (!shard->store->blocked)
+            slc_shard_migrate_build(shard, idle);
     }
-    job->work = job->item_count > 0 || job->save_count > 0 || job->hollow_count > 0 ||
-                job->delete_to > job->delete_from || job->truncate_from != 0;
+    job->work = job->item_count > 0 || job->truncate_from != 0 || slc_shard_chores_any(shard);
     job->state = (slc_shard_state){
         .log_start = job->delete_to != 0 ? job->delete_to : shard->log_first,
         .next_qid = shard->next_qid,
@@ -290,15 +206,9 @@ static bool store_has_open(const slc_store *store)
 
 static bool store_has_chores(const slc_store *store)
 {
-    for (uint32_t i = 0; i < store->shard_count; i++) {
-        const slc_shard *shard = store->shards[i];
-        if (shard->dying_first != NULL || shard->hollow_count > 0 ||
-            shard->dead_to > shard->log_first)
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        if (slc_shard_has_chores(store->shards[i]))
             return true;
-        if (shard->log_first <= shard->ended_lsn &&
-            slc_shard_lsn(shard, shard->log_first)->live == 0)
-            return true;
-    }
     return false;
 }
 
@@ -354,7 +264,7 @@ void slc_store_flush(slc_store *store)
     }
     for (uint32_t i = 0; i < store->shard_count; i++) {
         slc_shard *shard = store->shards[i];
-        if (shard->dying_first != NULL && !shard->atomic)
+        if (slc_shard_sweeps(shard) && !shard->atomic)
             slc_shard_sweep(shard);
         // All cancelled: nothing will be written for these.
         if (shard->pending_count == 0 && !store->unsynced &&
@@ -424,46 +334,22 @@ static void pending_pop(slc_shard *shard, uint64_t end_lsn)
     }
 }
 
-static uint32_t item_value_bytes(const slc_job_item *item, uint32_t part)
-{
-    const slc_chunk *chunk = item->chunk;
-    if (!chunk->run)
-        return SLC_CHUNK_HEAD_BYTES + chunk->body_bytes;
-    if (chunk->cancelled)
-        return SLC_CHUNK_HEAD_BYTES;
-    uint64_t at = (uint64_t)part * SLC_PART_DATA_MAX;
-    uint64_t left = chunk->data_bytes - at;
-    return SLC_CHUNK_HEAD_BYTES + SLC_PART_HEAD_BYTES +
-           (uint32_t)(left < SLC_PART_DATA_MAX ? left : SLC_PART_DATA_MAX);
-}
-
 static void shard_committed(slc_shard *shard)
 {
     slc_shard_job *job = &shard->job;
     shard->truncate_from = 0;
     for (uint32_t i = 0; i < job->item_count; i++) {
         const slc_job_item *item = &job->items[i];
-        for (uint32_t part = item->part_from; part < item->part_to; part++) {
-            uint32_t bytes = item_value_bytes(item, part);
-            slc_shard_lsn(shard, item->chunk->lsn + part)->bytes = bytes;
-            shard->log_bytes += bytes;
-        }
+        if (item->chunk->run)
+            continue;
+        uint32_t bytes = SLC_CHUNK_HEAD_BYTES + item->chunk->body_bytes;
+        slc_shard_lsn(shard, item->chunk->lsn)->bytes = bytes;
+        shard->log_bytes += bytes;
     }
-    for (uint32_t i = 0; i < job->hollow_count; i++) {
-        for (uint32_t k = 0; k < job->hollows[i].count; k++) {
-            slc_lsn *line = slc_shard_lsn(shard, job->hollows[i].first + k);
-            shard->log_bytes -= line->bytes - SLC_CHUNK_HEAD_BYTES;
-            line->bytes = SLC_CHUNK_HEAD_BYTES;
-            line->hollow = true;
-        }
-    }
-    for (uint64_t lsn = job->delete_from; lsn < job->delete_to; lsn++)
-        shard->log_bytes -= slc_shard_lsn(shard, lsn)->bytes;
-    if (job->delete_to != 0) {
-        shard->log_first = job->delete_to;
-        if (shard->dead_to < shard->log_first)
-            shard->dead_to = shard->log_first;
-    }
+    if (job->item_count > 0)
+        shard->unended = !job->items[job->item_count - 1].end;
+    slc_shard_migrate_done(shard);
+    slc_shard_chores_done(shard);
     if (job->end_lsn != 0) {
         shard->ended_lsn = job->end_lsn;
         shard->drops_first = 0;

@@ -36,10 +36,12 @@ slc_shard *slc_store_shard(slc_store *store, uint16_t id)
     return store->last_shard = shard;
 }
 
-static void queue_free(slc_squeue *queue)
+static void queue_free(slc_shard *shard, slc_squeue *queue)
 {
+    while (queue->segment_head < queue->segment_tail)
+        slc_shard_segment_free(shard, queue->segments[queue->segment_tail - 1]);
+    slc_free(queue->segments);
     slc_free(queue->entries);
-    slc_free(queue->extra);
     slc_free(queue);
 }
 
@@ -58,22 +60,35 @@ void slc_store_shard_free(slc_shard *shard)
             continue;
         for (uint32_t i = 0; i < STORE_QUEUE_PAGE; i++)
             if (shard->queue_pages[p][i] != NULL)
-                queue_free(shard->queue_pages[p][i]);
+                queue_free(shard, shard->queue_pages[p][i]);
         slc_free(shard->queue_pages[p]);
     }
     while (shard->dying_first != NULL) {
         slc_squeue *queue = shard->dying_first;
         shard->dying_first = queue->next;
-        queue_free(queue);
+        queue_free(shard, queue);
+    }
+    while (shard->purge_first != NULL) {
+        slc_purge *purge = shard->purge_first;
+        shard->purge_first = purge->next;
+        slc_free(purge);
     }
     slc_free(shard->queue_pages);
     slc_free(shard->lsns);
     slc_free(shard->residents);
-    slc_free(shard->hollows);
+    slc_free(shard->frees);
+    slc_free(shard->graves);
+    slc_free(shard->window_seen);
     slc_free(shard->pending);
     slc_free(shard->job.items);
     slc_free(shard->job.saves);
-    slc_free(shard->job.hollows);
+    slc_free(shard->job.frees);
+    slc_free(shard->job.marks);
+    slc_free(shard->job.mark_bytes);
+    slc_free(shard->job.graves);
+    slc_free(shard->job.slice.items);
+    slc_free(shard->job.slice.groups);
+    slc_free(shard->job.slice.made);
     slc_free(shard);
 }
 
@@ -111,34 +126,15 @@ slc_squeue *slc_shard_queue_add(slc_shard *shard, uint32_t qid, const slc_uuid *
 void slc_shard_queue_bury(slc_shard *shard, slc_squeue *queue, uint64_t del_lsn)
 {
     slc_shard_unsaved_remove(shard, queue);
+    for (slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next)
+        if (purge->queue == queue)
+            purge->queue = NULL;
     shard->queue_pages[queue->qid / STORE_QUEUE_PAGE][queue->qid % STORE_QUEUE_PAGE] = NULL;
     queue->dying = true;
     queue->del_lsn = del_lsn;
     queue->next = shard->dying_first;
     queue->prev = NULL;
     shard->dying_first = queue;
-}
-
-bool slc_shard_sweep(slc_shard *shard)
-{
-    uint32_t budget = STORE_SWEEP_MAX;
-    while (shard->dying_first != NULL) {
-        slc_squeue *queue = shard->dying_first;
-        while (queue->live > 0 && budget > 0) {
-            slc_entry *entry = &queue->entries[queue->head];
-            if (entry->lsn < slc_shard_open_lsn(shard) ||
-                slc_shard_cancel(shard, queue, entry) == CANCEL_NO)
-                slc_shard_entry_drop(shard, queue, entry, queue->del_lsn);
-            budget--;
-        }
-        if (queue->live > 0)
-            return true;
-        shard->dying_first = queue->next;
-        queue_free(queue);
-        if (budget == 0)
-            return shard->dying_first != NULL;
-    }
-    return false;
 }
 
 void slc_shard_unsaved_remove(slc_shard *shard, slc_squeue *queue)
@@ -179,8 +175,6 @@ static void entries_compact(slc_squeue *queue)
     uint32_t to = 0;
     for (uint32_t i = queue->head; i < queue->tail; i++) {
         if ((queue->entries[i].flags & ENTRY_DEAD) == 0) {
-            if (queue->extra != NULL)
-                queue->extra[to] = queue->extra[i];
             queue->entries[to++] = queue->entries[i];
         }
     }
@@ -192,8 +186,6 @@ static void entries_compact(slc_squeue *queue)
 static void entries_resize(slc_squeue *queue, uint32_t capacity)
 {
     queue->entries = slc_realloc(queue->entries, (size_t)capacity * sizeof *queue->entries);
-    if (queue->extra != NULL)
-        queue->extra = slc_realloc(queue->extra, (size_t)capacity * sizeof *queue->extra);
     queue->capacity = capacity;
 }
 
@@ -260,7 +252,7 @@ void slc_queue_entry_kill(slc_squeue *queue, slc_entry *entry)
     queue->live--;
     if (queue->live == 0) {
         queue->head = queue->tail = 0;
-        if (queue->capacity > 4096 && queue->extra == NULL)
+        if (queue->capacity > 4096)
             entries_resize(queue, 256);
         return;
     }
@@ -299,59 +291,25 @@ uint64_t slc_shard_lsn_push(slc_shard *shard, uint32_t count)
     return first;
 }
 
-uint32_t slc_shard_resident_add(slc_shard *shard, uint64_t first_lsn, uint32_t parts,
-                                uint64_t bytes)
-{
-    uint32_t slot = shard->resident_free;
-    if (slot != UINT32_MAX) {
-        shard->resident_free = shard->residents[slot].next_free;
-    } else {
-        slot = shard->resident_count;
-        slc_resident *added =
-            STORE_PUSH(shard->residents, shard->resident_count, shard->resident_capacity);
-        (void)added;
-    }
-    shard->residents[slot] = (slc_resident){.first_lsn = first_lsn, .parts = parts, .bytes = bytes};
-    return slot;
-}
-
-void slc_shard_resident_unref(slc_shard *shard, uint32_t slot, uint64_t drop_lsn)
-{
-    slc_resident *resident = &shard->residents[slot];
-    SLC_ASSERT(resident->refs > 0);
-    // Not always the last one: the drops of a deleted queue count from its QDEL record, however late they are swept.
-    if (resident->drop_lsn < drop_lsn)
-        resident->drop_lsn = drop_lsn;
-    if (--resident->refs > 0)
-        return;
-    for (uint32_t i = 0; i < resident->parts; i++) {
-        uint64_t lsn = resident->first_lsn + i;
-        if (lsn < shard->log_first)
-            continue; // recovery: the parts went before the message's record did
-        slc_lsn *line = slc_shard_lsn(shard, lsn);
-        line->live = 0;
-        if (line->drop_lsn < resident->drop_lsn)
-            line->drop_lsn = resident->drop_lsn;
-    }
-    *STORE_PUSH(shard->hollows, shard->hollow_count, shard->hollow_capacity) =
-        (slc_job_hollow){.first = resident->first_lsn, .count = resident->parts};
-    if (resident->run != NULL)
-        resident->run->slot = UINT32_MAX;
-    resident->run = NULL;
-    resident->next_free = shard->resident_free;
-    shard->resident_free = slot;
-}
-
 uint64_t slc_shard_entry_bytes(const slc_shard *shard, const slc_entry *entry)
 {
     return (entry->flags & ENTRY_RESIDENT) != 0 ? shard->residents[entry->bytes].bytes
                                                 : entry->bytes;
 }
 
+void slc_shard_queue_dropped(slc_shard *shard, slc_squeue *queue, uint64_t qseq, uint64_t lsn)
+{
+    if (queue->drop_newest <= shard->ended_lsn || qseq > queue->drop_highest)
+        queue->drop_highest = qseq;
+    if (queue->drop_newest < lsn)
+        queue->drop_newest = lsn;
+}
+
 void slc_shard_entry_drop(slc_shard *shard, slc_squeue *queue, slc_entry *entry, uint64_t drop_lsn)
 {
     slc_store_stats *stats = &shard->store->stats;
     stats->live_messages--;
+    stats->log_messages--;
     stats->live_bytes -= slc_shard_entry_bytes(shard, entry);
     slc_lsn *line = slc_shard_lsn(shard, entry->lsn);
     SLC_ASSERT(line->live > 0);

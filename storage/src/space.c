@@ -133,17 +133,11 @@ static void chunk_go_first(slc_shard *shard, slc_chunk *chunk)
 
 static void run_renumber(slc_shard *shard, slc_chunk *run)
 {
-    bool wanted = run->slot != UINT32_MAX;
-    for (uint32_t i = 0; i < run->lsn_count; i++) {
-        slc_lsn *line = slc_shard_lsn(shard, run->lsn + i);
-        line->live = wanted;
-        line->resident = true;
-    }
-    if (wanted)
+    if (run->slot != UINT32_MAX)
         shard->residents[run->slot].first_lsn = run->lsn;
-    else
-        *STORE_PUSH(shard->hollows, shard->hollow_count, shard->hollow_capacity) =
-            (slc_job_hollow){.first = run->lsn, .count = run->lsn_count};
+    else // dropped while it was handed over; drops_renumber settles from when
+        *STORE_PUSH(shard->frees, shard->free_count, shard->free_capacity) =
+            (slc_freed){.first = run->lsn, .count = run->lsn_count, .drop_lsn = run->lsn};
 }
 
 static void chunk_renumber(slc_shard *shard, slc_chunk *chunk)
@@ -177,32 +171,47 @@ static void queues_forget_lsns(slc_shard *shard, uint64_t base)
                 continue;
             if (queue->disk_lsn >= base)
                 queue->disk_lsn = 0;
+            if (queue->drop_newest >= base)
+                queue->drop_newest = shard->next_lsn - 1;
             if (queue->last_lsn >= base)
                 slc_shard_unsaved_front(shard, queue);
         }
     }
 }
 
-static void job_take_back(slc_shard *shard, uint64_t base)
+// Freed parts that were never written come again from their runs.
+static void frees_forget(slc_shard *shard, uint64_t base)
 {
-    slc_shard_job *job = &shard->job;
-    for (uint32_t i = 0; i < job->save_count; i++) {
-        slc_squeue *queue = slc_shard_queue(shard, job->saves[i].qid);
-        if (queue != NULL) {
-            queue->saved_qseq = 0;
-            slc_shard_unsaved_front(shard, queue);
-        }
-    }
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < shard->hollow_count; i++)
-        if (shard->hollows[i].first < base)
-            shard->hollows[kept++] = shard->hollows[i];
-    shard->hollow_count = kept;
-    for (uint32_t i = 0; i < job->hollow_count; i++)
-        if (job->hollows[i].first < base)
-            *STORE_PUSH(shard->hollows, shard->hollow_count, shard->hollow_capacity) =
-                job->hollows[i];
-    job->save_count = job->hollow_count = 0;
+    for (uint32_t i = 0; i < shard->free_count; i++)
+        if (shard->frees[i].first < base)
+            shard->frees[kept++] = shard->frees[i];
+    shard->free_count = kept;
+}
+
+// Records with drops moved: to the front or to the back. What must not be too late is taken as base, what must not be too
+// early as last.
+static void segments_renumber(slc_shard *shard, uint64_t base, uint64_t last)
+{
+    for (slc_segment *segment = shard->dirty_first; segment != NULL; segment = segment->next) {
+        if (segment->dirty_lsn >= base)
+            segment->dirty_lsn = base;
+        if (segment->drop_lsn >= base)
+            segment->drop_lsn = last;
+    }
+    for (uint32_t i = shard->grave_head; i < shard->grave_count; i++) {
+        slc_grave *grave = &shard->graves[i];
+        if (grave->drop_lsn >= base)
+            grave->drop_lsn = last;
+        if (grave->pin_lsn >= base && grave->pin_lsn != UINT64_MAX)
+            grave->pin_lsn = base;
+    }
+    for (slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next) {
+        if (purge->drop_lsn >= base)
+            purge->drop_lsn = last;
+        if (purge->pin_lsn >= base)
+            purge->pin_lsn = base;
+    }
 }
 
 // What was dropped by a record that is pending waits for the new number of that record.
@@ -226,6 +235,10 @@ static void drops_renumber(slc_shard *shard, uint64_t base, uint64_t drops_lsn)
     for (uint32_t i = 0; i < shard->resident_count; i++)
         if (shard->residents[i].drop_lsn >= base)
             shard->residents[i].drop_lsn = last;
+    for (uint32_t i = 0; i < shard->free_count; i++)
+        if (shard->frees[i].drop_lsn >= base)
+            shard->frees[i].drop_lsn = last;
+    segments_renumber(shard, base, last);
     for (slc_squeue *queue = shard->dying_first; queue != NULL; queue = queue->next)
         if (queue->del_lsn >= base)
             queue->del_lsn = others;
@@ -252,16 +265,17 @@ static void shard_renumber(slc_shard *shard)
         old[i] = slc_shard_pending(shard, i);
         pending_first_set(shard, old[i], false);
     }
-    job_take_back(shard, base);
-    for (uint64_t lsn = base; lsn < shard->next_lsn; lsn++) {
-        uint32_t bytes = slc_shard_lsn(shard, lsn)->bytes;
-        shard->log_bytes -= bytes;
-        if (bytes > 0)
-            shard->truncate_from = base; // parts of a batch that has no end yet
+    slc_shard_chores_undo(shard);
+    frees_forget(shard, base);
+    if (shard->unended) {
+        shard->truncate_from = base; // of a batch that has no end yet
+        shard->unended = false;
     }
+    for (uint64_t lsn = base; lsn < shard->next_lsn; lsn++)
+        shard->log_bytes -= slc_shard_lsn(shard, lsn)->bytes;
 
     shard->pending_count = shard->handed = shard->handed_parts = 0;
-    shard->handed_lsn = base - 1;
+    shard->handed_lsn = shard->handed_chunk = base - 1;
     shard->in_batch = shard->gluing = false;
     shard->next_lsn = base;
     shard->drop_epoch++;
@@ -333,7 +347,7 @@ void slc_store_space_retry(slc_store *store)
         for (uint32_t i = 0; i < store->shard_count; i++) {
             slc_shard *shard = store->shards[i];
             slc_shard_sweep(shard);
-            shard->job.save_count = shard->job.hollow_count = 0;
+            slc_shard_chores_reset(shard);
             shard_renumber(shard);
         }
         if (slc_store_handover(store, true))

@@ -13,6 +13,8 @@ slc_err slc_store_open(const slc_store_options *options, slc_store **out, slc_er
     store->options.dir = store->dir;
     if (store->options.batch_bytes == 0)
         store->options.batch_bytes = STORE_BATCH_BYTES;
+    if (store->options.log_bytes == 0)
+        store->options.log_bytes = STORE_LOG_BYTES;
     if (store->options.batch_ops == 0)
         store->options.batch_ops = STORE_BATCH_OPS;
     slc_err rc = slc_store_env_open(store, error);
@@ -110,8 +112,10 @@ static bool close_save(slc_store *store)
     for (uint32_t s = 0; s < store->shard_count; s++) {
         slc_shard *shard = store->shards[s];
         slc_shard_job *job = &shard->job;
-        job->item_count = job->save_count = job->hollow_count = 0;
-        job->delete_from = job->delete_to = job->end_lsn = 0;
+        slc_shard_chores_reset(shard);
+        job->item_count = 0;
+        job->end_lsn = 0;
+        job->truncate_from = shard->truncate_from;
         job->work = false;
         for (uint32_t p = 0; p < shard->queue_page_count && count < STORE_DELETE_MAX; p++) {
             for (uint32_t i = 0; shard->queue_pages[p] != NULL && i < STORE_QUEUE_PAGE; i++) {

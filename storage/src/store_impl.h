@@ -3,12 +3,24 @@
  *      loop half                                             store thread
  *      ---------                                             ------------
  *      batch.c     open chunks: append, drop, cancel         writer.c  one job = one transaction
- *      index.c     queues, live messages, the LSN table
- *      handover.c  open chunks -> job; results of a job      pool
- *      space.c     a full disk: drops first, appends later   ----
- *      read.c      requests                                  read.c    copies out of short read transactions
+ *      index.c     queues, live messages, the LSN table      migrate_write.c  segments of a migration slice
+ *      resident.c  large contents
+ *      segment.c   the directory of segments                 pool
+ *      sweep.c     forgetting what one record ended          ----
+ *      handover.c  open chunks -> job; results of a job      read.c    copies out of short read transactions
+ *      chores.c    housekeeping of a job: what leaves
+ *      migrate.c   what moves from the log to segments
+ *      space.c     a full disk: drops first, appends later
+ *      read.c      requests
  *      recover.c   (calling thread, before the store thread starts)
  *      store.c     open, close, figures                      env.c     LMDB: open, ballast, error codes
+ *
+ *  Where a live message stands:
+ *
+ *      open chunk ──handed, committed──> log ──migration slice committed──> segment ──merge──> another segment
+ *
+ *  A drop is a record in the log wherever its message stands. It takes effect in memory at once; on disk by replay, until
+ *  the chunk with the record leaves the front of the log. Before that happens the directory record of the segment has it.
  *
  *  A chunk lives through: open (loop writes) -> handed (store thread reads, nobody writes) -> on disk (freed here).
  *  Pending chunks are those not yet on disk in a closed batch: handed ones in front, open ones behind, dense in LSN.
@@ -17,6 +29,7 @@
 #define SLC_STORE_IMPL_H
 
 #include <assert.h>
+#include <inttypes.h>
 #include <lmdb.h>
 #include <slc/store.h>
 #include <stdatomic.h>
@@ -29,6 +42,9 @@
 
 enum {
     STORE_INLINE_MAX = 16 * 1024, // larger contents become residents
+    STORE_LOG_BYTES = 256 << 20,  // default budget of the log tier
+    STORE_SPARSE_MIN = 16,        // sparse segments of a queue that are worth a merge
+    STORE_SLICE_BYTES = 1 << 20,  // of segments written in one transaction while work is waiting
     STORE_BATCH_BYTES = 4 << 20,  // default bound of a hand-over
     STORE_BATCH_OPS = 16384,      // the same, in operations
     STORE_DELETE_MAX =
@@ -63,20 +79,55 @@ typedef struct slc_entry {
 } slc_entry;
 static_assert(sizeof(slc_entry) == 24, "an index entry is 24 bytes");
 
-/** What recovery reports and the index does not keep. */
-typedef struct slc_entry_extra {
-    uint64_t ts_ms, expires_ms;
-    uint8_t priority;
-} slc_entry_extra;
+/* ---- the segment tier: about 100 bytes per segment ---- */
+
+typedef struct slc_segment_resident {
+    uint64_t qseq;
+    uint32_t slot; // of the resident table
+} slc_segment_resident;
+
+/** Up to 64 KiB of messages of one queue. On disk it never changes; what is dropped stands in its directory record. */
+typedef struct slc_segment {
+    struct slc_squeue *queue;
+    uint64_t first, last;       // positions
+    uint64_t bytes, live_bytes; // of contents; the latter an estimate once some are dropped
+    uint32_t count, live;
+    uint8_t *dead;                   // bit i: first + i is absent or dropped; NULL: none is
+    uint64_t drop_lsn;               // newest drop in it
+    uint64_t dirty_lsn;              // oldest drop that its directory record lacks; 0: none
+    slc_segment_resident *residents; // of live messages, qseq ascending
+    uint32_t resident_count;
+    struct slc_segment *prev, *next; // dirty ones of the shard, dirty_lsn ascending
+} slc_segment;
+
+/** A segment that holds nothing any more, or whose queue is gone: to be deleted. */
+typedef struct slc_grave {
+    uint32_t qid;
+    uint64_t first;
+    uint64_t drop_lsn; // not before this is in an ended batch
+    uint64_t pin_lsn;  // chunks from here on stay until it is deleted; UINT64_MAX: none has to
+} slc_grave;
+
+/** What slc_store_drop_range ended and what is not forgotten yet. */
+typedef struct slc_purge {
+    struct slc_squeue *queue; // NULL: deleted meanwhile
+    uint64_t first, last;
+    uint64_t drop_lsn, pin_lsn; // of its record; they differ when it was renumbered
+    struct slc_purge *next;
+} slc_purge;
 
 typedef struct slc_squeue {
     uint32_t qid;
     bool dying;   // deleted; its messages are being forgotten in slices
     bool unsaved; // in the shard's unsaved list: next_qseq > saved_qseq
     slc_uuid uuid;
-    slc_entry *entries;     // [head, tail), qseq ascending; the first and the last are live
-    slc_entry_extra *extra; // during recovery only
+    slc_entry *entries; // [head, tail), qseq ascending; the first and the last are live
     uint32_t head, tail, capacity, live;
+    slc_segment **segments; // [segment_head, segment_tail), first ascending, ranges disjoint
+    uint32_t segment_head, segment_tail, segment_capacity;
+    uint32_t sparse;                // segments with less than a quarter of their messages left
+    uint64_t drop_newest;           // chunk of its newest drop
+    uint64_t drop_highest;          // highest position dropped since all its drops were on disk
     uint64_t next_qseq, saved_qseq; // the latter stands in .que
     uint64_t delivered, saved_delivered;
     uint64_t last_lsn;      // of the newest append; 0: not known (it was cancelled)
@@ -93,13 +144,12 @@ typedef struct slc_squeue {
 
 /** One chunk number from log_first up. */
 typedef struct slc_lsn {
-    uint32_t live;     // targets of its messages that are not dropped; a resident part counts one
-    uint32_t bytes;    // of its value
+    uint32_t live;     // targets of its messages that are neither dropped nor in a segment
+    uint32_t bytes;    // of its value; 0: not in .log (yet)
     uint64_t drop_lsn; // chunk of the last record that lowered `live`
-    bool resident, hollow;
 } slc_lsn;
 
-/** A large content in parts first_lsn .. first_lsn + parts - 1. */
+/** A large content in parts first_lsn .. first_lsn + parts - 1 of .res. */
 typedef struct slc_resident {
     uint64_t first_lsn, bytes;
     uint32_t parts;
@@ -133,7 +183,7 @@ typedef struct slc_chunk {
     uint32_t lsn_count;  // 1; the number of parts for a run
     bool run;            // parts of a resident instead of records
     bool glued;          // no batch may end between this chunk and the next
-    bool cancelled;      // a run nobody wants: its chunks are written empty
+    bool cancelled;      // a run nobody wants: it is not written
     bool handed;         // the store thread may have seen (a part of) it
     bool closed;         // takes no more records
     uint32_t body_bytes; // of what will be written
@@ -157,6 +207,7 @@ typedef struct slc_chunk {
 typedef struct slc_job_item {
     slc_chunk *chunk;
     uint32_t part_from, part_to; // of a run
+    uint32_t skipped;            // LSNs in front that are no chunks of the log
     bool begin, end;
 } slc_job_item;
 
@@ -165,10 +216,51 @@ typedef struct slc_job_save {
     slc_queue_value value;
 } slc_job_save;
 
-typedef struct slc_job_hollow {
+/** Parts that nobody needs any more. */
+typedef struct slc_freed {
     uint64_t first;
     uint32_t count;
-} slc_job_hollow;
+    uint64_t drop_lsn; // not before this is in an ended batch
+} slc_freed;
+
+/** A directory record to be written anew. */
+typedef struct slc_job_mark {
+    uint32_t qid;
+    uint64_t first;
+    uint64_t dirty_lsn;     // what the segment had: to be put back when the job fails
+    uint32_t offset, bytes; // of the record in job->mark_bytes
+} slc_job_mark;
+
+/** One slice of a migration: messages of the log that become segments, or sparse segments that become one. */
+typedef struct slc_slice_item {
+    uint64_t qseq;
+    uint64_t source; // LSN of its chunk; of a merge the first position of its segment
+} slc_slice_item;
+
+/** Consecutive positions of one queue with no segment in between. */
+typedef struct slc_slice_group {
+    uint32_t qid, from, count; // of the items
+    bool merge;
+} slc_slice_group;
+
+/** A segment that the store thread made of items [from, from + count) of a group. */
+typedef struct slc_slice_made {
+    uint32_t qid, from, count;
+    uint64_t bytes; // of contents
+    uint32_t value_bytes;
+    bool merge;
+} slc_slice_made;
+
+typedef struct slc_migration_slice {
+    slc_slice_item *items;
+    uint32_t item_count, item_capacity;
+    slc_slice_group *groups;
+    uint32_t group_count, group_capacity;
+    slc_slice_made *made;
+    uint32_t made_count, made_capacity;
+    uint64_t bytes;     // that it will write, near enough
+    uint64_t after_lsn; // handed over last when it was built: later drops are not in it
+} slc_migration_slice;
 
 /** One shard's share of a job. Arrays are kept from job to job. */
 typedef struct slc_shard_job {
@@ -176,8 +268,15 @@ typedef struct slc_shard_job {
     uint32_t item_count, item_capacity;
     slc_job_save *saves;
     uint32_t save_count, save_capacity;
-    slc_job_hollow *hollows;
-    uint32_t hollow_count, hollow_capacity;
+    slc_freed *frees;
+    uint32_t free_count, free_capacity;
+    slc_job_mark *marks;
+    uint32_t mark_count, mark_capacity;
+    uint8_t *mark_bytes;
+    uint32_t mark_used, mark_room;
+    slc_grave *graves;
+    uint32_t grave_count, grave_capacity;
+    slc_migration_slice slice;
     uint64_t delete_from, delete_to; // [from, to)
     uint64_t truncate_from; // 0: nothing; else keys from here up go first (an unfinished batch)
     uint64_t end_lsn;       // last chunk with BATCH_END; 0: none
@@ -208,7 +307,7 @@ struct slc_shard {
     bool opened; // the DBIs below are valid (store thread; recovery)
     bool atomic;
     bool gluing; // a chunk begun now belongs to the same batch as the one before
-    MDB_dbi st, log, que;
+    MDB_dbi st, log, que, res, seg, smd;
 
     // queues
     slc_squeue ***queue_pages;
@@ -227,8 +326,23 @@ struct slc_shard {
 
     slc_resident *residents;
     uint32_t resident_count, resident_capacity, resident_free;
-    slc_job_hollow *hollows; // freed residents that are not at the front
-    uint32_t hollow_count, hollow_capacity;
+    slc_freed *frees;
+    uint32_t free_count, free_capacity;
+
+    // segments
+    slc_segment *dirty_first, *dirty_last;
+    slc_grave *graves; // [grave_head, grave_count)
+    uint32_t grave_head, grave_count, grave_capacity;
+    slc_purge *purge_first, *purge_last;
+
+    // migration: every chunk below window_to moves; 0: none is under way
+    uint64_t window_from, window_to;
+    uint32_t window_qid;    // the pass over the queues has come to this one
+    bool window_again;      // a queue was passed over: another pass is needed
+    uint8_t *window_seen;   // store thread: chunks of the window whose checksum was verified
+    uint32_t merge_qid;     // the search for sparse segments has come to this one
+    bool merge_turn;        // migration and merging take turns
+    uint32_t sparse_queues; // with STORE_SPARSE_MIN sparse segments or more
 
     // pending chunks: ring of pointers, capacity a power of two
     slc_chunk **pending;
@@ -238,6 +352,8 @@ struct slc_shard {
     uint64_t handed_lsn;   // last chunk number handed over
     bool in_batch;         // the last chunk handed over did not end its batch
     uint64_t ended_lsn;    // last chunk on disk that ended a batch
+    uint64_t handed_chunk; // last chunk of the log (not a part) handed over
+    bool unended;          // what is on disk ends with an unfinished batch
     uint32_t drops_first;  // pending chunks that hold what may go before appends (space.c)
     uint64_t truncate_from;
 
@@ -319,8 +435,6 @@ void slc_store_shard_free(slc_shard *shard);
 slc_squeue *slc_shard_queue(const slc_shard *shard, uint32_t qid);
 slc_squeue *slc_shard_queue_add(slc_shard *shard, uint32_t qid, const slc_uuid *uuid);
 void slc_shard_queue_bury(slc_shard *shard, slc_squeue *queue, uint64_t del_lsn);
-/** Forget up to STORE_SWEEP_MAX messages of deleted queues. True: there are more. */
-bool slc_shard_sweep(slc_shard *shard);
 void slc_shard_unsaved_touch(slc_shard *shard, slc_squeue *queue);
 void slc_shard_unsaved_front(slc_shard *shard, slc_squeue *queue);
 void slc_shard_unsaved_remove(slc_shard *shard, slc_squeue *queue);
@@ -330,6 +444,8 @@ slc_entry *slc_queue_entry_find(const slc_squeue *queue, uint64_t qseq);
 /** The first live one at or above qseq, or NULL. */
 slc_entry *slc_queue_entry_from(const slc_squeue *queue, uint64_t qseq);
 void slc_queue_entry_kill(slc_squeue *queue, slc_entry *entry);
+/** A drop of position qseq stands in chunk lsn. */
+void slc_shard_queue_dropped(slc_shard *shard, slc_squeue *queue, uint64_t qseq, uint64_t lsn);
 /** The table's line of lsn, log_first <= lsn < next_lsn. */
 static inline slc_lsn *slc_shard_lsn(const slc_shard *shard, uint64_t lsn)
 {
@@ -338,13 +454,51 @@ static inline slc_lsn *slc_shard_lsn(const slc_shard *shard, uint64_t lsn)
     return &shard->lsns[lsn & shard->lsn_mask];
 }
 uint64_t slc_shard_lsn_push(slc_shard *shard, uint32_t count);
-uint32_t slc_shard_resident_add(slc_shard *shard, uint64_t first_lsn, uint32_t parts,
-                                uint64_t bytes);
-/** One target fewer; at zero its parts are dead as of drop_lsn and the slot is free. */
-void slc_shard_resident_unref(slc_shard *shard, uint32_t slot, uint64_t drop_lsn);
 uint64_t slc_shard_entry_bytes(const slc_shard *shard, const slc_entry *entry);
 /** The message of entry is gone from disk as of drop_lsn. */
 void slc_shard_entry_drop(slc_shard *shard, slc_squeue *queue, slc_entry *entry, uint64_t drop_lsn);
+
+/* resident.c */
+uint32_t slc_shard_resident_add(slc_shard *shard, uint64_t first_lsn, uint32_t parts,
+                                uint64_t bytes);
+/** One target fewer; at zero its parts are freed as of the newest drop and the slot is free. */
+void slc_shard_resident_unref(slc_shard *shard, uint32_t slot, uint64_t drop_lsn);
+/** Nothing of it was handed over and nothing names it any more. */
+void slc_shard_resident_cancel(slc_shard *shard, slc_chunk *run);
+
+/* segment.c */
+/** The segment whose range holds qseq and in which it is live, or NULL. */
+slc_segment *slc_queue_segment_find(const slc_squeue *queue, uint64_t qseq);
+/** Index in queue->segments of the first one whose last is at or above qseq; segment_tail: none. */
+uint32_t slc_queue_segment_from(const slc_squeue *queue, uint64_t qseq);
+bool slc_segment_live(const slc_segment *segment, uint64_t qseq);
+/** Takes the arrays of segment. Its range is free. */
+slc_segment *slc_shard_segment_add(slc_shard *shard, slc_squeue *queue, const slc_segment *segment);
+/** Set the bits of positions that are not among its live ones; residents must be listed already. */
+void slc_segment_mark(slc_segment *segment, uint64_t qseq);
+/** Its message qseq, which is live, is dropped by the record in chunk lsn. It may be gone afterwards. */
+void slc_shard_segment_drop(slc_shard *shard, slc_segment *segment, uint64_t qseq, uint64_t lsn);
+/** All of it is dropped by the record in chunk drop_lsn. pin_lsn as in slc_grave. */
+void slc_shard_segment_bury(slc_shard *shard, slc_segment *segment, uint64_t drop_lsn,
+                            uint64_t pin_lsn);
+/** Out of memory only (merged into another, or the shard ends). */
+void slc_shard_segment_free(slc_shard *shard, slc_segment *segment);
+/** Less than a quarter of it is left. */
+static inline bool slc_segment_sparse(const slc_segment *segment)
+{
+    return segment->live < segment->count / 4;
+}
+/** It lacks a drop since lsn. */
+void slc_shard_segment_dirty(slc_shard *shard, slc_segment *segment, uint64_t lsn);
+void slc_shard_segment_clean(slc_shard *shard, slc_segment *segment);
+/** Append its directory record to out (room for SLC_DIRECTORY_MAX); returns the bytes. */
+uint32_t slc_shard_segment_record(const slc_shard *shard, const slc_segment *segment, uint8_t *out);
+void slc_shard_grave_add(slc_shard *shard, slc_grave grave);
+
+/* sweep.c */
+/** Forget up to STORE_SWEEP_MAX messages of deleted queues and dropped ranges. True: there are more. */
+bool slc_shard_sweep(slc_shard *shard);
+bool slc_shard_sweeps(const slc_shard *shard);
 
 /* batch.c */
 slc_chunk *slc_shard_pending(const slc_shard *shard, uint32_t index);
@@ -356,6 +510,9 @@ slc_chunk *slc_shard_chunk_new(slc_shard *shard, uint32_t lsn_count);
 slc_chunk *slc_shard_chunk_room(slc_shard *shard, uint32_t bytes);
 slc_op *slc_chunk_op_add(slc_chunk *chunk, slc_op_kind kind, uint32_t head_room);
 void slc_chunk_free(slc_store *store, slc_chunk *chunk);
+/** Write one DROP record for all of [first, last]; returns the chunk it stands in. */
+uint64_t slc_shard_range_record(slc_shard *shard, slc_squeue *queue, uint64_t first, uint64_t last,
+                                slc_drop_reason reason);
 /** First chunk whose operations may still be changed. */
 uint64_t slc_shard_open_lsn(const slc_shard *shard);
 /** The open chunk at the end, or NULL. */
@@ -385,6 +542,29 @@ bool slc_store_has_pending(const slc_store *store);
 /** Give the job that stands in store->job (and the shards) to the store thread. */
 void slc_store_job_give(slc_store *store);
 
+/* chores.c */
+void slc_shard_chores_reset(slc_shard *shard);
+/** The job has something of chores.c or migrate.c to do. */
+bool slc_shard_chores_any(const slc_shard *shard);
+/** Fill the housekeeping of shard->job. */
+void slc_shard_chores_build(slc_shard *shard, bool idle);
+bool slc_shard_has_chores(const slc_shard *shard);
+void slc_shard_chores_done(slc_shard *shard);
+/** The job failed for want of room: what it was to do is to be done again. */
+void slc_shard_chores_undo(slc_shard *shard);
+/** Last chunk that ended a batch once the job is committed. */
+static inline uint64_t slc_shard_job_end(const slc_shard *shard)
+{
+    return shard->job.end_lsn != 0 ? shard->job.end_lsn : shard->ended_lsn;
+}
+
+/* migrate.c */
+/** Fill shard->job.slice when the log is over its budget or segments are sparse. */
+void slc_shard_migrate_build(slc_shard *shard, bool idle);
+/** There is a window to be moved, or the log is over its budget. */
+bool slc_shard_migrates(const slc_shard *shard);
+void slc_shard_migrate_done(slc_shard *shard);
+
 /* space.c */
 /** The job that just came back found no room: put what it held back, drops first, and tell. */
 void slc_store_space_out(slc_store *store);
@@ -392,7 +572,23 @@ void slc_store_space_out(slc_store *store);
 void slc_store_space_retry(slc_store *store);
 
 /* writer.c */
+typedef struct slc_writer {
+    slc_store *store;
+    slc_job *job;
+    MDB_txn *txn;
+    uint64_t wall_ms;
+    uint32_t puts, puts_total;
+} slc_writer;
 void slc_store_writer_main(void *arg);
+slc_err slc_writer_error(slc_writer *w, int code, const char *what);
+/** Delete the keys [from, to) of a database with LSN keys; to 0 means to the end. */
+SLC_MUST_USE slc_err slc_writer_delete(slc_writer *w, MDB_dbi dbi, uint64_t from, uint64_t to);
+
+SLC_MUST_USE slc_err slc_writer_segment_delete(slc_writer *w, slc_shard *shard, uint32_t qid,
+                                               uint64_t first);
+
+/* migrate_write.c */
+SLC_MUST_USE slc_err slc_writer_slice(slc_writer *w, slc_shard *shard);
 
 /* store.c */
 /** The next step of a close that was asked for; does nothing while something is under way. */

@@ -11,21 +11,13 @@ static MDB_val lsn_key(uint64_t lsn, uint64_t *buffer)
     return (MDB_val){.mv_size = sizeof *buffer, .mv_data = buffer};
 }
 
-typedef struct writer {
-    slc_store *store;
-    slc_job *job;
-    MDB_txn *txn;
-    uint64_t wall_ms;
-    uint32_t puts, puts_total;
-} writer;
-
-static slc_err writer_error(writer *w, int rc, const char *what)
+slc_err slc_writer_error(slc_writer *w, int code, const char *what)
 {
-    return slc_store_env_error(rc, &w->job->error, what);
+    return slc_store_env_error(code, &w->job->error, what);
 }
 
-// Reserve the value of chunk lsn; the caller fills the body and seals it.
-static slc_err chunk_reserve(writer *w, slc_shard *shard, uint64_t lsn, uint32_t body_bytes,
+// Reserve the value of chunk lsn in .log or .res; the caller fills the body and seals it.
+static slc_err chunk_reserve(slc_writer *w, MDB_dbi dbi, uint64_t lsn, uint32_t body_bytes,
                              uint8_t **value)
 {
     slc_err rc = SLC_OK;
@@ -39,16 +31,16 @@ static slc_err chunk_reserve(writer *w, slc_shard *shard, uint64_t lsn, uint32_t
     MDB_val key = lsn_key(lsn, &buffer);
     MDB_val data = {.mv_size = SLC_CHUNK_HEAD_BYTES + body_bytes};
     // MDB_APPEND: an LSN that is there, or a later one, means that the sequence broke.
-    int code = mdb_put(w->txn, shard->log, &key, &data, MDB_RESERVE | MDB_APPEND);
+    int code = mdb_put(w->txn, dbi, &key, &data, MDB_RESERVE | MDB_APPEND);
     if (code != 0)
-        return writer_error(w, code, "writing a chunk");
+        return slc_writer_error(w, code, "writing a chunk");
     w->job->bytes_written += data.mv_size;
     *value = data.mv_data;
     return SLC_OK;
 }
 
-static void chunk_seal(writer *w, uint8_t *value, uint64_t lsn, uint32_t flags, uint32_t records,
-                       uint32_t body_bytes)
+static void chunk_seal(slc_writer *w, uint8_t *value, uint64_t lsn, uint32_t flags,
+                       uint32_t records, uint32_t body_bytes, uint32_t skipped)
 {
     slc_chunk_seal(value, &(slc_chunk_head){
                               .version = SLC_FORMAT_VERSION,
@@ -57,11 +49,12 @@ static void chunk_seal(writer *w, uint8_t *value, uint64_t lsn, uint32_t flags, 
                               .lsn = lsn,
                               .wall_ms = w->wall_ms,
                               .body_bytes = body_bytes,
+                              .skipped = skipped,
                           });
 }
 
-static slc_err queue_put(writer *w, slc_shard *shard, uint32_t qid, const slc_queue_value *value,
-                         unsigned flags)
+static slc_err queue_put(slc_writer *w, slc_shard *shard, uint32_t qid,
+                         const slc_queue_value *value, unsigned flags)
 {
     uint32_t buffer = htobe32(qid);
     uint8_t bytes[SLC_QUEUE_VALUE_BYTES];
@@ -70,10 +63,10 @@ static slc_err queue_put(writer *w, slc_shard *shard, uint32_t qid, const slc_qu
     MDB_val data = {.mv_size = sizeof bytes, .mv_data = bytes};
     int code = mdb_put(w->txn, shard->que, &key, &data, flags);
     return code == 0 || code == MDB_KEYEXIST ? SLC_OK
-                                             : writer_error(w, code, "writing a queue entry");
+                                             : slc_writer_error(w, code, "writing a queue entry");
 }
 
-static slc_err queue_record_apply(writer *w, slc_shard *shard, const slc_op *op,
+static slc_err queue_record_apply(slc_writer *w, slc_shard *shard, const slc_op *op,
                                   const uint8_t *head)
 {
     uint32_t qid = slc_get32(head + 8);
@@ -87,10 +80,11 @@ static slc_err queue_record_apply(writer *w, slc_shard *shard, const slc_op *op,
     MDB_val key = {.mv_size = sizeof buffer, .mv_data = &buffer};
     int code = mdb_del(w->txn, shard->que, &key, NULL);
     return code == 0 || code == MDB_NOTFOUND ? SLC_OK
-                                             : writer_error(w, code, "deleting a queue entry");
+                                             : slc_writer_error(w, code, "deleting a queue entry");
 }
 
-static slc_err chunk_write(writer *w, slc_shard *shard, const slc_job_item *item, uint32_t flags)
+static slc_err chunk_write(slc_writer *w, slc_shard *shard, const slc_job_item *item,
+                           uint32_t flags)
 {
     const slc_chunk *chunk = item->chunk;
     slc_err rc = SLC_OK;
@@ -99,7 +93,7 @@ static slc_err chunk_write(writer *w, slc_shard *shard, const slc_job_item *item
             SLC_FAILPOINT("res.enq.before", &rc))
             return slc_error_set(&w->job->error, rc, "res.enq.before");
     uint8_t *value;
-    rc = chunk_reserve(w, shard, chunk->lsn, chunk->body_bytes, &value);
+    rc = chunk_reserve(w, shard->log, chunk->lsn, chunk->body_bytes, &value);
     if (rc != SLC_OK)
         return rc;
     uint8_t *at = value + SLC_CHUNK_HEAD_BYTES;
@@ -117,7 +111,7 @@ static slc_err chunk_write(writer *w, slc_shard *shard, const slc_job_item *item
         records++;
     }
     SLC_ASSERT(at == value + SLC_CHUNK_HEAD_BYTES + chunk->body_bytes);
-    chunk_seal(w, value, chunk->lsn, flags, records, chunk->body_bytes);
+    chunk_seal(w, value, chunk->lsn, flags, records, chunk->body_bytes, item->skipped);
     for (uint32_t i = 0; i < chunk->op_count && rc == SLC_OK; i++) {
         const slc_op *op = &chunk->ops[i];
         if ((op->kind == OP_QNEW || op->kind == OP_QDEL) && (op->flags & OP_CANCELLED) == 0)
@@ -126,10 +120,12 @@ static slc_err chunk_write(writer *w, slc_shard *shard, const slc_job_item *item
     return rc;
 }
 
-static slc_err run_write(writer *w, slc_shard *shard, const slc_job_item *item, uint32_t begin,
+static slc_err run_write(slc_writer *w, slc_shard *shard, const slc_job_item *item, uint32_t begin,
                          uint32_t end)
 {
     const slc_chunk *run = item->chunk;
+    if (run->cancelled)
+        return SLC_OK;
     for (uint32_t part = item->part_from; part < item->part_to; part++) {
         slc_err rc = SLC_OK;
         if (SLC_FAILPOINT("res.part", &rc))
@@ -137,25 +133,23 @@ static slc_err run_write(writer *w, slc_shard *shard, const slc_job_item *item, 
         uint64_t from = (uint64_t)part * SLC_PART_DATA_MAX;
         uint64_t left = run->data_bytes - from;
         uint32_t data_bytes = left < SLC_PART_DATA_MAX ? (uint32_t)left : SLC_PART_DATA_MAX;
-        uint32_t body_bytes = run->cancelled ? 0 : SLC_PART_HEAD_BYTES + data_bytes;
+        uint32_t body_bytes = SLC_PART_HEAD_BYTES + data_bytes;
         uint8_t *value;
-        rc = chunk_reserve(w, shard, run->lsn + part, body_bytes, &value);
+        rc = chunk_reserve(w, shard->res, run->lsn + part, body_bytes, &value);
         if (rc != SLC_OK)
             return rc;
         uint32_t flags = (part == item->part_from ? begin : 0) |
                          (part + 1 == item->part_to ? end : 0) | SLC_CHUNK_RESIDENT;
-        if (!run->cancelled) {
-            uint8_t *body = value + SLC_CHUNK_HEAD_BYTES;
-            slc_part_encode(body, run->lsn, part, run->lsn_count, run->data_bytes, data_bytes);
-            if (data_bytes > 0)
-                memcpy(body + SLC_PART_HEAD_BYTES, run->data + from, data_bytes);
-        }
-        chunk_seal(w, value, run->lsn + part, flags, !run->cancelled, body_bytes);
+        uint8_t *body = value + SLC_CHUNK_HEAD_BYTES;
+        slc_part_encode(body, run->lsn, part, run->lsn_count, run->data_bytes, data_bytes);
+        if (data_bytes > 0)
+            memcpy(body + SLC_PART_HEAD_BYTES, run->data + from, data_bytes);
+        chunk_seal(w, value, run->lsn + part, flags, 1, body_bytes, 0);
     }
     return SLC_OK;
 }
 
-static slc_err items_write(writer *w, slc_shard *shard)
+static slc_err items_write(slc_writer *w, slc_shard *shard)
 {
     const slc_shard_job *job = &shard->job;
     slc_err rc = SLC_OK;
@@ -174,13 +168,12 @@ static slc_err items_write(writer *w, slc_shard *shard)
     return rc;
 }
 
-// Delete the chunks [from, to); to 0 means to the end.
-static slc_err chunks_delete(writer *w, slc_shard *shard, uint64_t from, uint64_t to)
+slc_err slc_writer_delete(slc_writer *w, MDB_dbi dbi, uint64_t from, uint64_t to)
 {
     MDB_cursor *cursor;
-    int code = mdb_cursor_open(w->txn, shard->log, &cursor);
+    int code = mdb_cursor_open(w->txn, dbi, &cursor);
     if (code != 0)
-        return writer_error(w, code, "opening a cursor");
+        return slc_writer_error(w, code, "opening a cursor");
     uint64_t buffer;
     MDB_val key = lsn_key(from, &buffer), data;
     code = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
@@ -194,27 +187,49 @@ static slc_err chunks_delete(writer *w, slc_shard *shard, uint64_t from, uint64_
             code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
-    return code == 0 || code == MDB_NOTFOUND ? SLC_OK : writer_error(w, code, "deleting chunks");
+    return code == 0 || code == MDB_NOTFOUND ? SLC_OK
+                                             : slc_writer_error(w, code, "deleting chunks");
 }
 
-static slc_err hollows_write(writer *w, slc_shard *shard)
+slc_err slc_writer_segment_delete(slc_writer *w, slc_shard *shard, uint32_t qid, uint64_t first)
 {
-    uint8_t value[SLC_CHUNK_HEAD_BYTES];
-    for (uint32_t i = 0; i < shard->job.hollow_count; i++) {
-        for (uint32_t k = 0; k < shard->job.hollows[i].count; k++) {
-            uint64_t lsn = shard->job.hollows[i].first + k, buffer;
-            chunk_seal(w, value, lsn, SLC_CHUNK_RESIDENT, 0, 0);
-            MDB_val key = lsn_key(lsn, &buffer);
-            MDB_val data = {.mv_size = sizeof value, .mv_data = value};
-            int code = mdb_put(w->txn, shard->log, &key, &data, 0);
-            if (code != 0)
-                return writer_error(w, code, "freeing a large content");
-        }
-    }
-    return SLC_OK;
+    uint8_t bytes[SLC_SEGMENT_KEY_BYTES];
+    slc_segment_key(bytes, qid, first);
+    MDB_val key = {.mv_size = sizeof bytes, .mv_data = bytes};
+    int code = mdb_del(w->txn, shard->seg, &key, NULL);
+    if (code == 0 || code == MDB_NOTFOUND)
+        code = mdb_del(w->txn, shard->smd, &key, NULL);
+    return code == 0 || code == MDB_NOTFOUND ? SLC_OK
+                                             : slc_writer_error(w, code, "deleting a segment");
 }
 
-static slc_err shard_write(writer *w, slc_shard *shard)
+// What is known of queues, segments and large contents before chunks may leave; then what leaves.
+static slc_err chores_write(slc_writer *w, slc_shard *shard)
+{
+    const slc_shard_job *job = &shard->job;
+    slc_err rc = SLC_OK;
+    for (uint32_t i = 0; i < job->mark_count; i++) {
+        const slc_job_mark *mark = &job->marks[i];
+        uint8_t bytes[SLC_SEGMENT_KEY_BYTES];
+        slc_segment_key(bytes, mark->qid, mark->first);
+        MDB_val key = {.mv_size = sizeof bytes, .mv_data = bytes};
+        MDB_val data = {.mv_size = mark->bytes, .mv_data = job->mark_bytes + mark->offset};
+        int code = mdb_put(w->txn, shard->smd, &key, &data, 0);
+        if (code != 0)
+            return slc_writer_error(w, code, "writing a directory record");
+        w->job->bytes_written += mark->bytes;
+    }
+    for (uint32_t i = 0; i < job->grave_count && rc == SLC_OK; i++)
+        rc = slc_writer_segment_delete(w, shard, job->graves[i].qid, job->graves[i].first);
+    for (uint32_t i = 0; i < job->free_count && rc == SLC_OK; i++)
+        rc = slc_writer_delete(w, shard->res, job->frees[i].first,
+                               job->frees[i].first + job->frees[i].count);
+    if (rc == SLC_OK && job->delete_to > job->delete_from)
+        rc = slc_writer_delete(w, shard->log, job->delete_from, job->delete_to);
+    return rc;
+}
+
+static slc_err shard_write(slc_writer *w, slc_shard *shard)
 {
     const slc_shard_job *job = &shard->job;
     slc_err rc = SLC_OK;
@@ -223,15 +238,18 @@ static slc_err shard_write(writer *w, slc_shard *shard)
     if (!shard->opened)
         rc = slc_store_env_shard(w->store, w->txn, shard, &w->job->error);
     if (rc == SLC_OK && job->truncate_from != 0)
-        rc = chunks_delete(w, shard, job->truncate_from, 0);
+        rc = slc_writer_delete(w, shard->log, job->truncate_from, 0);
+    if (rc == SLC_OK && job->truncate_from != 0)
+        rc = slc_writer_delete(w, shard->res, job->truncate_from, 0);
     for (uint32_t i = 0; i < job->save_count && rc == SLC_OK; i++)
         rc = queue_put(w, shard, job->saves[i].qid, &job->saves[i].value, 0);
     if (rc == SLC_OK)
         rc = items_write(w, shard);
     if (rc == SLC_OK)
-        rc = hollows_write(w, shard);
-    if (rc == SLC_OK && job->delete_to > job->delete_from)
-        rc = chunks_delete(w, shard, job->delete_from, job->delete_to);
+        rc = chores_write(w, shard);
+    // After the directory records: a merge replaces segments that have just been marked.
+    if (rc == SLC_OK && job->slice.item_count > 0)
+        rc = slc_writer_slice(w, shard);
     if (rc != SLC_OK)
         return rc;
     uint8_t state[SLC_STATE_BYTES];
@@ -239,15 +257,20 @@ static slc_err shard_write(writer *w, slc_shard *shard)
     MDB_val key = {.mv_size = 1, .mv_data = (void *)"s"};
     MDB_val data = {.mv_size = sizeof state, .mv_data = state};
     int code = mdb_put(w->txn, shard->st, &key, &data, 0);
-    return code == 0 ? SLC_OK : writer_error(w, code, "writing the shard state");
+    return code == 0 ? SLC_OK : slc_writer_error(w, code, "writing the shard state");
 }
 
 // LMDB flushes the data pages, then writes the meta page: through to the disk, or, with deferred confirm, to be flushed by
 // whatever comes next.
-static slc_err writer_commit(writer *w)
+static slc_err writer_commit(slc_writer *w)
 {
     slc_err rc = SLC_OK;
-    if (SLC_FAILPOINT("store.enospc", &rc) || SLC_FAILPOINT("store.eio", &rc) ||
+    bool migrates = false;
+    for (uint32_t i = 0; i < w->store->shard_count; i++)
+        migrates = migrates ||
+                   (w->store->shards[i]->job.work && w->store->shards[i]->job.slice.item_count > 0);
+    if ((migrates && SLC_FAILPOINT("mig.commit.before", &rc)) ||
+        SLC_FAILPOINT("store.enospc", &rc) || SLC_FAILPOINT("store.eio", &rc) ||
         SLC_FAILPOINT("store.mapfull", &rc) || SLC_FAILPOINT("store.commit.before", &rc) ||
         SLC_FAILPOINT("store.sync.before", &rc)) {
         mdb_txn_abort(w->txn);
@@ -255,9 +278,10 @@ static slc_err writer_commit(writer *w)
     }
     int code = slc_store_env_commit(w->txn);
     if (code != 0)
-        return writer_error(w, code, "committing");
+        return slc_writer_error(w, code, "committing");
     w->job->commits++;
-    if (SLC_FAILPOINT("store.sync.after", &rc) || SLC_FAILPOINT("store.commit.after", &rc))
+    if ((migrates && SLC_FAILPOINT("mig.commit.after", &rc)) ||
+        SLC_FAILPOINT("store.sync.after", &rc) || SLC_FAILPOINT("store.commit.after", &rc))
         return slc_error_set(&w->job->error, rc == SLC_ENOSPC ? SLC_EIO : rc,
                              "a fail point after the commit");
     return SLC_OK;
@@ -265,10 +289,10 @@ static slc_err writer_commit(writer *w)
 
 static slc_err job_transaction(slc_store *store, slc_job *job)
 {
-    writer w = {.store = store, .job = job, .wall_ms = slc_clock_wall_ms()};
+    slc_writer w = {.store = store, .job = job, .wall_ms = slc_clock_wall_ms()};
     int code = mdb_txn_begin(store->env, NULL, 0, &w.txn);
     if (code != 0)
-        return writer_error(&w, code, "beginning a transaction");
+        return slc_writer_error(&w, code, "beginning a transaction");
     slc_err rc = SLC_OK;
     for (uint32_t i = 0; i < store->shard_count && rc == SLC_OK; i++)
         if (store->shards[i]->job.work)
@@ -291,6 +315,7 @@ static uint64_t job_bytes(const slc_store *store)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < store->shard_count; i++) {
         const slc_shard_job *job = &store->shards[i]->job;
+        bytes += job->work ? job->slice.bytes : 0;
         for (uint32_t k = 0; job->work && k < job->item_count; k++) {
             const slc_job_item *item = &job->items[k];
             bytes += item->chunk->run

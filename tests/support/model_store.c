@@ -26,13 +26,13 @@ typedef struct model_state {
     uint32_t count;
 } model_state;
 
-typedef enum model_kind { MODEL_NEW, MODEL_DEL, MODEL_APPEND, MODEL_DROP } model_kind;
+typedef enum model_kind { MODEL_NEW, MODEL_DEL, MODEL_APPEND, MODEL_DROP, MODEL_RANGE } model_kind;
 
 typedef struct model_op {
     model_kind kind;
     bool atomic, cancelled;
     uint32_t qid;
-    uint64_t qseq;
+    uint64_t qseq, last; // MODEL_RANGE: qseq to last
     slc_uuid uuid;
     slc_store_content content;
     uint64_t ts_ms;
@@ -49,8 +49,8 @@ typedef struct model_batch {
 typedef struct model_read {
     struct model_read *next;
     uint32_t qid;
-    uint64_t *qseqs;
-    uint32_t count;
+    uint64_t from_qseq;
+    uint32_t count_max;
     uint64_t bytes_max;
     slc_store_read_cb cb;
     void *arg;
@@ -139,6 +139,14 @@ static void state_drop(model_state *state, uint32_t qid, uint64_t qseq)
     queue->count--;
 }
 
+static void state_drop_range(model_state *state, uint32_t qid, uint64_t first, uint64_t last)
+{
+    model_queue *queue = state_queue(state, qid);
+    for (uint32_t i = queue == NULL ? 0 : queue->count; i > 0; i--)
+        if (queue->messages[i - 1].qseq >= first && queue->messages[i - 1].qseq <= last)
+            state_drop(state, qid, queue->messages[i - 1].qseq);
+}
+
 static void state_free(model_state *state)
 {
     for (uint32_t i = 0; i < state->count; i++)
@@ -186,7 +194,7 @@ model_store *model_store_open(model_disk *disk, const slc_store_options *options
     return store;
 }
 
-slc_err model_store_recover(model_store *store, const slc_store_visitor *visitor, void *arg,
+slc_err model_store_recover(model_store *store, slc_store_visitor visitor, void *arg,
                             slc_error *error)
 {
     (void)error;
@@ -209,17 +217,16 @@ slc_err model_store_recover(model_store *store, const slc_store_visitor *visitor
         const model_queue *queue = &from->queues[i];
         if (queue->deleted)
             continue;
-        if (!visitor->queue(0, queue->qid, &queue->uuid, queue->next_qseq, arg)) {
+        slc_store_queue summary = {.qid = queue->qid,
+                                   .uuid = queue->uuid,
+                                   .next_qseq = queue->next_qseq,
+                                   .messages = queue->count,
+                                   .delivered_qseq =
+                                       store->was_clean ? queue->delivered : queue->next_qseq - 1};
+        for (uint32_t k = 0; k < queue->count; k++)
+            summary.bytes += queue->messages[k].bytes;
+        if (!visitor(0, &summary, arg))
             (void)model_store_queue_del(store, queue->qid);
-            continue;
-        }
-        for (uint32_t k = 0; k < queue->count; k++) {
-            const model_message *m = &queue->messages[k];
-            slc_store_recovered recovered = {
-                m->qseq,       m->bytes,    m->ts_ms,
-                m->expires_ms, m->priority, !store->was_clean || m->qseq <= queue->delivered};
-            visitor->messages(0, queue->qid, &recovered, 1, arg);
-        }
     }
     return SLC_OK;
 }
@@ -310,6 +317,19 @@ slc_store_ticket model_store_drop(model_store *store, uint32_t qid, uint64_t qse
     return ++store->last_ticket;
 }
 
+slc_store_ticket model_store_drop_range(model_store *store, uint32_t qid, uint64_t first,
+                                        uint64_t last, slc_drop_reason reason)
+{
+    (void)reason;
+    model_op *op = batch_add(&store->open, MODEL_RANGE, store->atomic);
+    op->qid = qid;
+    op->qseq = first;
+    const model_queue *queue = state_queue(&store->state, qid);
+    op->last = queue != NULL && last >= queue->next_qseq ? queue->next_qseq - 1 : last;
+    state_drop_range(&store->state, qid, op->qseq, op->last);
+    return ++store->last_ticket;
+}
+
 void model_store_atomic_begin(model_store *store)
 {
     SLC_ASSERT(!store->atomic);
@@ -345,6 +365,8 @@ static void flight_apply(model_store *store)
             state_queue_del(disk, op->qid);
         else if (op->kind == MODEL_DROP)
             state_drop(disk, op->qid, op->qseq);
+        else if (op->kind == MODEL_RANGE)
+            state_drop_range(disk, op->qid, op->qseq, op->last);
         for (uint32_t k = 0; op->kind == MODEL_APPEND && !op->cancelled && k < op->target_count;
              k++)
             if (op->targets[k].qid != 0)
@@ -357,22 +379,26 @@ static void reads_answer(model_store *store)
     model_read *read = store->reads;
     store->reads = NULL;
     while (read != NULL) {
-        slc_store_message *messages = slc_alloc((read->count + 1) * sizeof *messages);
+        slc_store_message *messages = slc_alloc((read->count_max + 1) * sizeof *messages);
         uint32_t count = 0;
         uint64_t bytes = 0;
-        for (uint32_t i = 0; i < read->count; i++) {
-            const model_message *m = state_find(&store->state, read->qid, read->qseqs[i]);
-            if (m == NULL)
+        const model_queue *queue = state_queue(&store->state, read->qid);
+        for (uint32_t i = 0; queue != NULL && i < queue->count && count < read->count_max; i++) {
+            const model_message *m = &queue->messages[i];
+            if (m->qseq < read->from_qseq)
                 continue;
             if (count > 0 && bytes + m->bytes > read->bytes_max)
                 break;
             bytes += m->bytes;
-            messages[count++] = (slc_store_message){m->qseq, slc_slice_of(m->data, m->bytes)};
+            messages[count++] = (slc_store_message){.qseq = m->qseq,
+                                                    .ts_ms = m->ts_ms,
+                                                    .expires_ms = m->expires_ms,
+                                                    .content = slc_slice_of(m->data, m->bytes),
+                                                    .priority = m->priority};
         }
         read->cb(SLC_OK, messages, count, read->arg, NULL);
         model_read *next = read->next;
         slc_free(messages);
-        slc_free(read->qseqs);
         slc_free(read);
         read = next;
     }
@@ -396,13 +422,16 @@ bool model_store_step(model_store *store)
     return worked;
 }
 
-void model_store_read(model_store *store, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+void model_store_read(model_store *store, uint32_t qid, uint64_t from_qseq, uint32_t count_max,
                       uint64_t bytes_max, slc_store_read_cb cb, void *arg)
 {
     model_read *read = slc_alloc(sizeof *read);
-    *read = (model_read){.qid = qid, .count = count, .bytes_max = bytes_max, .cb = cb, .arg = arg};
-    read->qseqs = slc_alloc((count + 1) * sizeof *qseqs);
-    memcpy(read->qseqs, qseqs, count * sizeof *qseqs);
+    *read = (model_read){.qid = qid,
+                         .from_qseq = from_qseq,
+                         .count_max = count_max,
+                         .bytes_max = bytes_max,
+                         .cb = cb,
+                         .arg = arg};
     model_read **end = &store->reads;
     while (*end != NULL)
         end = &(*end)->next;
@@ -449,7 +478,6 @@ void model_store_crash(model_store *store)
 {
     for (model_read *read = store->reads, *next; read != NULL; read = next) {
         next = read->next;
-        slc_free(read->qseqs);
         slc_free(read);
     }
     store_free(store);

@@ -18,7 +18,7 @@ void model_disk_free(model_disk *disk);
 
 /** options.dir, loop and sizes are not used. disk is borrowed until the store is closed or crashed. */
 model_store *model_store_open(model_disk *disk, const slc_store_options *options);
-slc_err model_store_recover(model_store *store, const slc_store_visitor *visitor, void *arg,
+slc_err model_store_recover(model_store *store, slc_store_visitor visitor, void *arg,
                             slc_error *error);
 uint32_t model_store_queue_new(model_store *store, const slc_uuid *uuid, slc_store_ticket *ticket);
 slc_store_ticket model_store_queue_del(model_store *store, uint32_t qid);
@@ -27,10 +27,12 @@ slc_store_ticket model_store_append(model_store *store, const slc_store_content 
                                     const slc_store_target *targets, uint32_t count);
 slc_store_ticket model_store_drop(model_store *store, uint32_t qid, uint64_t qseq,
                                   slc_drop_reason reason, bool *cancelled);
+slc_store_ticket model_store_drop_range(model_store *store, uint32_t qid, uint64_t first,
+                                        uint64_t last, slc_drop_reason reason);
 void model_store_atomic_begin(model_store *store);
 void model_store_atomic_end(model_store *store);
 void model_store_flush(model_store *store);
-void model_store_read(model_store *store, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+void model_store_read(model_store *store, uint32_t qid, uint64_t from_qseq, uint32_t count_max,
                       uint64_t bytes_max, slc_store_read_cb cb, void *arg);
 void model_store_delivered(model_store *store, uint32_t qid, uint64_t highest_qseq);
 /** Finish what was submitted, mark clean, free. done runs inside. */

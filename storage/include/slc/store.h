@@ -1,11 +1,13 @@
-/** The store keeps persistent messages: an append-only log of numbered chunks per shard in LMDB, written by one thread.
+/** The store keeps persistent messages in LMDB, in two tiers: per shard an append-only log of numbered chunks, in which all
+ *  queues share a commit, and per queue segments, into which what survives in the log is moved. One thread writes.
  *
- *  It has two halves. The *loop half* is everything declared here: the open batch of each shard and the index of live
- *  messages (qid, qseq -> LSN and record). The *store thread* owns the only LMDB write transaction and sees jobs only.
+ *  It has two halves. The *loop half* is everything declared here: the open batch of each shard, the index of live
+ *  messages in the log (24 bytes each; the log is bounded by log_bytes) and the directory of segments (about 64 bytes per 64
+ *  KiB of messages). The *store thread* owns the only LMDB write transaction and sees jobs only.
  *  They meet in mailboxes. The store knows queue numbers and sequences, not AMQP: the content of a message is bytes.
  *
  *      append/drop ──> open batch ──(slc_store_flush, when no job is in flight)──> job ──> store thread:
- *        one transaction, one sync ──> mailbox ──> durable callback with the highest ticket that is safe
+ *        one transaction, one flush ──> mailbox ──> durable callback with the highest ticket that is safe
  *
  *  Thread: every function is called on the loop; nothing here blocks but open, recover and close's caller may wait for
  *  `done`. Callbacks come on the loop, never inside the submitting call (except where a function says "inside").
@@ -46,9 +48,10 @@ typedef struct slc_store_options {
         map_size; // bytes of address space; 0: the larger of 64 GiB and twice the file system's size
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
-    uint64_t log_bytes;   // budget of the log tier (may be outgrown until segments exist)
-    uint64_t batch_bytes; // upper bound per hand-over; 0: 4 MiB
-    uint32_t batch_ops;   // upper bound per hand-over; 0: 16384
+    uint64_t
+        log_bytes; // budget of the log tier: beyond it the oldest messages move to segments; 0: 256 MiB
+    uint64_t batch_bytes;                    // upper bound per hand-over; 0: 4 MiB
+    uint32_t batch_ops;                      // upper bound per hand-over; 0: 16384
     void (*release)(void *owner, void *arg); // a message's bytes are no longer needed
     void (*durable)(uint16_t shard, slc_store_ticket up_to,
                     void *arg);                        // ascending, once per finished job
@@ -64,29 +67,25 @@ SLC_MUST_USE slc_err slc_store_open(const slc_store_options *options, slc_store 
 
 /* ---- recovery, once, before anything else; runs on the calling thread ---- */
 
-typedef struct slc_store_recovered {
-    uint64_t qseq;
-    uint64_t content_bytes;
-    uint64_t ts_ms;
-    uint64_t expires_ms; // absolute wall clock, 0: never
-    uint8_t priority;
-    bool delivered; // may have been handed out before (always true after a crash)
-} slc_store_recovered;
+/** A queue that has a qid, and how much it holds. The messages themselves are read when they are wanted. */
+typedef struct slc_store_queue {
+    uint32_t qid;
+    slc_uuid uuid;
+    uint64_t next_qseq; // above every qseq it ever had
+    uint64_t messages;  // live
+    uint64_t bytes; // of their contents; near enough where a segment has lost some of its messages
+    uint64_t
+        delivered_qseq; // those up to here may have been handed out before; after a crash all of them
+} slc_store_queue;
 
-typedef struct slc_store_visitor {
-    /** A queue that has a qid, before its messages. next_qseq is above every qseq it ever had.
-     *  Return false to have the queue deleted (its uuid is unknown to the definitions). */
-    bool (*queue)(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
-                  void *arg);
-    /** Live messages of the queue just announced, qseq ascending. */
-    void (*messages)(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                     uint32_t count, void *arg);
-} slc_store_visitor;
+/** Return false to have the queue deleted (its uuid is unknown to the definitions). */
+typedef bool (*slc_store_visitor)(uint16_t shard, const slc_store_queue *queue, void *arg);
 
-/** Scan the log, verify checksums and LSN continuity, drop batches without end, rebuild the index, report what lives.
+/** Read the directory of segments, scan the log, verify checksums and LSN continuity, drop batches without end, rebuild the
+ *  index, report what lives. Bounded by the log tier and the directory, not by the backlog.
  *  SLC_ECORRUPT names the shard, LSN and key; nothing is served then. Recovering twice gives the same state. */
-SLC_MUST_USE slc_err slc_store_recover(slc_store *store, const slc_store_visitor *visitor,
-                                       void *arg, slc_error *error);
+SLC_MUST_USE slc_err slc_store_recover(slc_store *store, slc_store_visitor visitor, void *arg,
+                                       slc_error *error);
 
 /* ---- the open batch of a shard ---- */
 
@@ -127,6 +126,11 @@ typedef enum slc_drop_reason {
 slc_store_ticket slc_store_drop(slc_store *store, uint16_t shard, uint32_t qid, uint64_t qseq,
                                 slc_drop_reason reason, bool *cancelled);
 
+/** The same for every message of the queue in [first, last], first <= last, without a look at each: one record, and what it
+ *  ends is forgotten in slices afterwards. The caller must not use those positions again (read from above last). */
+slc_store_ticket slc_store_drop_range(slc_store *store, uint16_t shard, uint32_t qid,
+                                      uint64_t first, uint64_t last, slc_drop_reason reason);
+
 /** What is submitted between begin and end is one batch: all or nothing. Not nested. */
 void slc_store_atomic_begin(slc_store *store, uint16_t shard);
 void slc_store_atomic_end(slc_store *store, uint16_t shard);
@@ -143,11 +147,13 @@ typedef slc_stored_message slc_store_message;
 typedef void (*slc_store_read_cb)(slc_err rc, const slc_store_message *messages, uint32_t count,
                                   void *arg, const slc_error *error);
 
-/** Read live messages of a queue by the reader pool: up to count_max of those in qseqs (ascending, copied), stopping after
- *  bytes_max (at least one is read). Messages still in an open batch or in flight are found too. What was dropped meanwhile is left out.
+/** Read the next live messages of a queue from position from_qseq on, by the reader pool: up to count_max (1..4096), stopping
+ *  after bytes_max bytes of content (at least one is read). Messages still in an open batch or in flight are found too. What was
+ *  dropped meanwhile is left out. Count 0 with SLC_OK: nothing lives there. No message in between is skipped.
+ *  Damage ends a read in front of the damaged message; SLC_ECORRUPT comes when it is the first one.
  *  cb runs exactly once, on the loop, never inside. */
-void slc_store_read(slc_store *store, uint16_t shard, uint32_t qid, const uint64_t *qseqs,
-                    uint32_t count, uint64_t bytes_max, slc_store_read_cb cb, void *arg);
+void slc_store_read(slc_store *store, uint16_t shard, uint32_t qid, uint64_t from_qseq,
+                    uint32_t count_max, uint64_t bytes_max, slc_store_read_cb cb, void *arg);
 
 /* ---- end and figures ---- */
 
@@ -158,12 +164,18 @@ void slc_store_delivered(slc_store *store, uint16_t shard, uint32_t qid, uint64_
 void slc_store_close(slc_store *store, void (*done)(void *arg), void *arg);
 
 typedef struct slc_store_stats {
-    uint64_t live_messages, live_bytes; // in the index
+    uint64_t live_messages, live_bytes; // both tiers; bytes near enough where segments lost some
     uint64_t log_bytes, log_chunks;     // chunks in the log tier
-    uint64_t commits, syncs, commit_ns; // since start
+    uint64_t log_messages;              // live ones among them
+    uint64_t segments, segment_bytes;   // of the segment tier; contents as they were written
+    uint64_t resident_bytes, residents; // large contents, stored once outside both tiers
+    uint64_t migrated_messages, merged_messages; // since start
+    uint64_t commits, syncs, commit_ns;          // since start
     uint64_t batch_ops_open, jobs_in_flight;
     uint64_t bytes_written, cancelled;
     uint64_t file_bytes, map_bytes;
+    uint64_t
+        read_longest_ns; // of the read transactions so far; LMDB reuses no page that one may see
 } slc_store_stats;
 
 void slc_store_stat(const slc_store *store, slc_store_stats *out);

@@ -3,32 +3,20 @@
 
 /* ---- recovery ---- */
 
-static bool visit_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
-                        void *arg)
+static bool visit_queue(uint16_t shard, const slc_store_queue *queue, void *arg)
 {
     bench_recovered *out = arg;
     (void)shard;
-    (void)uuid;
-    (void)next_qseq;
     out->queues++;
-    out->qid = qid;
+    out->qid = queue->qid;
+    out->messages += queue->messages;
     return true;
-}
-
-static void visit_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                           uint32_t count, void *arg)
-{
-    (void)shard;
-    (void)qid;
-    (void)messages;
-    ((bench_recovered *)arg)->messages += count;
 }
 
 slc_err bench_recover(slc_store *store, bench_recovered *out, slc_error *error)
 {
     *out = (bench_recovered){0};
-    slc_store_visitor visitor = {.queue = visit_queue, .messages = visit_messages};
-    return slc_store_recover(store, &visitor, out, error);
+    return slc_store_recover(store, visit_queue, out, error);
 }
 
 /* ---- reading ---- */
@@ -46,7 +34,7 @@ static void on_read(slc_err rc, const slc_store_message *messages, uint32_t coun
 void bench_read_first(bench_store *b, uint32_t qid, uint64_t first_qseq)
 {
     bool done = false;
-    slc_store_read(b->store, 0, qid, &first_qseq, 1, 1 << 20, on_read, &done);
+    slc_store_read(b->store, 0, qid, first_qseq, 1, 1 << 20, on_read, &done);
     while (!done)
         bench_turn(b);
 }

@@ -39,11 +39,13 @@ typedef struct journal {
 
 typedef struct checked {
     uint8_t live[FACTS_MAX];
-    uint32_t found, wrong;
-    uint32_t reading;
+    uint32_t found;
+    bool reading, end;
     const char *problem;
-    uint64_t last_qseq;
-    uint32_t last_qid;
+    slc_store_queue queues[64];
+    uint32_t queue_count;
+    uint32_t qid; // being read
+    uint64_t next_qseq;
 } checked;
 
 static journal *book;
@@ -124,29 +126,16 @@ static void on_closed(void *arg)
     closed = true;
 }
 
-static bool keep_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
-                       void *arg)
+static bool keep_queue(uint16_t shard, const slc_store_queue *queue, void *arg)
 {
     (void)shard;
-    (void)qid;
-    (void)uuid;
-    (void)next_qseq;
-    (void)arg;
+    checked *c = arg;
+    if (c != NULL && c->queue_count < SLC_ARRAY_COUNT(c->queues))
+        c->queues[c->queue_count++] = *queue;
     return true;
 }
 
-static void no_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                        uint32_t count, void *arg)
-{
-    (void)shard;
-    (void)qid;
-    (void)messages;
-    (void)count;
-    (void)arg;
-}
-
-static slc_err store_open(slc_store **store, const slc_store_visitor *visitor, void *arg,
-                          slc_error *error)
+static slc_err store_open(slc_store **store, checked *c, slc_error *error)
 {
     uv_loop_init(&loop);
     closed = false;
@@ -154,12 +143,13 @@ static slc_err store_open(slc_store **store, const slc_store_visitor *visitor, v
                                  .loop = &loop,
                                  .map_size = 256u << 20,
                                  .batch_bytes = 300000, // large contents need several transactions
+                                 .log_bytes = 60000,    // most of it moves to segments
                                  .release = on_release,
                                  .durable = on_durable,
                                  .failed = on_failed,
                                  .space = on_space};
     slc_err rc = slc_store_open(&options, store, error);
-    return rc != SLC_OK ? rc : slc_store_recover(*store, visitor, arg, error);
+    return rc != SLC_OK ? rc : slc_store_recover(*store, keep_queue, c, error);
 }
 
 static void store_close(slc_store *store)
@@ -244,8 +234,7 @@ static _Noreturn void child(const char *plan)
     if (slc_failpoint_plan(plan, &error) != SLC_OK)
         _exit(5);
     slc_store *store;
-    slc_store_visitor visitor = {.queue = keep_queue, .messages = no_messages};
-    if (store_open(&store, &visitor, NULL, &error) != SLC_OK)
+    if (store_open(&store, NULL, &error) != SLC_OK)
         _exit(6);
     if (book->count == 0)
         scenario(store);
@@ -256,69 +245,75 @@ static _Noreturn void child(const char *plan)
 
 /* ---- the parent ---- */
 
-static void check_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                           uint32_t count, void *arg)
+static void check_message(checked *c, const slc_store_message *m)
 {
-    (void)shard;
-    checked *c = arg;
-    for (uint32_t i = 0; i < count; i++) {
-        if (qid == c->last_qid && messages[i].qseq <= c->last_qseq)
-            c->problem = "positions do not ascend";
-        c->last_qid = qid;
-        c->last_qseq = messages[i].qseq;
-        uint32_t k = 0;
-        while (k < book->count &&
-               (book->facts[k].qid != qid || book->facts[k].qseq != messages[i].qseq))
-            k++;
-        if (k == book->count) {
-            c->problem = "a message that nobody appended";
-            continue;
-        }
-        c->live[k] = 1;
-        c->found++;
-        if (book->facts[k].bytes != messages[i].content_bytes)
-            c->problem = "a content of another size";
+    uint32_t k = 0;
+    while (k < book->count && (book->facts[k].qid != c->qid || book->facts[k].qseq != m->qseq))
+        k++;
+    if (k == book->count) {
+        c->problem = "a message that nobody appended";
+        return;
     }
+    const fact *f = &book->facts[k];
+    c->live[k] = 1;
+    c->found++;
+    if (f->bytes != m->content.bytes) {
+        c->problem = "a content of another size";
+        return;
+    }
+    uint8_t *want = malloc(f->bytes + 1);
+    fill(want, f->bytes, f->pair, f->qid, f->qseq);
+    if (f->bytes > 0 && memcmp(want, m->content.data, f->bytes) != 0)
+        c->problem = "a content is not what was appended";
+    free(want);
 }
 
 static void check_read(slc_err rc, const slc_store_message *messages, uint32_t count, void *arg,
                        const slc_error *error)
 {
     checked *c = arg;
-    c->reading--;
+    c->reading = false;
+    c->end = rc != SLC_OK || count == 0;
     if (rc != SLC_OK) {
         fprintf(stderr, "%s\n", error->text);
         c->problem = "a content cannot be read";
-    } else if (count != 1) {
-        c->problem = "a live message is not read";
-    } else {
-        for (uint32_t k = 0; k < book->count; k++) {
-            const fact *f = &book->facts[k];
-            if (f->qseq != messages[0].qseq || f->bytes != messages[0].content.bytes)
-                continue;
-            uint8_t *want = malloc(f->bytes + 1);
-            fill(want, f->bytes, f->pair, f->qid, f->qseq);
-            bool same = f->bytes == 0 || memcmp(want, messages[0].content.data, f->bytes) == 0;
-            free(want);
-            if (same)
-                return;
-        }
-        c->problem = "a content is not what was appended";
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (messages[i].qseq < c->next_qseq)
+            c->problem = "positions do not ascend";
+        c->next_qseq = messages[i].qseq + 1;
+        check_message(c, &messages[i]);
     }
 }
 
-static uint32_t check_once(bool read)
+static void check_queue(slc_store *store, checked *c, const slc_store_queue *queue)
+{
+    uint32_t before = c->found;
+    c->qid = queue->qid;
+    c->next_qseq = 1;
+    do {
+        c->reading = true;
+        slc_store_read(store, 0, queue->qid, c->next_qseq, 100, 1 << 20, check_read, c);
+        while (c->reading)
+            uv_run(&loop, UV_RUN_ONCE);
+    } while (!c->end);
+    if (c->problem == NULL && c->found - before != queue->messages)
+        c->problem = "a queue holds another number of messages than recovery said";
+}
+
+static uint32_t check_once(void)
 {
     static checked c;
     c = (checked){0};
     slc_store *store;
     slc_error error = {0};
-    slc_store_visitor visitor = {.queue = keep_queue, .messages = check_messages};
     uint64_t durable = book->durable;
-    if (store_open(&store, &visitor, &c, &error) != SLC_OK)
+    if (store_open(&store, &c, &error) != SLC_OK)
         fail("recovery refused", error.text);
+    for (uint32_t i = 0; i < c.queue_count; i++)
+        check_queue(store, &c, &c.queues[i]);
     if (c.problem != NULL)
-        fail("recovery", c.problem);
+        fail("reading back", c.problem);
     for (uint32_t i = 0; i < book->count; i++) {
         const fact *f = &book->facts[i];
         if (!c.live[i] && f->appended <= durable && f->dropped == 0)
@@ -328,15 +323,7 @@ static uint32_t check_once(bool read)
         for (uint32_t k = 0; f->pair != 0 && k < book->count; k++)
             if (book->facts[k].pair == f->pair && c.live[k] != c.live[i])
                 fail("half of an atomic pair is there", "");
-        if (read && c.live[i]) {
-            c.reading++;
-            slc_store_read(store, 0, f->qid, &f->qseq, 1, UINT64_MAX, check_read, &c);
-        }
     }
-    while (c.reading > 0)
-        uv_run(&loop, UV_RUN_ONCE);
-    if (c.problem != NULL)
-        fail("reading back", c.problem);
     store_close(store);
     book->durable = durable;
     return c.found;
@@ -375,8 +362,8 @@ static bool try_pass(const char *point, unsigned pass)
     dir_clear();
     memset(book, 0, sizeof *book);
     bool crashed = run_child(point, pass);
-    uint32_t first = check_once(true);
-    if (check_once(false) != first)
+    uint32_t first = check_once();
+    if (check_once() != first)
         fail("the second recovery found something else", "");
     return crashed;
 }
@@ -389,7 +376,7 @@ static void try_recovery(unsigned passes)
     for (pass_runs = 1; pass_runs <= passes; pass_runs++) {
         if (!run_child("rec.scan.mid", pass_runs))
             break;
-        check_once(false);
+        check_once();
     }
 }
 
@@ -399,7 +386,8 @@ int main(int argc, char **argv)
         "store.batch.serialise", "store.txn.before_put", "store.txn.mid_put",
         "store.commit.before",   "store.sync.before",    "store.sync.after",
         "store.commit.after",    "store.notify.before",  "res.part",
-        "res.enq.before",
+        "res.enq.before",        "mig.segment.put",      "mig.commit.before",
+        "mig.commit.after",
     };
     unsigned passes = 10;
     const char *only = NULL;

@@ -119,6 +119,7 @@ Test(settings, defaults_are_those_of_the_manual)
     cr_expect(eq(int, settings->store_flush, SLC_SETTINGS_FLUSH_GROUP));
     cr_expect(eq(u32, settings->store_flush_interval_ms, 500));
     cr_expect(eq(u64, settings->store_map_bytes, 0));
+    cr_expect(eq(u64, settings->store_log_bytes, 256 << 20));
     cr_expect(eq(str, (char *)settings->management_socket, "/run/sluice/admin.sock"));
     cr_expect(eq(str, (char *)settings->management_group, "sluice"));
     cr_expect(eq(int, settings->log_console_level, SLC_LOG_INFO));
@@ -148,7 +149,7 @@ Test(settings, every_key_reaches_the_struct)
         "5MB\nmemory.cache_bytes = 0\n"
         "memory.window_bytes = 2MiB\nstore.flush = interval\nstore.flush_interval = "
         "20\nstore.map_size = 1GiB\n"
-        "management.socket.path = /x/y.sock\nmanagement.socket.group = "
+        "store.log_bytes = 32MiB\nmanagement.socket.path = /x/y.sock\nmanagement.socket.group = "
         "none\n"
         "log.console = false\nlog.file = x.log\nlog.dir = "
         "/logs\nlog.file.level = critical\n"
@@ -187,6 +188,7 @@ Test(settings, every_key_reaches_the_struct)
     cr_expect(eq(int, settings->store_flush, SLC_SETTINGS_FLUSH_INTERVAL));
     cr_expect(eq(u32, settings->store_flush_interval_ms, 20));
     cr_expect(eq(u64, settings->store_map_bytes, 1 << 30));
+    cr_expect(eq(u64, settings->store_log_bytes, 32 << 20));
     cr_expect(eq(str, (char *)settings->management_socket, "/x/y.sock"));
     cr_expect(eq(ptr, (void *)settings->management_group, NULL));
     cr_expect(eq(str, (char *)settings->data_dir, "/d"));

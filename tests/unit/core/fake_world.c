@@ -1,25 +1,30 @@
-#include "fake_world.h"
+#include "fake_impl.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 
+/** One append; its copies in the queues point to it. */
+typedef struct appended {
+    slc_message *message; // a reference of ours
+    uint64_t ticket;      // durable when <= world->durable
+    uint32_t copies;      // stored ones that point here
+    uint32_t live;        // those of them that are not dropped
+} appended;
+
 typedef struct stored {
-    uint32_t qid;
     uint64_t qseq;
-    uint64_t append_ticket; // durable when <= world->durable
-    uint64_t drop_ticket;   // 0: alive
-    slc_message *message;   // a reference of ours
-    struct stored *next;
+    uint64_t drop_ticket; // 0: alive
+    appended *append;
 } stored;
 
 typedef struct stored_queue {
     uint32_t qid;
     uint8_t uuid[SLC_UUID_BYTES];
     uint64_t new_ticket, del_ticket, next_qseq;
+    uint64_t delivered_qseq, dropped_to;
+    stored *items; // ascending
+    uint32_t count, capacity;
     struct stored_queue *next;
 } stored_queue;
 
@@ -40,42 +45,17 @@ typedef struct proposal {
 } proposal;
 
 typedef struct pending_read {
-    uint32_t qid, count;
-    uint64_t *qseqs;
+    uint32_t qid, count_max;
+    uint64_t from, bytes_max;
+    bool executed;
+    slc_err rc; // and what was read, once it is executed
+    slc_env_read_message *messages;
+    slc_message **held;
+    uint32_t count;
     slc_env_read_cb cb;
     void *arg;
     struct pending_read *next;
 } pending_read;
-
-struct fake_client {
-    slc_client client; // first
-    fake_world *world;
-    uint16_t channels;
-    char log[65536], taken[65536];
-    struct fake_client *next;
-};
-
-struct fake_world {
-    slc_broker *broker;
-    stored *stored, **stored_end;
-    stored_queue *queues;
-    definition *definitions;
-    proposal *proposals;
-    pending_read *reads;
-    uint32_t read_count;
-    uint64_t ticket, durable, time_ms;
-    uint32_t last_qid;
-    uint64_t random, cache_bytes;
-    bool hold, damaged;
-    fake_client *clients;
-};
-
-static char error_text[SLC_ERROR_TEXT_BYTES];
-
-const char *fake_error(void)
-{
-    return error_text;
-}
 
 /* ---- env ---- */
 
@@ -119,16 +99,22 @@ static stored_queue *find_queue(fake_world *w, uint32_t qid)
     return q;
 }
 
+static void drop(fake_world *w, stored *item)
+{
+    if (item->drop_ticket != 0)
+        return;
+    item->drop_ticket = w->ticket;
+    item->append->live--;
+}
+
 static uint64_t fake_queue_del(void *arg, uint32_t qid)
 {
     fake_world *w = arg;
     stored_queue *q = find_queue(w, qid);
     SLC_ASSERT(q != NULL);
     q->del_ticket = ++w->ticket;
-    for (stored *s = w->stored; s != NULL; s = s->next) {
-        if (s->qid == qid && s->drop_ticket == 0)
-            s->drop_ticket = w->ticket;
-    }
+    for (uint32_t i = 0; i < q->count; i++)
+        drop(w, &q->items[i]);
     return w->ticket;
 }
 
@@ -136,19 +122,36 @@ static uint64_t fake_append(void *arg, slc_message *message, const slc_env_targe
                             uint32_t count)
 {
     fake_world *w = arg;
-    w->ticket++;
+    appended *append = slc_alloc(sizeof *append);
+    *append = (appended){slc_message_ref(message), ++w->ticket, count, count};
     for (uint32_t i = 0; i < count; i++) {
         stored_queue *q = find_queue(w, targets[i].qid);
         SLC_ASSERT(q != NULL);
         SLC_ASSERT(targets[i].qseq >= q->next_qseq);
+        SLC_ASSERT(targets[i].qseq > q->dropped_to);
         q->next_qseq = targets[i].qseq + 1;
-        stored *s = slc_alloc_zero(1, sizeof *s);
-        *s =
-            (stored){targets[i].qid, targets[i].qseq, w->ticket, 0, slc_message_ref(message), NULL};
-        *w->stored_end = s;
-        w->stored_end = &s->next;
+        if (q->count == q->capacity) {
+            q->capacity = q->capacity == 0 ? 64 : 2 * q->capacity;
+            q->items = slc_realloc(q->items, q->capacity * sizeof *q->items);
+        }
+        q->items[q->count++] = (stored){targets[i].qseq, 0, append};
     }
     return w->ticket;
+}
+
+/** The first item at or above qseq. */
+static uint32_t find_item(const stored_queue *q, uint64_t qseq)
+{
+    uint32_t low = 0;
+    uint32_t high = q->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (q->items[middle].qseq < qseq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 static uint64_t fake_drop(void *arg, uint32_t qid, uint64_t qseq, int reason, bool *cancelled)
@@ -156,19 +159,32 @@ static uint64_t fake_drop(void *arg, uint32_t qid, uint64_t qseq, int reason, bo
     fake_world *w = arg;
     (void)reason;
     w->ticket++;
-    stored *found = NULL;
-    for (stored *s = w->stored; s != NULL && found == NULL; s = s->next) {
-        if (s->qid == qid && s->qseq == qseq && s->drop_ticket == 0)
-            found = s;
-    }
-    SLC_ASSERT(found != NULL); // core never drops what it did not append, nor twice
-    found->drop_ticket = w->ticket;
-    if (found->append_ticket > w->durable) { // still in the open batch
-        bool last = true;
-        for (stored *s = w->stored; s != NULL; s = s->next)
-            last = last && !(s->append_ticket == found->append_ticket && s->drop_ticket == 0);
-        *cancelled = last;
-    }
+    stored_queue *q = find_queue(w, qid);
+    SLC_ASSERT(q != NULL);
+    uint32_t at = find_item(q, qseq);
+    // core never drops what it did not append, nor twice
+    SLC_ASSERT(at < q->count);
+    stored *item = &q->items[at];
+    SLC_ASSERT(item->qseq == qseq);
+    SLC_ASSERT(item->drop_ticket == 0);
+    drop(w, item);
+    *cancelled = item->append->ticket > w->durable && item->append->live == 0;
+    return w->ticket;
+}
+
+static uint64_t fake_drop_range(void *arg, uint32_t qid, uint64_t first, uint64_t last, int reason)
+{
+    fake_world *w = arg;
+    (void)reason;
+    w->ticket++;
+    w->range_drops++;
+    stored_queue *q = find_queue(w, qid);
+    SLC_ASSERT(q != NULL);
+    SLC_ASSERT(first <= last);
+    SLC_ASSERT(last >= q->dropped_to);
+    q->dropped_to = last;
+    for (uint32_t i = find_item(q, first); i < q->count && q->items[i].qseq <= last; i++)
+        drop(w, &q->items[i]);
     return w->ticket;
 }
 
@@ -178,27 +194,28 @@ static void fake_atomic(void *arg, bool begin)
     (void)begin;
 }
 
-static void fake_read(void *arg, uint32_t qid, const uint64_t *qseqs, uint32_t count,
+static void fake_read(void *arg, uint32_t qid, uint64_t from_qseq, uint32_t count_max,
                       uint64_t bytes_max, slc_env_read_cb cb, void *cb_arg)
 {
     fake_world *w = arg;
-    (void)bytes_max;
+    SLC_ASSERT(count_max >= 1);
+    SLC_ASSERT(count_max <= 4096);
+    SLC_ASSERT(from_qseq > find_queue(w, qid)->dropped_to);
     pending_read *r = slc_alloc_zero(1, sizeof *r);
     r->qid = qid;
-    r->count = count;
-    r->qseqs = slc_alloc(count * sizeof *qseqs);
-    memcpy(r->qseqs, qseqs, count * sizeof *qseqs);
+    r->from = from_qseq;
+    r->count_max = count_max;
+    r->bytes_max = bytes_max;
     r->cb = cb;
     r->arg = cb_arg;
     r->next = w->reads;
     w->reads = r;
+    w->read_count++;
 }
 
 static void fake_delivered(void *arg, uint32_t qid, uint64_t highest_qseq)
 {
-    (void)arg;
-    (void)qid;
-    (void)highest_qseq;
+    find_queue(arg, qid)->delivered_qseq = highest_qseq;
 }
 
 static slc_slice copy_slice(slc_slice from)
@@ -273,46 +290,114 @@ static bool apply_proposals(fake_world *w)
     return any;
 }
 
+static void read_execute(fake_world *w, pending_read *r)
+{
+    if (r->executed)
+        return;
+    r->executed = true;
+    stored_queue *q = find_queue(w, r->qid);
+    uint64_t bytes = 0;
+    r->messages = slc_alloc(r->count_max * sizeof *r->messages);
+    r->held = slc_alloc(r->count_max * sizeof(r->held[0]));
+    r->rc = w->damaged ? SLC_ECORRUPT : SLC_OK;
+    for (uint32_t i = find_item(q, r->from); i < q->count && r->rc == SLC_OK; i++) {
+        const stored *item = &q->items[i];
+        if (r->count == r->count_max || (r->count > 0 && bytes >= r->bytes_max))
+            break;
+        if (item->drop_ticket != 0)
+            continue;
+        if (item->qseq == w->damaged_qseq) {
+            r->rc = r->count == 0 ? SLC_ECORRUPT : SLC_OK;
+            break;
+        }
+        slc_message *m = slc_message_ref(item->append->message);
+        bytes += slc_message_content_bytes(m);
+        r->held[r->count] = m;
+        r->messages[r->count++] = (slc_env_read_message){
+            .qseq = item->qseq,
+            .ts_ms = m->ts_ms,
+            .content = slc_slice_of(m->content, slc_message_content_bytes(m)),
+        };
+    }
+}
+
+static void read_answer(fake_world *w, pending_read *r)
+{
+    pending_read **at = &w->reads;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    read_execute(w, r);
+    r->cb(r->rc, r->messages, r->count, r->arg);
+    for (uint32_t i = 0; i < r->count; i++)
+        slc_message_unref(r->held[i]);
+    slc_free(r->messages);
+    slc_free(r->held);
+    slc_free(r);
+}
+
 static bool answer_reads(fake_world *w)
 {
     bool any = false;
     while (w->reads != NULL) {
-        pending_read *r = w->reads;
-        w->reads = r->next;
-        w->read_count++;
-        slc_env_read_message *messages = slc_alloc((r->count + 1) * sizeof *messages);
-        uint32_t count = 0;
-        for (uint32_t i = 0; i < r->count; i++) {
-            for (stored *s = w->stored; s != NULL; s = s->next) {
-                if (s->qid == r->qid && s->qseq == r->qseqs[i] && s->drop_ticket == 0)
-                    messages[count++] = (slc_env_read_message){
-                        s->qseq,
-                        slc_slice_of(s->message->content, slc_message_content_bytes(s->message))};
-            }
-        }
-        r->cb(w->damaged ? SLC_ECORRUPT : SLC_OK, messages, w->damaged ? 0 : count, r->arg);
-        slc_free(messages);
-        slc_free(r->qseqs);
-        slc_free(r);
+        read_answer(w, w->reads);
         any = true;
     }
     return any;
 }
 
+static pending_read *read_at(fake_world *w, uint32_t index)
+{
+    pending_read *r = w->reads;
+    for (; index > 0 && r != NULL; index--)
+        r = r->next;
+    SLC_ASSERT(r != NULL);
+    return r;
+}
+
+void fake_hold_reads(fake_world *w, bool hold)
+{
+    w->hold_reads = hold;
+}
+
+uint32_t fake_reads_waiting(const fake_world *w)
+{
+    uint32_t count = 0;
+    for (const pending_read *r = w->reads; r != NULL; r = r->next)
+        count++;
+    return count;
+}
+
+void fake_read_execute(fake_world *w, uint32_t index)
+{
+    read_execute(w, read_at(w, index));
+}
+
+void fake_read_answer(fake_world *w, uint32_t index)
+{
+    read_answer(w, read_at(w, index));
+}
+
+static void append_unref(appended *append)
+{
+    if (--append->copies > 0)
+        return;
+    slc_message_unref(append->message);
+    slc_free(append);
+}
+
 static void forget_dropped(fake_world *w)
 {
-    stored **at = &w->stored;
-    while (*at != NULL) {
-        stored *s = *at;
-        if (s->drop_ticket != 0 && s->drop_ticket <= w->durable) {
-            *at = s->next;
-            slc_message_unref(s->message);
-            slc_free(s);
-        } else {
-            at = &s->next;
+    for (stored_queue *q = w->queues; q != NULL; q = q->next) {
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < q->count; i++) {
+            if (q->items[i].drop_ticket != 0 && q->items[i].drop_ticket <= w->durable)
+                append_unref(q->items[i].append);
+            else
+                q->items[kept++] = q->items[i];
         }
+        q->count = kept;
     }
-    w->stored_end = at;
 }
 
 void fake_sync(fake_world *w)
@@ -334,7 +419,7 @@ void fake_turn(fake_world *w)
     for (int i = 0; i < 200; i++) {
         bool more = slc_broker_turn(w->broker);
         more = apply_proposals(w) || more;
-        more = answer_reads(w) || more;
+        more = (!w->hold_reads && answer_reads(w)) || more;
         if (!w->hold && w->durable != w->ticket) {
             fake_sync(w);
             more = true;
@@ -350,7 +435,8 @@ static void broker_make(fake_world *w)
 {
     slc_broker_options options = {
         .env = {w, fake_now_ns, fake_wall_ms, fake_random, fake_queue_new, fake_queue_del,
-                fake_append, fake_drop, fake_atomic, fake_read, fake_delivered, fake_propose},
+                fake_append, fake_drop, fake_atomic, fake_drop_range, fake_read, fake_delivered,
+                fake_propose},
         .cache_bytes = w->cache_bytes,
         .default_vhost = "/",
     };
@@ -360,7 +446,6 @@ static void broker_make(fake_world *w)
 fake_world *fake_world_new(void)
 {
     fake_world *w = slc_alloc_zero(1, sizeof *w);
-    w->stored_end = &w->stored;
     w->random = 1;
     w->time_ms = 1000;
     w->cache_bytes = 64 << 20;
@@ -380,6 +465,26 @@ void fake_damage(fake_world *w, bool damaged)
     w->damaged = damaged;
 }
 
+void fake_damage_at(fake_world *w, uint64_t qseq)
+{
+    w->damaged_qseq = qseq;
+}
+
+void fake_lose(fake_world *w, uint64_t qseq)
+{
+    w->ticket++;
+    for (stored_queue *q = w->queues; q != NULL; q = q->next) {
+        uint32_t at = find_item(q, qseq);
+        if (at < q->count && q->items[at].qseq == qseq)
+            drop(w, &q->items[at]);
+    }
+}
+
+uint32_t fake_range_drops(const fake_world *w)
+{
+    return w->range_drops;
+}
+
 slc_broker *fake_broker(fake_world *w)
 {
     return w->broker;
@@ -388,9 +493,24 @@ slc_broker *fake_broker(fake_world *w)
 uint32_t fake_stored(const fake_world *w)
 {
     uint32_t count = 0;
-    for (const stored *s = w->stored; s != NULL; s = s->next)
-        count +=
-            s->append_ticket <= w->durable && (s->drop_ticket == 0 || s->drop_ticket > w->durable);
+    for (const stored_queue *q = w->queues; q != NULL; q = q->next) {
+        for (uint32_t i = 0; i < q->count; i++) {
+            const stored *item = &q->items[i];
+            count += item->append->ticket <= w->durable &&
+                     (item->drop_ticket == 0 || item->drop_ticket > w->durable);
+        }
+    }
+    return count;
+}
+
+uint32_t fake_live_between(const fake_world *w, uint32_t qid, uint64_t from, uint64_t to)
+{
+    uint32_t count = 0;
+    const stored_queue *q = w->queues;
+    while (q != NULL && q->qid != qid)
+        q = q->next;
+    for (uint32_t i = q != NULL ? find_item(q, from) : 0; q != NULL && i < q->count; i++)
+        count += q->items[i].qseq < to && q->items[i].drop_ticket == 0;
     return count;
 }
 
@@ -399,28 +519,43 @@ uint32_t fake_reads(const fake_world *w)
     return w->read_count;
 }
 
-void fake_restart(fake_world *w)
+/** Appends and drops that are not durable are forgotten. */
+static void forget_open(fake_world *w)
+{
+    for (stored_queue *q = w->queues; q != NULL; q = q->next) {
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < q->count; i++) {
+            stored *item = &q->items[i];
+            if (item->append->ticket > w->durable) {
+                append_unref(item->append);
+                continue;
+            }
+            if (item->drop_ticket > w->durable) {
+                item->drop_ticket = 0;
+                item->append->live++;
+            }
+            q->items[kept++] = *item;
+        }
+        q->count = kept;
+    }
+}
+
+static void restart(fake_world *w, bool clean)
 {
     while (w->clients != NULL)
         fake_client_close(w->clients);
     apply_proposals(w);
     answer_reads(w);
-    uint64_t durable = w->durable;
-    // Unbound drops and appends are forgotten: cut back to what was durable before the clients went.
-    stored **at = &w->stored;
-    while (*at != NULL) {
-        stored *s = *at;
-        if (s->append_ticket > durable) {
-            *at = s->next;
-            slc_message_unref(s->message);
-            slc_free(s);
-        } else {
-            if (s->drop_ticket > durable)
-                s->drop_ticket = 0;
-            at = &s->next;
-        }
+    if (clean) {
+        fake_turn(w);
+        slc_broker_stop(w->broker);
+        fake_sync(w);
+    } else {
+        for (stored_queue *q = w->queues; q != NULL; q = q->next)
+            q->delivered_qseq = UINT64_MAX;
     }
-    w->stored_end = at;
+    uint64_t durable = w->durable;
+    forget_open(w);
     slc_broker_free(w->broker);
     broker_make(w);
     for (uint8_t kind = 1; kind <= 4; kind++) {
@@ -434,33 +569,48 @@ void fake_restart(fake_world *w)
     for (stored_queue *q = w->queues; q != NULL; q = q->next) {
         if (q->new_ticket > durable || (q->del_ticket != 0 && q->del_ticket <= durable))
             continue;
-        if (!slc_broker_recover_queue(w->broker, q->qid, q->uuid, q->next_qseq))
-            continue;
-        for (stored *s = w->stored; s != NULL; s = s->next) {
-            if (s->qid == q->qid && s->drop_ticket == 0)
-                slc_broker_recover_message(w->broker, s->qid, s->qseq,
-                                           slc_message_content_bytes(s->message), true);
+        q->dropped_to = 0; // whoever starts knows no positions and reads from the first
+        uint64_t live = 0;
+        uint64_t bytes = 0;
+        for (uint32_t i = 0; i < q->count; i++) {
+            if (q->items[i].drop_ticket != 0)
+                continue;
+            live++;
+            bytes += slc_message_content_bytes(q->items[i].append->message);
         }
+        SLC_ASSERT(slc_broker_recover_queue(w->broker, q->qid, q->uuid, q->next_qseq, live, bytes,
+                                            q->delivered_qseq));
     }
     slc_broker_start(w->broker);
     slc_broker_durable(w->broker, w->durable);
     fake_turn(w);
 }
 
+void fake_restart(fake_world *w)
+{
+    restart(w, false);
+}
+
+void fake_restart_clean(fake_world *w)
+{
+    restart(w, true);
+}
+
 void fake_world_free(fake_world *w)
 {
     while (w->clients != NULL)
         fake_client_close(w->clients);
+    w->hold_reads = false;
     fake_turn(w);
+    answer_reads(w);
     slc_broker_free(w->broker);
-    w->durable = w->ticket;
-    for (stored *s = w->stored; s != NULL; s = s->next)
-        s->drop_ticket = 1;
-    forget_dropped(w);
     while (w->queues != NULL) {
-        stored_queue *next = w->queues->next;
-        slc_free(w->queues);
-        w->queues = next;
+        stored_queue *q = w->queues;
+        w->queues = q->next;
+        for (uint32_t i = 0; i < q->count; i++)
+            append_unref(q->items[i].append);
+        slc_free(q->items);
+        slc_free(q);
     }
     while (w->definitions != NULL) {
         definition *next = w->definitions->next;
@@ -469,233 +619,4 @@ void fake_world_free(fake_world *w)
         w->definitions = next;
     }
     slc_free(w);
-}
-
-/* ---- clients ---- */
-
-static fake_client *client_of(const slc_session *s)
-{
-    return (fake_client *)slc_session_client(s);
-}
-
-static void client_log(fake_client *c, const char *format, ...) SLC_PRINTF(2, 3);
-static void client_log(fake_client *c, const char *format, ...)
-{
-    size_t at = strlen(c->log);
-    va_list args;
-    va_start(args, format);
-    if (at > 0)
-        at += (size_t)snprintf(c->log + at, sizeof c->log - at, "; ");
-    vsnprintf(c->log + at, sizeof c->log - at, format, args);
-    va_end(args);
-}
-
-static void on_deliver(slc_session *s, const slc_consumer *consumer, uint64_t tag, bool redelivered,
-                       slc_message *m)
-{
-    client_log(client_of(s), "deliver %llu %.*s %.*s%s", (unsigned long long)tag,
-               SLC_SLICE_FMT(slc_consumer_tag(consumer)), (int)m->body_bytes,
-               (const char *)slc_message_body(m), redelivered ? " again" : "");
-}
-
-static void on_confirm(slc_session *s, uint64_t seq, bool multiple, bool ack)
-{
-    client_log(client_of(s), "%s%s %llu", ack ? "confirm" : "refuse", multiple ? " to" : "",
-               (unsigned long long)seq);
-}
-
-static void on_returned(slc_session *s, slc_message *m)
-{
-    client_log(client_of(s), "returned %.*s", (int)m->body_bytes,
-               (const char *)slc_message_body(m));
-}
-
-static void on_cancelled(slc_session *s, slc_slice tag)
-{
-    client_log(client_of(s), "cancelled %.*s", SLC_SLICE_FMT(tag));
-}
-
-static void on_resume(slc_session *s)
-{
-    (void)s; // the short forms below try again after each turn
-}
-
-static void on_close(slc_client *client, const char *reason)
-{
-    client_log((fake_client *)client, "close %s", reason);
-}
-
-static void on_pressure(slc_client *client, bool blocked, const char *reason)
-{
-    client_log((fake_client *)client, "%s %s", blocked ? "blocked" : "unblocked",
-               blocked ? reason : "");
-}
-
-static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled,
-                                            on_resume};
-static void on_flow(slc_client *client, bool on)
-{
-    client_log((fake_client *)client, on ? "flow" : "flow over");
-}
-
-static const slc_client_ops client_ops = {on_close, on_pressure, on_flow};
-
-fake_client *fake_client_open(fake_world *w)
-{
-    fake_client *c = slc_alloc_zero(1, sizeof *c);
-    c->world = w;
-    c->client.broker = w->broker;
-    c->client.vhost = slc_broker_vhost(w->broker, slc_slice_str("/"));
-    SLC_ASSERT(c->client.vhost != NULL);
-    c->client.ops = &client_ops;
-    slc_client_open(&c->client);
-    c->next = w->clients;
-    w->clients = c;
-    return c;
-}
-
-void fake_client_close(fake_client *c)
-{
-    fake_client **at = &c->world->clients;
-    while (*at != c)
-        at = &(*at)->next;
-    *at = c->next;
-    while (c->client.sessions != NULL)
-        slc_session_abandon(c->client.sessions);
-    slc_client_close(&c->client);
-    slc_free(c);
-}
-
-slc_session *fake_session(fake_client *c)
-{
-    return slc_session_open(&c->client, ++c->channels, &session_ops, NULL);
-}
-
-const char *fake_take_log(fake_client *c)
-{
-    memcpy(c->taken, c->log, sizeof c->log);
-    c->log[0] = 0;
-    return c->taken;
-}
-
-/* ---- short forms ---- */
-
-static slc_err outcome(slc_err rc, const slc_error *error)
-{
-    snprintf(error_text, sizeof error_text, "%s", rc == SLC_OK ? "" : error->text);
-    return rc;
-}
-
-#define UNTIL_DONE(w, rc, call)                                                                    \
-    do {                                                                                           \
-        (rc) = (call);                                                                             \
-        if ((rc) == SLC_EPENDING)                                                                  \
-            fake_turn(w);                                                                          \
-    } while ((rc) == SLC_EPENDING)
-
-slc_err fake_queue(fake_world *w, slc_session *s, const char *name, const char *flags)
-{
-    slc_error error = {0};
-    slc_queue_declared out;
-    slc_queue_declare declare = {
-        .name = slc_slice_str(name),
-        .durable = strchr(flags, 'd') != NULL,
-        .exclusive = strchr(flags, 'x') != NULL,
-        .auto_delete = strchr(flags, 'a') != NULL,
-        .passive = strchr(flags, 'p') != NULL,
-    };
-    slc_err rc;
-    UNTIL_DONE(w, rc, slc_session_queue_declare(s, &declare, &out, &error));
-    return outcome(rc, &error);
-}
-
-slc_err fake_exchange(fake_world *w, slc_session *s, const char *name, const char *type,
-                      const char *flags)
-{
-    slc_error error = {0};
-    slc_exchange_declare declare = {
-        .name = slc_slice_str(name),
-        .type = slc_slice_str(type),
-        .durable = strchr(flags, 'd') != NULL,
-        .auto_delete = strchr(flags, 'a') != NULL,
-        .internal = strchr(flags, 'i') != NULL,
-        .passive = strchr(flags, 'p') != NULL,
-    };
-    slc_err rc;
-    UNTIL_DONE(w, rc, slc_session_exchange_declare(s, &declare, &error));
-    return outcome(rc, &error);
-}
-
-slc_err fake_bind(fake_world *w, slc_session *s, const char *queue, const char *exchange,
-                  const char *key)
-{
-    slc_error error = {0};
-    slc_err rc;
-    UNTIL_DONE(w, rc,
-               slc_session_queue_bind(s, slc_slice_str(queue), slc_slice_str(exchange),
-                                      slc_slice_str(key), (slc_slice){0}, &error));
-    return outcome(rc, &error);
-}
-
-slc_err fake_unbind(fake_world *w, slc_session *s, const char *queue, const char *exchange,
-                    const char *key)
-{
-    slc_error error = {0};
-    slc_err rc;
-    UNTIL_DONE(w, rc,
-               slc_session_queue_unbind(s, slc_slice_str(queue), slc_slice_str(exchange),
-                                        slc_slice_str(key), (slc_slice){0}, &error));
-    return outcome(rc, &error);
-}
-
-slc_err fake_queue_delete(fake_world *w, slc_session *s, const char *name)
-{
-    slc_error error = {0};
-    slc_err rc;
-    uint32_t ready;
-    UNTIL_DONE(w, rc,
-               slc_session_queue_delete(s, slc_slice_str(name), false, false, &ready, &error));
-    return outcome(rc, &error);
-}
-
-slc_err fake_publish(slc_session *s, const char *exchange, const char *key, const char *body,
-                     const char *flags)
-{
-    slc_error error = {0};
-    slc_message *m = slc_message_new(slc_slice_str(exchange), slc_slice_str(key), (slc_slice){0},
-                                     strlen(body), strchr(flags, 'p') != NULL);
-    SLC_ASSERT(m != NULL);
-    memcpy(slc_message_body(m), body, strlen(body));
-    return outcome(slc_session_publish(s, m, (slc_slice){0}, strchr(flags, 'm') != NULL, &error),
-                   &error);
-}
-
-slc_err fake_consume(slc_session *s, const char *queue, const char *tag, const char *flags)
-{
-    slc_error error = {0};
-    const slc_consumer *consumer;
-    slc_consume consume = {
-        .queue = slc_slice_str(queue),
-        .tag = slc_slice_str(tag),
-        .no_ack = strchr(flags, 'n') != NULL,
-        .exclusive = strchr(flags, 'x') != NULL,
-    };
-    return outcome(slc_session_consume(s, &consume, &consumer, &error), &error);
-}
-
-const char *fake_get(fake_world *w, slc_session *s, const char *queue, bool no_ack, uint64_t *tag)
-{
-    static char body[1024];
-    slc_error error = {0};
-    slc_got got = {0};
-    slc_err rc;
-    UNTIL_DONE(w, rc, slc_session_get(s, slc_slice_str(queue), no_ack, &got, &error));
-    if (outcome(rc, &error) != SLC_OK || got.message == NULL)
-        return NULL;
-    snprintf(body, sizeof body, "%.*s", (int)got.message->body_bytes,
-             (const char *)slc_message_body(got.message));
-    slc_message_unref(got.message);
-    if (tag != NULL)
-        *tag = got.delivery_tag;
-    return body;
 }

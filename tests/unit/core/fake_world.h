@@ -26,11 +26,24 @@ void fake_sync(fake_world *w);
 void fake_turn(fake_world *w);
 /** A crash and a restart: what was not durable is forgotten. All clients are gone. */
 void fake_restart(fake_world *w);
+/** The same after an orderly stop: everything is durable, and what was delivered is known. */
+void fake_restart_clean(fake_world *w);
 /** Live messages of the store that are durable, in all queues. */
 uint32_t fake_stored(const fake_world *w);
-uint32_t fake_reads(const fake_world *w);
+/** Those of one queue, durable or not, with from <= position < to. */
+uint32_t fake_live_between(const fake_world *w, uint32_t qid, uint64_t from, uint64_t to);
+uint32_t fake_reads(const fake_world *w); // asked for since the start
+uint32_t fake_range_drops(const fake_world *w);
+/** Reads stay without an answer until fake_read_answer. A read sees the store as it is when it is executed, at the latest when it is
+ *  answered; index counts from the newest, below fake_reads_waiting. */
+void fake_hold_reads(fake_world *w, bool hold);
+uint32_t fake_reads_waiting(const fake_world *w);
+void fake_read_execute(fake_world *w, uint32_t index);
+void fake_read_answer(fake_world *w, uint32_t index);
 /** Store that gives damaged answers. */
 void fake_damage(fake_world *w, bool damaged);
+void fake_damage_at(fake_world *w, uint64_t qseq);    // this position of any queue; 0: none
+void fake_lose(fake_world *w, uint64_t qseq);         // without a word to core
 void fake_cache_bytes(fake_world *w, uint64_t bytes); // for the next start
 
 fake_client *fake_client_open(fake_world *w);

@@ -122,32 +122,133 @@ static void on_closed(void *arg)
     ((subject *)arg)->closed = true;
 }
 
-static bool visit_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
-                        void *arg)
+static bool visit_queue(uint16_t shard, const slc_store_queue *queue, void *arg)
 {
     subject *s = arg;
     SLC_ASSERT(shard == 0);
+    if (memcmp(&queue->uuid, &s->unwanted, sizeof queue->uuid) == 0 && s->unwanted.octets[0] != 0)
+        return false;
     SLC_ASSERT(s->queue_count < SLC_ARRAY_COUNT(s->queues));
-    s->queues[s->queue_count++] = (seen_queue){qid, *uuid, next_qseq};
-    return s->unwanted.octets[0] == 0 || memcmp(uuid, &s->unwanted, sizeof *uuid) != 0;
+    s->queues[s->queue_count++] =
+        (seen_queue){queue->qid,      queue->uuid,  queue->next_qseq,
+                     queue->messages, queue->bytes, queue->delivered_qseq};
+    return true;
 }
 
-static void visit_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                           uint32_t count, void *arg)
+static void message_seen(subject *s, const slc_store_message *m)
+{
+    const seen_queue *queue = &s->queues[s->queue_count - 1];
+    while (queue->qid != s->read_qid)
+        queue--;
+    SLC_ASSERT(m->qseq < queue->next_qseq);
+    if (s->message_count == s->message_capacity) {
+        s->message_capacity = s->message_capacity == 0 ? 64 : s->message_capacity * 2;
+        s->messages = realloc(s->messages, s->message_capacity * sizeof *s->messages);
+    }
+    seen_message *seen = &s->messages[s->message_count++];
+    seen->qid = queue->qid;
+    seen->m.qseq = m->qseq;
+    seen->m.content_bytes = m->content.bytes;
+    seen->m.ts_ms = m->ts_ms;
+    seen->m.expires_ms = m->expires_ms;
+    seen->m.priority = m->priority;
+    seen->m.delivered = m->qseq <= queue->delivered_qseq;
+}
+
+/* ---- reading ---- */
+
+static void on_read(slc_err rc, const slc_store_message *messages, uint32_t count, void *arg,
+                    const slc_error *error)
 {
     subject *s = arg;
-    (void)shard;
-    SLC_ASSERT(count > 0);
-    SLC_ASSERT(s->queues[s->queue_count - 1].qid == qid);
+    s->read_calls++;
+    s->read_rc = rc;
+    s->read_end = count == 0;
+    SLC_ASSERT((error != NULL) == (rc != SLC_OK));
+    if (error != NULL)
+        s->read_error = *error;
     for (uint32_t i = 0; i < count; i++) {
-        if (s->message_count == s->message_capacity) {
-            s->message_capacity = s->message_capacity == 0 ? 64 : s->message_capacity * 2;
-            s->messages = realloc(s->messages, s->message_capacity * sizeof *s->messages);
+        SLC_ASSERT(messages[i].qseq >= s->read_next);
+        s->read_next = messages[i].qseq + 1;
+        if (s->wanted == NULL) {
+            message_seen(s, &messages[i]);
+            continue;
         }
-        if (s->message_count > 0 && s->messages[s->message_count - 1].qid == qid)
-            SLC_ASSERT(s->messages[s->message_count - 1].m.qseq < messages[i].qseq);
-        SLC_ASSERT(messages[i].qseq < s->queues[s->queue_count - 1].next_qseq);
-        s->messages[s->message_count++] = (seen_message){qid, messages[i]};
+        bool wanted = false;
+        for (uint32_t k = 0; k < s->wanted_count && !wanted; k++)
+            wanted = s->wanted[k] == messages[i].qseq;
+        if (!wanted)
+            continue;
+        s->read_qseqs[s->read_count] = messages[i].qseq;
+        s->read_bytes[s->read_count++] = messages[i].content.bytes;
+        if (s->read_total + messages[i].content.bytes >= s->read_room) {
+            s->read_room = 2 * (s->read_total + messages[i].content.bytes) + 4096;
+            s->read_data = realloc(s->read_data, s->read_room);
+        }
+        if (messages[i].content.bytes > 0)
+            memcpy(s->read_data + s->read_total, messages[i].content.data,
+                   messages[i].content.bytes);
+        s->read_total += messages[i].content.bytes;
+    }
+}
+
+static void read_once(subject *s, uint32_t count_max, uint64_t bytes_max)
+{
+    uint32_t calls = s->read_calls;
+    if (s->model)
+        model_store_read(s->mock, s->read_qid, s->read_next, count_max, bytes_max, on_read, s);
+    else
+        slc_store_read(s->real, 0, s->read_qid, s->read_next, count_max, bytes_max, on_read, s);
+    SLC_ASSERT(s->read_calls == calls); // never inside
+    for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+         s->read_calls == calls && slc_clock_now_ns() < until;)
+        s_turn(s);
+    SLC_ASSERT(s->read_calls == calls + 1);
+}
+
+// What lives after a recovery, page by page; the summaries have to agree.
+static void queues_read(subject *s)
+{
+    for (uint32_t i = 0; i < s->queue_count; i++) {
+        uint32_t before = s->message_count;
+        s->wanted = NULL;
+        s->read_qid = s->queues[i].qid;
+        s->read_next = 1;
+        do
+            read_once(s, 500, 1 << 20);
+        while (!s->read_end && s->read_rc == SLC_OK);
+        if (s->read_rc == SLC_OK)
+            SLC_ASSERT(s->queues[i].messages == s->message_count - before);
+    }
+}
+
+void s_read(subject *s, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max)
+{
+    s->read_count = 0;
+    s->read_total = 0;
+    s->read_rc = SLC_OK;
+    s->read_match = true;
+    if (count == 0)
+        return;
+    s->wanted = qseqs;
+    s->wanted_count = count;
+    s->read_qid = qid;
+    s->read_next = qseqs[0];
+    if (bytes_max != UINT64_MAX) {
+        read_once(s, count, bytes_max);
+    } else {
+        do
+            read_once(s, 700, 3 << 20);
+        while (!s->read_end && s->read_rc == SLC_OK && s->read_next <= qseqs[count - 1]);
+    }
+    s->read_match = s->read_rc == SLC_OK;
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < s->read_count; i++) {
+        uint8_t *want = malloc(s->read_bytes[i] + 1);
+        body_fill(want, s->read_bytes[i], qid, s->read_qseqs[i]);
+        s->read_match = s->read_match && memcmp(want, s->read_data + at, s->read_bytes[i]) == 0;
+        at += s->read_bytes[i];
+        free(want);
     }
 }
 
@@ -163,6 +264,7 @@ slc_err subject_open(subject *s, slc_error *error)
         .loop = &s->loop,
         .map_size = s->map_size != 0 ? s->map_size : 1ull << 30,
         .batch_bytes = s->batch_bytes,
+        .log_bytes = s->log_bytes,
         .flush = s->flush,
         .flush_interval_ms = s->flush_interval_ms,
         .release = on_release,
@@ -171,10 +273,12 @@ slc_err subject_open(subject *s, slc_error *error)
         .space = on_space,
         .arg = s,
     };
-    slc_store_visitor visitor = {.queue = visit_queue, .messages = visit_messages};
     if (s->model) {
         s->mock = model_store_open(s->disk, &options);
-        return model_store_recover(s->mock, &visitor, s, error);
+        slc_err rc = model_store_recover(s->mock, visit_queue, s, error);
+        if (rc == SLC_OK)
+            queues_read(s);
+        return rc;
     }
     uv_loop_init(&s->loop);
     slc_err rc = slc_store_open(&options, &s->real, error);
@@ -182,9 +286,11 @@ slc_err subject_open(subject *s, slc_error *error)
         uv_loop_close(&s->loop);
         return rc;
     }
-    rc = slc_store_recover(s->real, &visitor, s, error);
+    rc = slc_store_recover(s->real, visit_queue, s, error);
     if (rc != SLC_OK)
         subject_close(s);
+    else
+        queues_read(s);
     return rc;
 }
 
@@ -259,6 +365,12 @@ slc_store_ticket s_drop(subject *s, uint32_t qid, uint64_t qseq, bool *cancelled
                     : slc_store_drop(s->real, 0, qid, qseq, SLC_DROP_ACK, cancelled);
 }
 
+slc_store_ticket s_drop_range(subject *s, uint32_t qid, uint64_t first, uint64_t last)
+{
+    return s->model ? model_store_drop_range(s->mock, qid, first, last, SLC_DROP_PURGE)
+                    : slc_store_drop_range(s->real, 0, qid, first, last, SLC_DROP_PURGE);
+}
+
 void s_atomic(subject *s, bool begin)
 {
     if (s->model)
@@ -323,51 +435,6 @@ void s_settle(subject *s)
         slc_store_stat(s->real, &now);
         quiet = now.commits == last.commits ? quiet + 1 : 0;
         last = now;
-    }
-}
-
-static void on_read(slc_err rc, const slc_store_message *messages, uint32_t count, void *arg,
-                    const slc_error *error)
-{
-    subject *s = arg;
-    s->read_calls++;
-    s->read_rc = rc;
-    s->read_count = count;
-    s->read_total = 0;
-    SLC_ASSERT((error != NULL) == (rc != SLC_OK));
-    if (error != NULL)
-        s->read_error = *error;
-    for (uint32_t i = 0; i < count; i++) {
-        s->read_qseqs[i] = messages[i].qseq;
-        s->read_bytes[i] = messages[i].content.bytes;
-        s->read_data = realloc(s->read_data, s->read_total + messages[i].content.bytes + 1);
-        if (messages[i].content.bytes > 0)
-            memcpy(s->read_data + s->read_total, messages[i].content.data,
-                   messages[i].content.bytes);
-        s->read_total += messages[i].content.bytes;
-    }
-}
-
-void s_read(subject *s, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max)
-{
-    uint32_t calls = s->read_calls;
-    if (s->model)
-        model_store_read(s->mock, qid, qseqs, count, bytes_max, on_read, s);
-    else
-        slc_store_read(s->real, 0, qid, qseqs, count, bytes_max, on_read, s);
-    SLC_ASSERT(s->read_calls == calls); // never inside
-    for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
-         s->read_calls == calls && slc_clock_now_ns() < until;)
-        s_turn(s);
-    SLC_ASSERT(s->read_calls == calls + 1);
-    s->read_match = s->read_rc == SLC_OK;
-    uint64_t at = 0;
-    for (uint32_t i = 0; i < s->read_count; i++) {
-        uint8_t *want = malloc(s->read_bytes[i] + 1);
-        body_fill(want, s->read_bytes[i], qid, s->read_qseqs[i]);
-        s->read_match = s->read_match && memcmp(want, s->read_data + at, s->read_bytes[i]) == 0;
-        at += s->read_bytes[i];
-        free(want);
     }
 }
 

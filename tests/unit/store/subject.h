@@ -14,15 +14,20 @@ typedef struct body {
     uint8_t data[];
 } body;
 
+/** A message found by reading a queue after recovery. */
 typedef struct seen_message {
     uint32_t qid;
-    slc_store_recovered m;
+    struct {
+        uint64_t qseq, content_bytes, ts_ms, expires_ms;
+        uint8_t priority;
+        bool delivered;
+    } m;
 } seen_message;
 
 typedef struct seen_queue {
     uint32_t qid;
     slc_uuid uuid;
-    uint64_t next_qseq;
+    uint64_t next_qseq, messages, bytes, delivered_qseq;
 } seen_queue;
 
 typedef struct subject {
@@ -34,7 +39,7 @@ typedef struct subject {
     uv_loop_t loop;
     bool loop_open;
     uint64_t map_size;
-    uint64_t batch_bytes;
+    uint64_t batch_bytes, log_bytes;
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
 
@@ -51,13 +56,18 @@ typedef struct subject {
     slc_uuid unwanted; // recovery answers false for this queue
 
     // last read
+    const uint64_t *wanted; // positions; NULL: all of a queue, into messages
+    uint32_t wanted_count;
+    uint32_t read_qid;
+    uint64_t read_next;
+    bool read_end;
     uint32_t read_calls, read_count;
     slc_err read_rc;
     slc_error read_error;
     uint64_t read_qseqs[4096];
     uint64_t read_bytes[4096];
     uint8_t *read_data; // contents one after the other
-    uint64_t read_total;
+    uint64_t read_total, read_room;
     bool read_match; // every content is what body_fill makes of its tag
 } subject;
 
@@ -86,6 +96,8 @@ bool s_wait(subject *s, slc_store_ticket ticket);
 void s_turn(subject *s);
 /** Run the real store until it has been idle long enough for its chores. */
 void s_settle(subject *s);
+slc_store_ticket s_drop_range(subject *s, uint32_t qid, uint64_t first, uint64_t last);
+/** Those of qseqs (ascending) that are live. With bytes_max: one read of count messages from the first of them on. */
 void s_read(subject *s, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max);
 
 void body_fill(uint8_t *data, uint64_t bytes, uint32_t qid, uint64_t qseq);

@@ -53,13 +53,13 @@ CONTRACT(durable_messages_come_back_byte_for_byte)
     cr_expect(eq(u8, s->queues[0].uuid.octets[0], 'a'));
     cr_assert(eq(u32, s->message_count, 2 * MANY));
     for (uint32_t i = 0; i < MANY; i++) {
-        const slc_store_recovered *m = &s->messages[i].m;
-        cr_assert(eq(u64, m->qseq, i + 1));
-        cr_assert(eq(u64, m->content_bytes, (i + 1) % 700));
-        cr_assert(eq(u64, m->ts_ms, 1000 + m->qseq));
-        cr_assert(eq(u64, m->expires_ms, m->qseq * 7));
-        cr_assert(eq(u8, m->priority, m->qseq % 10));
-        cr_assert(m->delivered, "after a crash everything may have been delivered");
+        const seen_message *seen = &s->messages[i];
+        cr_assert(eq(u64, seen->m.qseq, i + 1));
+        cr_assert(eq(u64, seen->m.content_bytes, (i + 1) % 700));
+        cr_assert(eq(u64, seen->m.ts_ms, 1000 + seen->m.qseq));
+        cr_assert(eq(u64, seen->m.expires_ms, seen->m.qseq * 7));
+        cr_assert(eq(u8, seen->m.priority, seen->m.qseq % 10));
+        cr_assert(seen->m.delivered, "after a crash everything may have been delivered");
     }
     uint64_t qseqs[1000];
     for (uint64_t i = 0; i < 1000; i++)

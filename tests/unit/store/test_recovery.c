@@ -232,8 +232,7 @@ Test(recovery, recovering_twice_is_recovering_once, .timeout = 30)
     uint32_t count = s.message_count;
     slc_store_stats first, second;
     slc_store_stat(s.real, &first);
-    slc_store_visitor none = {0};
-    cr_expect(eq(int, slc_store_recover(s.real, &none, NULL, &error), SLC_EUNEXPECTED));
+    cr_expect(eq(int, slc_store_recover(s.real, NULL, NULL, &error), SLC_EUNEXPECTED));
     for (uint32_t i = 0; i < 3; i++) {
         subject_crash(&s);
         cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
@@ -280,7 +279,8 @@ Test(recovery, damage_that_appears_while_running_is_an_error_of_the_read, .timeo
         qseqs[i] = i + 1;
     s_read(&s, q, qseqs, 300, UINT64_MAX);
     cr_expect(eq(int, s.read_rc, SLC_ECORRUPT));
-    cr_expect(eq(u32, s.read_count, 0));
+    cr_expect(lt(u32, s.read_count, 300), "only what stands in front of the damage");
+    cr_expect(s.read_end);
     cr_expect(strstr(s.read_error.text, "chunk 2") != NULL, "%s", s.read_error.text);
     s_read(&s, q, (uint64_t[]){300}, 1, UINT64_MAX);
     cr_expect(eq(int, s.read_rc, SLC_OK), "other chunks are still good");

@@ -359,6 +359,7 @@ static slc_store *image_open(checker *c, const char *dir, slc_store_flush_mode f
     slc_store_options options = {.dir = dir,
                                  .loop = &loop,
                                  .map_size = 2 * WORKLOAD_MAP_BYTES,
+                                 .log_bytes = WORKLOAD_LOG_BYTES,
                                  .flush = flush,
                                  .flush_interval_ms = 1,
                                  .release = on_release,

@@ -8,25 +8,20 @@
 
 enum { READ_COUNT = 128, READ_BYTES = 1 << 20 };
 
-typedef struct live_queue {
-    uint32_t qid, count, capacity;
-    uint64_t *qseqs;
-} live_queue;
-
 typedef struct live_state {
     const live_visitor *visitor;
     void *arg;
     slc_error *error;
-    live_queue *queues;
+    slc_store_queue *queues;
     uint32_t count, capacity;
     // the read under way
-    uint32_t qid, next, got;
+    uint32_t qid, got;
+    uint64_t next_qseq;
     bool reading;
     slc_err rc;
 } live_state;
 
-static bool on_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_t next_qseq,
-                     void *arg)
+static bool on_queue(uint16_t shard, const slc_store_queue *queue, void *arg)
 {
     (void)shard;
     live_state *s = arg;
@@ -34,26 +29,10 @@ static bool on_queue(uint16_t shard, uint32_t qid, const slc_uuid *uuid, uint64_
         s->capacity = s->capacity == 0 ? 16 : 2 * s->capacity;
         s->queues = slc_realloc(s->queues, s->capacity * sizeof *s->queues);
     }
-    s->queues[s->count++] = (live_queue){.qid = qid};
+    s->queues[s->count++] = *queue;
     if (s->visitor->queue != NULL)
-        s->visitor->queue(qid, uuid, next_qseq, s->arg);
+        s->visitor->queue(queue->qid, &queue->uuid, queue->next_qseq, s->arg);
     return true;
-}
-
-static void on_messages(uint16_t shard, uint32_t qid, const slc_store_recovered *messages,
-                        uint32_t count, void *arg)
-{
-    (void)shard;
-    (void)qid;
-    live_state *s = arg;
-    live_queue *queue = &s->queues[s->count - 1];
-    for (uint32_t i = 0; i < count; i++) {
-        if (queue->count == queue->capacity) {
-            queue->capacity = queue->capacity == 0 ? 64 : 2 * queue->capacity;
-            queue->qseqs = slc_realloc(queue->qseqs, queue->capacity * sizeof *queue->qseqs);
-        }
-        queue->qseqs[queue->count++] = messages[i].qseq;
-    }
 }
 
 static void on_read(slc_err rc, const slc_store_message *messages, uint32_t count, void *arg,
@@ -68,36 +47,36 @@ static void on_read(slc_err rc, const slc_store_message *messages, uint32_t coun
     for (uint32_t i = 0; i < count; i++)
         s->visitor->message(s->qid, messages[i].qseq, messages[i].content.data,
                             messages[i].content.bytes, s->arg);
+    if (count > 0)
+        s->next_qseq = messages[count - 1].qseq + 1;
 }
 
-static slc_err queue_read(live_state *s, slc_store *store, uv_loop_t *loop, const live_queue *queue)
+static slc_err queue_read(live_state *s, slc_store *store, uv_loop_t *loop,
+                          const slc_store_queue *queue)
 {
+    uint64_t found = 0;
     s->qid = queue->qid;
-    for (uint32_t next = 0; next < queue->count; next += s->got) {
-        uint32_t count = queue->count - next < READ_COUNT ? queue->count - next : READ_COUNT;
+    s->next_qseq = 1;
+    do {
         s->reading = true;
-        slc_store_read(store, 0, queue->qid, queue->qseqs + next, count, READ_BYTES, on_read, s);
+        slc_store_read(store, 0, queue->qid, s->next_qseq, READ_COUNT, READ_BYTES, on_read, s);
         while (s->reading)
             uv_run(loop, UV_RUN_ONCE);
-        if (s->rc == SLC_OK && s->got == 0)
-            s->rc = slc_error_set(s->error, SLC_EINTERNAL,
-                                  "a message that recovery reported is not read");
-        if (s->rc != SLC_OK)
-            return s->rc;
-    }
-    return SLC_OK;
+        found += s->got;
+    } while (s->rc == SLC_OK && s->got > 0);
+    if (s->rc == SLC_OK && found != queue->messages)
+        s->rc = slc_error_set(s->error, SLC_EINTERNAL,
+                              "recovery reported another number of messages than are read");
+    return s->rc;
 }
 
 slc_err live_recover(slc_store *store, uv_loop_t *loop, const live_visitor *visitor, void *arg,
                      slc_error *error)
 {
     live_state s = {.visitor = visitor, .arg = arg, .error = error};
-    slc_store_visitor visits = {.queue = on_queue, .messages = on_messages};
-    slc_err rc = slc_store_recover(store, &visits, &s, error);
+    slc_err rc = slc_store_recover(store, on_queue, &s, error);
     for (uint32_t i = 0; i < s.count && rc == SLC_OK && visitor->message != NULL; i++)
         rc = queue_read(&s, store, loop, &s.queues[i]);
-    for (uint32_t i = 0; i < s.count; i++)
-        slc_free(s.queues[i].qseqs);
     slc_free(s.queues);
     return rc;
 }

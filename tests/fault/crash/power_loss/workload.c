@@ -292,6 +292,7 @@ static void open_store(const char *dir, slc_store_flush_mode flush)
     slc_store_options options = {.dir = dir,
                                  .loop = &loop,
                                  .map_size = WORKLOAD_MAP_BYTES,
+                                 .log_bytes = WORKLOAD_LOG_BYTES,
                                  .flush = flush,
                                  .flush_interval_ms = 15,
                                  .batch_bytes = 300000, // large contents need several transactions

@@ -15,5 +15,6 @@ _Noreturn void workload_run(const char *dir, slc_store_flush_mode flush, uint64_
 
 /** Room for the data file; the same for who opens the images. */
 #define WORKLOAD_MAP_BYTES (64ull << 20)
+#define WORKLOAD_LOG_BYTES 150000 // most of what lives moves to segments
 
 #endif
