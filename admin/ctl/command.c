@@ -44,6 +44,11 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"list_vhosts", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists virtual hosts",
      &slc_ctl_vhosts},
 
+    {"backup", "Operations", "<directory>", 1, 1, OPT_RATE | OPT_CHANGE, slc_ctl_backup,
+     "Makes a consistent, checked copy of the messages and definitions while the broker works; "
+     "sluiced --restore begins with it. The directory is one of the broker's machine, empty or not "
+     "there yet. Interrupted, or at --timeout, it is cancelled and removed",
+     NULL},
     {"close_all_connections", "Operations", "<explanation>", 1, 1,
      OPT_VHOST | OPT_GLOBAL | OPT_LIMIT | OPT_DELAY | OPT_CHANGE, slc_ctl_connection_close_all,
      "Closes the connections to a virtual host or to the whole broker", NULL},
@@ -52,6 +57,13 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"delete_queue", "Operations", "<queue>", 1, 1,
      OPT_VHOST | OPT_IF_EMPTY | OPT_IF_UNUSED | OPT_CHANGE, slc_ctl_queue_delete,
      "Deletes a queue with its messages", NULL},
+    {"store", "Operations", "stat|check|compact|salvage", 1, 1, OPT_STORE | OPT_FORMAT,
+     slc_ctl_store,
+     "Displays the figures of the message store (stat); of a stopped node, or of a copy of its "
+     "data: "
+     "stat, look for damage (check), give free space back to the file system (compact), make a "
+     "damaged store usable again, after saying what is lost (salvage)",
+     NULL},
     {"purge_queue", "Operations", "<queue>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_queue_purge,
      "Removes all ready messages of a queue", NULL},
 
@@ -67,7 +79,7 @@ const slc_ctl_option slc_ctl_options[] = {
     {0, "socket", "<path>", 0, "the broker's admin socket (SLUICECTL_SOCKET)"},
     {'t', "timeout", "<seconds>", 0,
      "limit for the whole operation, or infinity; 60 by default, 300 for await_startup, none for "
-     "shutdown and stop"},
+     "backup, shutdown and stop"},
     {'q', "quiet", NULL, 0, "no progress messages"},
     {'s', "silent", NULL, 0, "no progress messages and no header row"},
     {'p', "vhost", "<vhost>", OPT_VHOST, "virtual host; / by default"},
@@ -84,6 +96,13 @@ const slc_ctl_option slc_ctl_options[] = {
     {0, "global", NULL, OPT_GLOBAL, "connections of every virtual host"},
     {0, "limit", "<count>", OPT_LIMIT, "close at most so many; 0: all"},
     {0, "per-connection-delay", "<ms>", OPT_DELAY, "wait so long after each"},
+    {0, "rate", "<bytes/s>", OPT_RATE,
+     "copy no faster than this, such as 100MB; messages that come in meanwhile do not count"},
+    {0, "dir", "<directory>", OPT_STORE,
+     "data directory, or the store directory in it, of a node that is stopped, or a copy of one; "
+     "by "
+     "default stat asks the running broker, and the others take the configured data directory"},
+    {'y', "yes", NULL, OPT_STORE, "salvage without asking"},
     {0, "dry-run", NULL, OPT_CHANGE, "print the request that would be sent"},
     {0},
 };
@@ -176,7 +195,7 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
     if (strcmp(name, "node") == 0)
         ctl->node = value;
     else if (strcmp(name, "socket") == 0)
-        ctl->socket = value;
+        ctl->socket = value, ctl->socket_given = true;
     else if (strcmp(name, "timeout") == 0)
         return parse_timeout(ctl, value);
     else if (strcmp(name, "quiet") == 0)
@@ -205,6 +224,12 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         return parse_count(value, &ctl->limit);
     else if (strcmp(name, "per-connection-delay") == 0)
         return parse_count(value, &ctl->delay_ms);
+    else if (strcmp(name, "dir") == 0)
+        ctl->dir = value;
+    else if (strcmp(name, "rate") == 0)
+        ctl->rate = value;
+    else if (strcmp(name, "yes") == 0)
+        ctl->yes = true;
     else if (strcmp(name, "dry-run") == 0)
         ctl->dry_run = true;
     return true; // --online and --local choose everything on a single node

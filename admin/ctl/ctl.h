@@ -57,6 +57,8 @@ enum {
     OPT_LIST = 1 << 7,   // --no-table-headers, --sort, --reverse
     OPT_CHANGE = 1 << 8, // --dry-run
     OPT_FORMAT = 1 << 9, // --formatter
+    OPT_STORE = 1 << 10, // --dir, --yes
+    OPT_RATE = 1 << 11,  // --rate
 };
 
 struct slc_ctl {
@@ -81,6 +83,9 @@ struct slc_ctl {
     const char *sort;
     bool if_empty, if_unused, global, offline, dry_run;
     uint64_t limit, delay_ms;
+    const char *dir; // of data; NULL: the running broker, or what the configuration says
+    bool yes, socket_given;
+    const char *rate; // as given or NULL
 
     bool tty;          // stdout is a terminal, native: aligned columns
     char *socket_used; // for messages
@@ -234,6 +239,8 @@ int slc_ctl_status(slc_ctl *ctl);
 int slc_ctl_ping(slc_ctl *ctl);
 int slc_ctl_listeners(slc_ctl *ctl);
 int slc_ctl_shutdown(slc_ctl *ctl);
+int slc_ctl_store(slc_ctl *ctl);
+int slc_ctl_backup(slc_ctl *ctl);
 int slc_ctl_version(slc_ctl *ctl);
 int slc_ctl_server_version(slc_ctl *ctl);
 int slc_ctl_await_startup(slc_ctl *ctl);

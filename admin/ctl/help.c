@@ -178,14 +178,23 @@ int slc_ctl_man(slc_ctl *ctl)
         ".TP\n.B 64\nUnknown command, option or column, wrong number of arguments; a queue to "
         "delete that does not exist or does not\n"
         "meet the conditions.\n"
-        ".TP\n.B 65\nNo such virtual host, queue or connection.\n"
+        ".TP\n.B 65\nNo such virtual host, queue or connection; no store there, or it is damaged.\n"
         ".TP\n.B 69\nNo broker answers at the socket, it is another node, or it is stopping.\n"
         ".TP\n.B 70\nInternal error.\n"
-        ".TP\n.B 75\nTimed out.\n"
-        ".TP\n.B 77\nThe caller may not administer the broker.\n"
+        ".TP\n.B 73\nThe store is in use by a running broker, or there is no room for its copy; no "
+        "backup was made.\n"
+        ".TP\n.B 74\nThe disk cannot be read or written.\n"
+        ".TP\n.B 75\nTimed out; a backup is running already.\n"
+        ".TP\n.B 77\nThe caller may not administer the broker, or read its files.\n"
+        ".TP\n.B 78\nThe configuration of sluiced is wrong, or the store is one of another "
+        "version.\n"
+        ".TP\n.BR 130 \", \" 143\nA backup was interrupted, and removed.\n"
         ".SH ENVIRONMENT\n"
         ".TP\n.B SLUICECTL_SOCKET\nThe admin socket.\n"
         ".TP\n.BR SLUICECTL_NODE \", \" RABBITMQ_NODENAME\nAs\n.BR \\-\\-node .\n"
+        ".TP\n.B SLUICECTL_SLUICED\nThe program that works on stores; by default the\n.B "
+        "sluiced\nof the same "
+        "installation.\n"
         ".TP\n.B NO_COLOR\nNo bold header on a terminal.\n"
         ".SH FILES\n"
         ".TP\n.I /run/sluice/admin.sock\nThe admin socket.\n"
@@ -194,6 +203,8 @@ int slc_ctl_man(slc_ctl *ctl)
         "sluicectl list_queues name messages consumers\n"
         "sluicectl \\-q list_queues \\-\\-formatter json name arguments\n"
         "sluicectl list_queues \\-\\-sort messages \\-\\-reverse\n"
+        "sluicectl backup /var/backups/sluice/monday\n"
+        "sluicectl store check \\-\\-dir /var/backups/sluice\n"
         "sluicectl close_all_connections \\-\\-global \\(dqmaintenance\\(dq\n"
         ".fi\n"
         ".SH SEE ALSO\n.BR sluiced (8),\n.BR sluice.conf (5),\n.BR sluice\\-perf (1)");
@@ -246,6 +257,10 @@ static void offer_arguments(slc_ctl *ctl, const slc_ctl_command *command, const 
         char *path = slc_ctl_path("/api/queues/%s?columns=name", vhost);
         offer_names(ctl, word, path, "name");
         slc_free(path);
+    } else if (command->run == slc_ctl_store) {
+        static const char *const actions[] = {"stat", "check", "compact", "salvage"};
+        for (size_t i = 0; i < SLC_ARRAY_COUNT(actions); i++)
+            offer(word, "", actions[i]);
     } else if (command->run == slc_ctl_connection_close) {
         offer_names(ctl, word, "/api/connections?columns=pid", "pid");
     }

@@ -24,7 +24,7 @@ static bool is_local(const slc_ctl_command *command)
 {
     return command->run == slc_ctl_help || command->run == slc_ctl_version ||
            command->run == slc_ctl_man || command->run == slc_ctl_complete ||
-           command->run == slc_ctl_await_startup;
+           command->run == slc_ctl_await_startup || command->run == slc_ctl_store;
 }
 
 int main(int argc, char **argv)

@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include "amqp091/amqp091.h"
+#include "app/backup.h"
 #include "app/instance.h"
 #include "app/monitor.h"
 #include "app/notify.h"
 #include "app/options.h"
+#include "app/restore.h"
 #include "app/settings.h"
 #include "app/status.h"
 #include "app/world.h"
@@ -23,6 +25,7 @@
 
 enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000 };
 enum {
+    EXIT_BACKUP = 65,
     EXIT_INTERNAL = 70,
     EXIT_SYSTEM = 71,
     EXIT_DATA_DIR = 73,
@@ -58,6 +61,7 @@ typedef struct daemon_state {
     slc_auth *auth;
     slc_amqp_server *amqp;
     slc_http *http;
+    slc_app_backup *backup;
     slc_monitor monitor;
     slc_listener **listeners;
     uint32_t listener_count;
@@ -205,11 +209,20 @@ static void world_closed(void *arg)
     slc_net_close(d->net, net_closed, d);
 }
 
+static void backup_stopped(void *arg);
+
 static void http_stopped(void *arg)
 {
     daemon_state *d = arg;
     d->phase = PHASE_ENDING;
     d->http = NULL;
+    slc_app_backup_stop(d->backup, backup_stopped, d);
+}
+
+static void backup_stopped(void *arg)
+{
+    daemon_state *d = arg;
+    d->backup = NULL;
     slc_monitor_stop(&d->monitor);
     slc_amqp_free(d->amqp);
     slc_world_close(&d->world, world_closed, d);
@@ -351,6 +364,7 @@ static void daemon_reload(daemon_state *d)
     auth_options(fresh, &auth);
     slc_auth_set(d->auth, &auth);
     slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
+    slc_app_backup_keep_free(d->backup, fresh->disk_free_limit_bytes);
     slc_settings_free(d->settings);
     d->settings = fresh;
     slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS,
@@ -454,6 +468,21 @@ static void banner(const daemon_state *d)
             d->instance.dir);
 }
 
+/** The store is damaged: nothing was changed, and the operator has to decide. The definitions have no tool yet. */
+static void corrupt_explain(const daemon_state *d, slc_error *error)
+{
+    if (strstr(error->text, "control store") != NULL)
+        return;
+    char found[SLC_ERROR_TEXT_BYTES];
+    snprintf(found, sizeof found, "%s", error->text);
+    slc_error_set(
+        error, SLC_ECORRUPT,
+        "%.250s. Nothing was changed. 'sluicectl store check --dir %.60s' names all damage, "
+        "'sluicectl store salvage --dir %.60s' says what it will drop and makes the rest "
+        "usable",
+        found, d->instance.dir, d->instance.dir);
+}
+
 /** Open the world; the exit status when it does not open. */
 static int daemon_open_world(daemon_state *d, slc_error *error)
 {
@@ -461,6 +490,7 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
     slc_world_options options = {
         .data_dir = d->instance.dir,
         .map_size = s->store_map_bytes,
+        .log_bytes = s->store_log_bytes,
         .cache_bytes = s->cache_bytes,
         .window_bytes = s->window_bytes,
         .flush = flush_mode(s),
@@ -476,6 +506,9 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
     case SLC_EACCESS:
     case SLC_ENOSPC:
         return EXIT_DATA_DIR;
+    case SLC_ECORRUPT:
+        corrupt_explain(d, error);
+        return EXIT_DISK;
     default:
         return EXIT_DISK;
     }
@@ -494,13 +527,38 @@ static void daemon_handles(daemon_state *d)
     uv_check_start(&d->check, on_check);
 }
 
+/** The exit status when a backup could not be restored. */
+static int restore_status(slc_err rc)
+{
+    switch (rc) {
+    case SLC_ENOTFOUND:
+    case SLC_ECORRUPT:
+        return EXIT_BACKUP;
+    case SLC_EVERSION:
+        return EXIT_CONFIG;
+    case SLC_EIO:
+        return EXIT_DISK;
+    default:
+        return EXIT_DATA_DIR;
+    }
+}
+
 static int daemon_run(daemon_state *d, slc_error *error)
 {
     const slc_settings *s = d->settings;
-    slc_err rc = slc_instance_open(&d->instance, s->data_dir, error);
+    const char *backup = slc_options_restore(d->options);
+    slc_err rc = backup != NULL ? slc_restore_prepare(backup, s->data_dir, error) : SLC_OK;
+    if (rc != SLC_OK)
+        return restore_status(rc);
+    rc = slc_instance_open(&d->instance, s->data_dir, error);
     if (rc != SLC_OK)
         return EXIT_DATA_DIR;
     banner(d);
+    rc = slc_restore_check(d->instance.dir, error);
+    if (rc == SLC_OK && backup != NULL)
+        rc = slc_restore_run(backup, d->instance.dir, error);
+    if (rc != SLC_OK)
+        return restore_status(rc);
     raise_descriptor_limit();
     if (uv_loop_init(&d->loop) != 0) {
         slc_error_set(error, SLC_EINTERNAL, "cannot make the event loop: %s", strerror(errno));
@@ -521,6 +579,13 @@ static int daemon_run(daemon_state *d, slc_error *error)
     slc_amqp_settings amqp;
     amqp_settings(s, &amqp);
     d->amqp = slc_amqp_new(d->net, d->world.broker, d->auth, &amqp);
+    d->backup = slc_app_backup_new(&(slc_app_backup_options){
+        .world = &d->world,
+        .instance = &d->instance,
+        .node = s->node_name,
+        .version = SLC_VERSION,
+    });
+    slc_app_backup_keep_free(d->backup, s->disk_free_limit_bytes);
     char fallback[4096];
     snprintf(fallback, sizeof fallback, "%s/admin.sock", d->instance.dir);
     slc_http_options http = {
@@ -535,6 +600,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .cluster_name = s->cluster_name,
         .status = http_status,
         .shutdown = http_shutdown,
+        .backup = slc_app_backup_ops(d->backup),
         .arg = d,
     };
     slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s),
@@ -574,7 +640,7 @@ int slc_daemon_main(int argc, char **argv)
     d->instance.lock_fd = -1;
     int status = slc_options_parse(argc, argv, &d->options);
     slc_error error = {0};
-    if (d->options == NULL)
+    if (d->options == NULL || slc_options_store(d->options, NULL, &status))
         goto free_daemon;
     slc_settings_sources sources;
     slc_options_sources(d->options, &sources);
@@ -582,7 +648,8 @@ int slc_daemon_main(int argc, char **argv)
     status = EXIT_CONFIG;
     if (slc_settings_load(&sources, &d->settings, &error) != SLC_OK)
         goto free_daemon; // every mistake was printed as a note
-    if (slc_options_settle(d->options, d->settings, &status))
+    if (slc_options_settle(d->options, d->settings, &status) ||
+        slc_options_store(d->options, d->settings, &status))
         goto free_daemon;
     if (refuse_root(d->settings))
         goto free_daemon;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/store_tool.h"
 #include "base/alloc.h"
 
 enum { EXIT_USAGE_ERROR = 64, EXIT_CANNOT_CREATE = 73 };
@@ -15,6 +16,9 @@ struct slc_options {
     const char **set;
     uint32_t set_count;
     bool check, print_config;
+    slc_store_action store;
+    const char *restore;
+    bool yes, quiet;
 };
 
 static const char usage[] =
@@ -32,13 +36,33 @@ static const char usage[] =
     "      --check            check the configuration, touch no data; exit status 0 or 78\n"
     "      --print-config     print the configuration in effect, with defaults, secrets masked\n"
     "      --print-sample     print a configuration file with every key as a comment\n"
+    "      --store ACTION     with the store of a broker that is stopped, or a copy of one: stat, "
+    "check, compact, salvage\n"
+    "      --compact          the same as --store compact\n"
+    "      --restore DIR      begin with the backup in DIR (sluicectl backup); the data directory "
+    "must be "
+    "empty\n"
+    "      --yes              salvage without asking\n"
+    "      --quiet            no progress on the terminal while the store is worked on\n"
     "  -V, --version          print the version\n"
     "  -h, --help             print this\n"
     "\n"
-    "Keys: sluice.conf(5). Exit status: 0, 64 usage, 73 data directory, 74 disk error, 75 address "
-    "in use, 78 configuration.\n";
+    "Keys: sluice.conf(5). Exit status: 0, 64 usage, 65 damaged store or backup, 73 data "
+    "directory, "
+    "74 disk error, 75 address in use, 77 no permission, 78 configuration.\n";
 
-enum { OPT_PID_FILE = 256, OPT_CHECK, OPT_PRINT_CONFIG, OPT_PRINT_SAMPLE, OPT_PRINT_MAN };
+enum {
+    OPT_PID_FILE = 256,
+    OPT_CHECK,
+    OPT_PRINT_CONFIG,
+    OPT_PRINT_SAMPLE,
+    OPT_PRINT_MAN,
+    OPT_STORE,
+    OPT_COMPACT,
+    OPT_RESTORE,
+    OPT_YES,
+    OPT_QUIET
+};
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -49,6 +73,11 @@ static const struct option long_options[] = {
     {"print-config", no_argument, NULL, OPT_PRINT_CONFIG},
     {"print-sample", no_argument, NULL, OPT_PRINT_SAMPLE},
     {"print-man", no_argument, NULL, OPT_PRINT_MAN},
+    {"store", required_argument, NULL, OPT_STORE},
+    {"compact", no_argument, NULL, OPT_COMPACT},
+    {"restore", required_argument, NULL, OPT_RESTORE},
+    {"yes", no_argument, NULL, OPT_YES},
+    {"quiet", no_argument, NULL, OPT_QUIET},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -92,6 +121,27 @@ int slc_options_parse(int argc, char **argv, slc_options **out)
         case OPT_PRINT_MAN:
             slc_settings_man(stdout);
             return options_end(o, 0);
+        case OPT_STORE:
+            o->store = slc_store_action_of(optarg);
+            if (o->store == SLC_STORE_ACTION_NONE) {
+                fprintf(stderr,
+                        "sluiced: --store knows stat, check, compact and salvage, not '%s'\n",
+                        optarg);
+                return options_end(o, EXIT_USAGE_ERROR);
+            }
+            break;
+        case OPT_COMPACT:
+            o->store = SLC_STORE_ACTION_COMPACT;
+            break;
+        case OPT_RESTORE:
+            o->restore = optarg;
+            break;
+        case OPT_YES:
+            o->yes = true;
+            break;
+        case OPT_QUIET:
+            o->quiet = true;
+            break;
         case 'V':
             puts("sluiced " SLC_VERSION);
             return options_end(o, 0);
@@ -107,8 +157,28 @@ int slc_options_parse(int argc, char **argv, slc_options **out)
         fprintf(stderr, "sluiced: unexpected argument '%s'\nTry 'sluiced --help'.\n", argv[optind]);
         return options_end(o, EXIT_USAGE_ERROR);
     }
+    if ((o->yes || o->quiet) && o->store == SLC_STORE_ACTION_NONE) {
+        fputs("sluiced: --yes and --quiet go with --store only\n", stderr);
+        return options_end(o, EXIT_USAGE_ERROR);
+    }
     *out = o;
     return 0;
+}
+
+bool slc_options_store(const slc_options *options, const slc_settings *settings, int *status)
+{
+    const char *dir = options->data_dir;
+    if (options->store == SLC_STORE_ACTION_NONE || (settings == NULL && dir == NULL))
+        return false;
+    if (dir == NULL)
+        dir = settings->data_dir;
+    *status = slc_store_tool_run(options->store, dir, options->yes, options->quiet);
+    return true;
+}
+
+const char *slc_options_restore(const slc_options *options)
+{
+    return options->restore;
 }
 
 void slc_options_sources(const slc_options *options, slc_settings_sources *out)

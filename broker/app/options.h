@@ -11,6 +11,11 @@ typedef struct slc_options slc_options;
 int slc_options_parse(int argc, char **argv, slc_options **out);
 /** What the settings are loaded from; borrowed. */
 void slc_options_sources(const slc_options *options, slc_settings_sources *out);
+/** --store: work on the store, set *status and return true. Without settings only when --data-dir says where it is: a copy
+ *  is looked at without a configuration. */
+bool slc_options_store(const slc_options *options, const slc_settings *settings, int *status);
+/** --restore: the directory of a backup, or NULL. */
+const char *slc_options_restore(const slc_options *options);
 /** --check, --print-config: answer, set *status and return true when that was all; write the pid file otherwise. */
 bool slc_options_settle(const slc_options *options, const slc_settings *settings, int *status);
 void slc_options_free(slc_options *options);

@@ -30,7 +30,7 @@ static const char *flush_name(slc_settings_flush flush)
 
 static void status_store(slc_http_status *out, const slc_world *world)
 {
-    static slc_http_stat stats[16];
+    static slc_http_stat stats[32];
     slc_store_stats s;
     slc_store_stat(world->store, &s);
     const slc_http_stat all[] = {
@@ -38,6 +38,13 @@ static void status_store(slc_http_status *out, const slc_world *world)
         {"live_bytes", s.live_bytes},
         {"log_bytes", s.log_bytes},
         {"log_chunks", s.log_chunks},
+        {"log_messages", s.log_messages},
+        {"segments", s.segments},
+        {"segment_bytes", s.segment_bytes},
+        {"residents", s.residents},
+        {"resident_bytes", s.resident_bytes},
+        {"migrated_messages", s.migrated_messages},
+        {"merged_messages", s.merged_messages},
         {"commits", s.commits},
         {"syncs", s.syncs},
         {"commit_us", s.commit_ns / 1000},
@@ -47,6 +54,7 @@ static void status_store(slc_http_status *out, const slc_world *world)
         {"cancelled", s.cancelled},
         {"file_bytes", s.file_bytes},
         {"map_bytes", s.map_bytes},
+        {"read_longest_us", s.read_longest_ns / 1000},
     };
     static_assert(SLC_ARRAY_COUNT(all) <= SLC_ARRAY_COUNT(stats), "room for all");
     memcpy(stats, all, sizeof all);

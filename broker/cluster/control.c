@@ -282,3 +282,8 @@ void slc_control_close(slc_control *control, void (*done)(void *arg), void *arg)
     uv_cond_signal(&control->wake);
     uv_mutex_unlock(&control->lock);
 }
+
+slc_err slc_control_copy(const slc_control *control, const char *dir, slc_error *error)
+{
+    return slc_control_store_copy(&control->store, dir, error);
+}

@@ -50,6 +50,11 @@ typedef void (*slc_control_proposed_cb)(slc_err rc, void *arg);
 void slc_control_propose(slc_control *control, const slc_control_change *changes, uint32_t count,
                          slc_control_proposed_cb proposed, void *arg);
 
+/** Write the state as of now to a new environment in dir, which must not exist, and sync it. With an error nothing is left there.
+ *  @thread any but the loop's: it blocks. The control plane must not be closed meanwhile. */
+SLC_MUST_USE slc_err slc_control_copy(const slc_control *control, const char *dir,
+                                      slc_error *error);
+
 /** Finish what was proposed (the callbacks still run), stop the thread, free. done runs on the loop; it may be NULL. Nothing may be
  *  proposed afterwards. */
 void slc_control_close(slc_control *control, void (*done)(void *arg), void *arg);

@@ -55,6 +55,10 @@ SLC_MUST_USE slc_err slc_control_store_append(slc_control_store *store,
                                               slc_control_command **commands, uint32_t count,
                                               bool half, slc_error *error);
 
+/** A copy of the environment in a new directory dir, synced; SLC_OK or nothing is left of it. Any thread, while appends run. */
+SLC_MUST_USE slc_err slc_control_store_copy(const slc_control_store *store, const char *dir,
+                                            slc_error *error);
+
 /** Bytes that the encoding takes; SLC_ELIMIT when something is out of its bounds. */
 slc_err slc_control_command_size(const slc_control_change *changes, uint32_t count, size_t *bytes);
 /** Encode into out, which has that size. */

@@ -17,7 +17,8 @@
  *      GET    queues[/V[/Q]]  exchanges[/V[/E]]  bindings[/V]  queues/V/Q/bindings  consumers[/V]
  *      GET    connections[/C]  vhosts/V/connections  channels  connections/C/channels  vhosts/V/channels
  *      DELETE queues/V/Q (if-unused, if-empty)  queues/V/Q/contents  connections/C (header X-Reason)
- *      GET    sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
+ *      GET, POST (dir, rate), DELETE  sluice/backup
+ *      GET    store  sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
  *  A connection C is named by its name or by its pid `<node.N.0.0>`. DELETE on queues answers with the header
  *  X-Sluice-Messages: how many messages went.
  *  Query of lists: columns=a,b keeps these top-level fields (a dotted path keeps its whole top-level field);
@@ -74,6 +75,8 @@ typedef struct slc_http_status {
     bool ready; // accepts connections
 } slc_http_status;
 
+struct slc_http_backup_ops; // http/backup.h
+
 typedef struct slc_http_options {
     uv_loop_t *loop;                  // the broker's
     slc_broker *broker;               // outlives the stop
@@ -88,6 +91,7 @@ typedef struct slc_http_options {
     void (*status)(slc_http_status *out, void *arg);
     /** An operator asked for an orderly stop; returns at once. */
     void (*shutdown)(void *arg);
+    const struct slc_http_backup_ops *backup; // borrowed; NULL: there are no backups here
     void *arg;
 } slc_http_options;
 

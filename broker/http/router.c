@@ -45,10 +45,14 @@ static const slc_route_entry routes[] = {
     {GET, "channels", slc_api_channels},
     {GET, "consumers", slc_api_consumers},
     {GET, "consumers/*", slc_api_consumers},
+    {GET, "store", slc_api_store},
     {GET, "sluice/status", slc_api_status},
     {GET, "sluice/ready", slc_api_ready},
     {GET, "sluice/listeners", slc_api_listeners},
     {POST, "sluice/shutdown", slc_api_shutdown},
+    {GET, "sluice/backup", slc_api_backup},
+    {POST, "sluice/backup", slc_api_backup_start},
+    {DELETE, "sluice/backup", slc_api_backup_cancel},
 };
 
 static bool route_fits(const char *pattern, slc_http_request *request)

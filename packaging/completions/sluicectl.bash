@@ -4,6 +4,7 @@ _sluicectl()
 {
     local line
     COMPREPLY=()
+    [[ " ${COMP_WORDS[*]:1:COMP_CWORD-1} " == *" backup "* ]] && compopt -o dirnames
     while IFS= read -r line; do
         COMPREPLY+=("$line")
     done < <("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)

@@ -66,7 +66,7 @@ static uint64_t pinned_below(const slc_shard *shard, uint64_t to)
     for (const slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next)
         if (purge->queue != NULL && purge->pin_lsn < to)
             to = purge->pin_lsn;
-    return to;
+    return slc_backup_pinned_below(shard, to);
 }
 
 // The drops of a segment stand in the log until its directory record has them. A record must not have one that is not in

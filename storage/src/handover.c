@@ -428,6 +428,7 @@ static void job_done(slc_store *store)
     durable_report(store);
     if (over)
         store->options.space(false, NULL, store->options.arg);
+    slc_backup_job_done(store);
     slc_store_flush(store);
 }
 

@@ -44,7 +44,7 @@ static void window_open(slc_shard *shard)
 bool slc_shard_migrates(const slc_shard *shard)
 {
     return shard->window_to != 0 || shard->log_bytes > shard->store->options.log_bytes ||
-           (shard->sparse_queues > 0);
+           (shard->sparse_queues > 0 && !slc_backup_holds(shard));
 }
 
 /* ---- building a slice ---- */
@@ -187,7 +187,7 @@ void slc_shard_migrate_build(slc_shard *shard, bool idle)
     shard->job.slice.after_lsn = shard->handed_lsn;
     uint32_t bytes_max = slice_budget(shard, idle);
     // In turns: a log that is always over its budget must not keep sparse segments from being merged.
-    bool merges = shard->sparse_queues > 0;
+    bool merges = shard->sparse_queues > 0 && !slc_backup_holds(shard);
     shard->merge_turn = merges && (shard->window_to == 0 || !shard->merge_turn);
     if (shard->merge_turn)
         merge_build(shard, bytes_max);

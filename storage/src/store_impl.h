@@ -11,6 +11,7 @@
  *      chores.c    housekeeping of a job: what leaves
  *      migrate.c   what moves from the log to segments
  *      space.c     a full disk: drops first, appends later
+ *      backup.c    a copy of all of it                       backup_copy.c  its own thread, short read transactions
  *      read.c      requests
  *      recover.c   (calling thread, before the store thread starts)
  *      store.c     open, close, figures                      env.c     LMDB: open, ballast, error codes
@@ -361,6 +362,7 @@ struct slc_shard {
     slc_store_ticket last_ticket, committed_ticket, durable_ticket, reported_ticket;
     uint32_t drop_epoch;
     slc_shard_job job;
+    struct slc_backup_shard *backup; // NULL: none is under way
 };
 
 struct slc_store {
@@ -392,6 +394,7 @@ struct slc_store {
     void *close_arg;
     uint32_t handles_open;
     slc_store_stats stats;
+    struct slc_store_backup *backup; // NULL: none is under way
 
     // between loop and store thread, guarded by lock
     uv_mutex_t lock;
@@ -564,6 +567,14 @@ void slc_shard_migrate_build(slc_shard *shard, bool idle);
 /** There is a window to be moved, or the log is over its budget. */
 bool slc_shard_migrates(const slc_shard *shard);
 void slc_shard_migrate_done(slc_shard *shard);
+
+/* backup.c */
+/** A copy of the store is under way that needs segments to stay apart. */
+bool slc_backup_holds(const slc_shard *shard);
+/** At most `to`: chunks from there on are not copied yet. */
+uint64_t slc_backup_pinned_below(const slc_shard *shard, uint64_t to);
+/** Between two jobs: a backup that was asked for may begin. */
+void slc_backup_job_done(slc_store *store);
 
 /* space.c */
 /** The job that just came back found no room: put what it held back, drops first, and tell. */
