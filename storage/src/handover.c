@@ -352,6 +352,7 @@ static void shard_committed(slc_shard *shard)
     slc_shard_chores_done(shard);
     if (job->end_lsn != 0) {
         shard->ended_lsn = job->end_lsn;
+        shard->merge_rests = false; // drops that it had to wait for are on disk
         shard->drops_first = 0;
         pending_pop(shard, job->end_lsn);
     }

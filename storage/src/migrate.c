@@ -9,7 +9,7 @@
 // Sparse segments are merged by the same means: their live messages become new segments, which replace them.
 #include "store_impl.h"
 
-enum { SLICE_QUEUES_MAX = 65536 }; // looked at for one slice
+enum { SLICE_QUEUES_MAX = 65536, SLICE_SEGMENTS_MAX = 4096 }; // looked at for one slice
 
 static uint32_t slice_budget(const slc_shard *shard, bool idle)
 {
@@ -44,7 +44,7 @@ static void window_open(slc_shard *shard)
 bool slc_shard_migrates(const slc_shard *shard)
 {
     return shard->window_to != 0 || shard->log_bytes > shard->store->options.log_bytes ||
-           (shard->sparse_queues > 0 && !slc_backup_holds(shard));
+           (shard->sparse_queues > 0 && !shard->merge_rests && !slc_backup_holds(shard));
 }
 
 /* ---- building a slice ---- */
@@ -133,11 +133,14 @@ static bool merge_ready(const slc_shard *shard, const slc_segment *segment)
     return slc_segment_sparse(segment) && segment->drop_lsn <= slc_shard_job_end(shard);
 }
 
-static void merge_take(slc_shard *shard, slc_squeue *queue, uint64_t bytes_max)
+// Neighbours of one queue, from where the last look ended. True: the look came to the queue's end.
+static bool merge_take(slc_shard *shard, slc_squeue *queue, uint64_t bytes_max)
 {
     slc_migration_slice *slice = &shard->job.slice;
-    uint32_t from = queue->segment_head;
-    while (from < queue->segment_tail && slice->bytes < bytes_max) {
+    uint32_t from = slc_queue_segment_from(queue, queue->merge_qseq);
+    uint32_t limit = queue->segment_tail - from < SLICE_SEGMENTS_MAX ? queue->segment_tail
+                                                                     : from + SLICE_SEGMENTS_MAX;
+    while (from < limit && slice->bytes < bytes_max) {
         uint32_t to = from;
         uint64_t run_bytes = 0;
         while (to < queue->segment_tail && merge_ready(shard, queue->segments[to]) &&
@@ -164,6 +167,9 @@ static void merge_take(slc_shard *shard, slc_squeue *queue, uint64_t bytes_max)
         }
         from = to;
     }
+    bool through = from >= queue->segment_tail;
+    queue->merge_qseq = through ? 0 : queue->segments[from]->first;
+    return through;
 }
 
 // The next queue with many sparse segments; each gets one slice at a time.
@@ -175,9 +181,11 @@ static void merge_build(slc_shard *shard, uint64_t bytes_max)
         slc_squeue *queue = slc_shard_queue(shard, shard->merge_qid);
         if (queue == NULL || queue->sparse < STORE_SPARSE_MIN)
             continue;
-        merge_take(shard, queue, bytes_max);
-        return;
+        bool through = merge_take(shard, queue, bytes_max);
+        if (!through || shard->job.slice.item_count > 0)
+            return;
     }
+    shard->merge_rests = true; // no two neighbours that are ready: look again after a change
 }
 
 void slc_shard_migrate_build(slc_shard *shard, bool idle)
@@ -187,7 +195,7 @@ void slc_shard_migrate_build(slc_shard *shard, bool idle)
     shard->job.slice.after_lsn = shard->handed_lsn;
     uint32_t bytes_max = slice_budget(shard, idle);
     // In turns: a log that is always over its budget must not keep sparse segments from being merged.
-    bool merges = shard->sparse_queues > 0 && !slc_backup_holds(shard);
+    bool merges = shard->sparse_queues > 0 && !shard->merge_rests && !slc_backup_holds(shard);
     shard->merge_turn = merges && (shard->window_to == 0 || !shard->merge_turn);
     if (shard->merge_turn)
         merge_build(shard, bytes_max);

@@ -41,6 +41,7 @@ static void sparse_count(slc_shard *shard, slc_squeue *queue, bool more)
     shard->sparse_queues -= queue->sparse >= STORE_SPARSE_MIN;
     queue->sparse = more ? queue->sparse + 1 : queue->sparse - 1;
     shard->sparse_queues += queue->sparse >= STORE_SPARSE_MIN;
+    shard->merge_rests = false;
 }
 
 slc_segment *slc_shard_segment_add(slc_shard *shard, slc_squeue *queue, const slc_segment *segment)

@@ -126,6 +126,7 @@ typedef struct slc_squeue {
     uint32_t head, tail, capacity, live;
     slc_segment **segments; // [segment_head, segment_tail), first ascending, ranges disjoint
     uint32_t segment_head, segment_tail, segment_capacity;
+    uint64_t merge_qseq;            // the look for neighbours to merge goes on here
     uint32_t sparse;                // segments with less than a quarter of their messages left
     uint64_t drop_newest;           // chunk of its newest drop
     uint64_t drop_highest;          // highest position dropped since all its drops were on disk
@@ -343,6 +344,7 @@ struct slc_shard {
     uint8_t *window_seen;   // store thread: chunks of the window whose checksum was verified
     uint32_t merge_qid;     // the search for sparse segments has come to this one
     bool merge_turn;        // migration and merging take turns
+    bool merge_rests;       // there is nothing to merge until something changes
     uint32_t sparse_queues; // with STORE_SPARSE_MIN sparse segments or more
 
     // pending chunks: ring of pointers, capacity a power of two

@@ -206,7 +206,7 @@ Test(segments, the_file_does_not_outgrow_what_lives, .timeout = 120)
 {
     static subject s;
     subject_init(&s, false);
-    s.log_bytes = 1 << 20;
+    s.log_bytes = 4 << 20;
     slc_error error = {0};
     cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
     uint32_t q = s_queue_new(&s, 'q');
