@@ -214,6 +214,11 @@ def compare(broker, load, promised, gone_before, deleted_before):
     return total
 
 
+def figures(broker):
+    """What the store counts."""
+    return json.loads(ctl(broker, "store", "stat", "--formatter", "json").stdout)
+
+
 def file_bytes(broker):
     return (broker.data / "store" / "data.mdb").stat().st_size
 
@@ -224,6 +229,10 @@ def test_backup_under_load_restored_elsewhere(tmp_path, seed, words, record_prop
     with support.Sluice(CONFIG) as b:
         load = Load(b, seed)
         load.work_for(SECONDS)
+        for _ in range(60):  # on a slow machine it takes longer until messages move to segments
+            if figures(b)["migrated_messages"] > 0:
+                break
+            load.work_for(1)
         load.latencies()
         load.work_for(SECONDS)
         quiet, size = load.latencies(), file_bytes(b)
@@ -236,7 +245,7 @@ def test_backup_under_load_restored_elsewhere(tmp_path, seed, words, record_prop
         out, err = tool.communicate()
         assert tool.returncode == 0, err
         load.work_for(SECONDS / 2)
-        status = json.loads(ctl(b, "store", "stat", "--formatter", "json").stdout)
+        status = figures(b)
         assert status["migrated_messages"] > 0
         load.close()
         assert "error" not in "\n".join(ln for ln in b.log_text().splitlines() if "[error]" in ln)
