@@ -17,7 +17,8 @@ typedef struct read_piece {
     read_piece_kind kind;
     uint64_t qseq;   // of the message; of a segment the first position wanted
     uint64_t source; // LSN of the chunk, or first position of the segment
-    uint8_t *dead;   // copy of the segment's bits; NULL: none is dropped
+    uint64_t last;   // of a segment; a merge may have put a longer one under its key since
+    uint8_t *dead;   // copy of the segment's bits, first to last; NULL: none is dropped
     uint32_t copied; // PIECE_PENDING: index of the message, which is copied already
 } read_piece;
 
@@ -256,8 +257,9 @@ static slc_err segment_piece(read_request *q, const read_piece *piece)
             slc_slot slot;
             rc = slc_segment_slot(value, index, &slot, &q->error);
             uint64_t bit = slot.qseq - piece->source;
-            bool wanted = rc == SLC_OK && slot.qseq >= piece->qseq && bit < SLC_SEGMENT_SPAN_MAX &&
-                          (piece->dead == NULL || (piece->dead[bit / 8] >> (bit % 8) & 1) == 0);
+            bool wanted = rc == SLC_OK && slot.qseq >= piece->qseq &&
+                          (piece->dead == NULL || slot.qseq > piece->last ||
+                           (piece->dead[bit / 8] >> (bit % 8) & 1) == 0);
             if (wanted) {
                 rc = message_add(q, &slot);
                 if (q->full)
@@ -336,7 +338,10 @@ static slc_err pending_plan(read_request *q, const slc_chunk *chunk, const slc_e
 
 static void segment_plan(read_request *q, const slc_segment *segment, uint64_t from)
 {
-    read_piece piece = {.kind = PIECE_SEGMENT, .qseq = from, .source = segment->first};
+    read_piece piece = {.kind = PIECE_SEGMENT,
+                        .qseq = from,
+                        .source = segment->first,
+                        .last = segment->last};
     if (segment->dead != NULL) {
         size_t bytes = (segment->last - segment->first) / 8 + 1;
         piece.dead = slc_alloc(bytes);

@@ -332,8 +332,13 @@ static void drop_apply(recovery *r, const slc_record *record)
         uint64_t qseq;
         uint32_t count;
         slc_record_range(record, i, &qseq, &count);
-        if (count > 0 && qseq <= UINT64_MAX - count)
-            range_drop(r->shard, queue, qseq, qseq + count - 1, r->lsn);
+        if (count == 0 || qseq > UINT64_MAX - count)
+            continue;
+        range_drop(r->shard, queue, qseq, qseq + count - 1, r->lsn);
+        // It may name positions of messages that were cancelled, of which nothing else tells. Given again, they could stand
+        // in a segment when this record is replayed the next time.
+        if (queue->next_qseq < qseq + count)
+            queue->next_qseq = qseq + count;
     }
 }
 

@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "store_impl.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 void body_fill(uint8_t *data, uint64_t bytes, uint32_t qid, uint64_t qseq)
 {
     uint64_t x = (uint64_t)qid * 0x9e3779b97f4a7c15ull + qseq * 0xbf58476d1ce4e5b9ull + bytes;
@@ -18,6 +21,15 @@ void body_fill(uint8_t *data, uint64_t bytes, uint32_t qid, uint64_t qseq)
             x = x * 6364136223846793005ull + 1442695040888963407ull;
         data[i] = (uint8_t)(x >> (8 * (i % 8)));
     }
+}
+
+uint64_t body_hash(uint64_t bytes, uint32_t qid, uint64_t qseq)
+{
+    uint8_t *data = malloc(bytes + 1);
+    body_fill(data, bytes, qid, qseq);
+    uint64_t hash = XXH3_64bits(data, bytes);
+    free(data);
+    return hash;
 }
 
 void dir_remove(const char *dir)
@@ -63,7 +75,10 @@ void subject_init(subject *s, bool model)
     if (model) {
         s->disk = model_disk_new();
     } else {
-        strcpy(s->dir, "/tmp/slc-store-XXXXXX");
+        const char *base = getenv("TMPDIR");
+        if (base == NULL || strlen(base) > sizeof s->dir - 24)
+            base = "/tmp";
+        snprintf(s->dir, sizeof s->dir, "%s/slc-store-XXXXXX", base);
         SLC_ASSERT(mkdtemp(s->dir) != NULL);
     }
 }
@@ -149,6 +164,7 @@ static void message_seen(subject *s, const slc_store_message *m)
     seen->qid = queue->qid;
     seen->m.qseq = m->qseq;
     seen->m.content_bytes = m->content.bytes;
+    seen->m.hash = XXH3_64bits(m->content.data, m->content.bytes);
     seen->m.ts_ms = m->ts_ms;
     seen->m.expires_ms = m->expires_ms;
     seen->m.priority = m->priority;
@@ -256,7 +272,7 @@ void s_read(subject *s, uint32_t qid, const uint64_t *qseqs, uint32_t count, uin
 
 slc_err subject_open(subject *s, slc_error *error)
 {
-    s->durable = s->durable_calls = 0;
+    s->durable = s->durable_calls = s->failures = 0;
     s->queue_count = s->message_count = 0;
     s->blocked = s->closed = false;
     slc_store_options options = {

@@ -19,6 +19,7 @@ typedef struct seen_message {
     uint32_t qid;
     struct {
         uint64_t qseq, content_bytes, ts_ms, expires_ms;
+        uint64_t hash; // of the content; body_hash
         uint8_t priority;
         bool delivered;
     } m;
@@ -101,6 +102,8 @@ slc_store_ticket s_drop_range(subject *s, uint32_t qid, uint64_t first, uint64_t
 void s_read(subject *s, uint32_t qid, const uint64_t *qseqs, uint32_t count, uint64_t bytes_max);
 
 void body_fill(uint8_t *data, uint64_t bytes, uint32_t qid, uint64_t qseq);
+/** Of what body_fill makes. */
+uint64_t body_hash(uint64_t bytes, uint32_t qid, uint64_t qseq);
 bool s_live(const subject *s, uint32_t qid, uint64_t qseq);
 /** messages[] of the last recovery for a queue. */
 uint32_t s_recovered_count(const subject *s, uint32_t qid);

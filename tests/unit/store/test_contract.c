@@ -1,4 +1,5 @@
-// What <slc/store.h> promises, for the real store and for the model.
+// What <slc/store.h> promises: for the real store, for the model, and for the real store with a log budget so small that
+// its messages move to segments while a test looks at them.
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <criterion/parameterized.h>
@@ -6,18 +7,20 @@
 #include "subject.h"
 
 enum { MANY = 3000 };
+enum { KIND_REAL, KIND_MODEL, KIND_SMALL_LOG };
 
 #define CONTRACT(name)                                                                             \
     static void contract_##name(subject *s);                                                       \
     ParameterizedTestParameters(contract, name)                                                    \
     {                                                                                              \
-        static int kinds[] = {0, 1};                                                               \
-        return cr_make_param_array(int, kinds, 2);                                                 \
+        static int kinds[] = {KIND_REAL, KIND_MODEL, KIND_SMALL_LOG};                              \
+        return cr_make_param_array(int, kinds, SLC_ARRAY_COUNT(kinds));                            \
     }                                                                                              \
-    ParameterizedTest(int *model, contract, name, .timeout = 60)                                   \
+    ParameterizedTest(int *kind, contract, name, .timeout = 60)                                    \
     {                                                                                              \
         subject *s = malloc(sizeof *s);                                                            \
-        subject_init(s, *model != 0);                                                              \
+        subject_init(s, *kind == KIND_MODEL);                                                      \
+        s->log_bytes = *kind == KIND_SMALL_LOG ? 100000 : 0;                                       \
         slc_error error = {0};                                                                     \
         cr_assert(eq(int, subject_open(s, &error), SLC_OK), "%s", error.text);                     \
         contract_##name(s);                                                                        \

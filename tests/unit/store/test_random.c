@@ -1,7 +1,9 @@
 // Random histories, checked against a list of what was submitted: after any crash everything durable is there, nothing
-// durably dropped is back, atomic groups are whole, order and content are right, and the counters equal a recount.
+// durably dropped is back, atomic groups are whole, the appends are a prefix of what was submitted (S4), order and content are
+// right, and the counters equal a recount (S6). A disk that is full or fails, at any of the store's fail points, is one of the
+// things that happen.
 //
-// A failure prints the seed; STORE_SEED=n runs that one alone, STORE_ROUNDS=n more of them.
+// A failure prints the seed; STORE_SEED=n runs that one alone, STORE_ROUNDS=n more of them (TMPDIR=/dev/shm makes that quick).
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdio.h>
@@ -22,6 +24,7 @@ typedef struct fact {
     uint64_t fill_qseq;
     uint32_t group; // of the append; 0: none
     uint32_t drop_group;
+    bool stays; // until its queue is purged, deleted, or everything is
 } fact;
 
 typedef struct history {
@@ -120,7 +123,8 @@ static void do_append(history *h, uint32_t group)
                                       .appended = ticket,
                                       .fill_qid = targets[0].qid,
                                       .fill_qseq = targets[0].qseq,
-                                      .group = group};
+                                      .group = group,
+                                      .stays = rnd(h, 20) == 0};
 }
 
 static void do_drop(history *h, uint32_t group)
@@ -132,7 +136,7 @@ static void do_drop(history *h, uint32_t group)
     uint32_t at = h->count - 1 - (uint32_t)rnd(h, span), run = 1 + (uint32_t)rnd(h, 30);
     for (uint32_t i = at; i < h->count && run > 0; i++, run--) {
         fact *f = &h->facts[i];
-        if (!fact_live(h, f))
+        if (!fact_live(h, f) || f->stays)
             continue;
         bool cancelled = false;
         f->dropped = s_drop(h->s, f->qid, f->qseq, &cancelled);
@@ -164,23 +168,28 @@ static void do_queue_del(history *h)
     CHECK(h->deleted[q] == ++h->last, "ticket of a delete");
 }
 
-// A purge: everything from some position on. What was submitted later stays.
+// A purge: everything from some position on, or some of what is there. What was submitted later stays.
 static void do_drop_range(history *h)
 {
     uint32_t q = (uint32_t)rnd(h, h->queue_count);
     if (h->deleted[q] != 0 || h->next_qseq[q] < 2)
         return;
-    uint64_t first = 1 + rnd(h, h->next_qseq[q] - 1);
-    slc_store_ticket ticket = s_drop_range(h->s, h->qids[q], first, UINT64_MAX);
+    uint64_t first = 1 + rnd(h, h->next_qseq[q] - 1), last = UINT64_MAX;
+    if (rnd(h, 2) == 0)
+        last = first + rnd(h, h->next_qseq[q] - first);
+    slc_store_ticket ticket = s_drop_range(h->s, h->qids[q], first, last);
     CHECK(ticket == ++h->last, "ticket of a drop of a range");
     for (uint32_t i = 0; i < h->count; i++) {
         fact *f = &h->facts[i];
-        if (f->qid == h->qids[q] && f->qseq >= first && fact_live(h, f))
+        if (f->qid == h->qids[q] && f->qseq >= first && f->qseq <= last && fact_live(h, f))
             f->dropped = ticket;
     }
     if (h->purged_from[q] == 0 || h->purged_from[q] > first)
         h->purged_from[q] = first;
-    h->purged_to[q] = h->next_qseq[q] - 1;
+    if (last >= h->next_qseq[q])
+        last = h->next_qseq[q] - 1;
+    if (h->purged_to[q] < last)
+        h->purged_to[q] = last;
 }
 
 static void do_read(history *h)
@@ -236,10 +245,26 @@ static void check_counters(history *h)
     CHECK(dying || stats.segments > 0 || stats.live_bytes == bytes, "bytes counted");
 }
 
+// S4: what is there comes from a prefix of the batches, so no append is missing in front of one that is there.
+static void check_prefix(history *h)
+{
+    slc_store_ticket newest = 0;
+    for (uint32_t i = 0; i < h->count; i++)
+        if (h->facts[i].appended > newest && s_live(h->s, h->facts[i].qid, h->facts[i].qseq))
+            newest = h->facts[i].appended;
+    for (uint32_t i = 0; i < h->count; i++) {
+        const fact *f = &h->facts[i];
+        CHECK(!fact_live(h, f) || f->appended >= newest || s_live(h->s, f->qid, f->qseq),
+              "ticket %llu is there and %llu is not", (unsigned long long)newest,
+              (unsigned long long)f->appended);
+    }
+}
+
 // After the reopening: compare, then take what is there as the new truth.
 static void check_recovered(history *h, slc_store_ticket durable, bool clean)
 {
     subject *s = h->s;
+    check_prefix(h);
     uint8_t *group_there = calloc(h->groups + 1u, 1), *group_gone = calloc(h->groups + 1u, 1);
     uint32_t found = 0;
     for (uint32_t i = 0; i < h->count; i++) {
@@ -261,9 +286,13 @@ static void check_recovered(history *h, slc_store_ticket durable, bool clean)
         // A group of appends only: whole or not at all (when nothing of it was touched later).
         if (f->group != 0 && f->dropped == 0 && h->deleted[q] == 0)
             (live ? group_there : group_gone)[f->group] = 1;
-        // A drop of a group is there when the group is.
+        // A drop of a group is there when the group is, and not without it (a purge may have taken the message, too).
         if (f->drop_group != 0 && h->deleted[q] == 0 && live)
             group_gone[f->drop_group] = 1;
+        bool purged = f->qseq >= h->purged_from[q] && f->qseq <= h->purged_to[q];
+        if (f->drop_group != 0 && h->deleted[q] == 0 && !live && !purged &&
+            (f->there || f->appended <= durable))
+            group_there[f->drop_group] = 1;
         f->there = live;
         f->appended = 0;
         if (live)
@@ -305,9 +334,34 @@ static void check_recovered(history *h, slc_store_ticket durable, bool clean)
     for (uint32_t i = 0; i < s->message_count; i++) {
         const seen_message *m = &s->messages[i];
         for (uint32_t k = 0; k < h->count; k++)
-            if (h->facts[k].qid == m->qid && h->facts[k].qseq == m->m.qseq)
-                CHECK(h->facts[k].bytes == m->m.content_bytes, "size after recovery");
+            if (h->facts[k].qid == m->qid && h->facts[k].qseq == m->m.qseq) {
+                const fact *f = &h->facts[k];
+                CHECK(f->bytes == m->m.content_bytes, "size after recovery");
+                CHECK(body_hash(f->bytes, f->fill_qid, f->fill_qseq) == m->m.hash,
+                      "content of queue %u, %llu after recovery", f->qid,
+                      (unsigned long long)f->qseq);
+            }
     }
+}
+
+// S4: recovery twice is recovery once.
+static void check_again(history *h)
+{
+    subject *s = h->s;
+    uint32_t count = s->message_count;
+    seen_message *first = malloc((count + 1) * sizeof *first);
+    if (count > 0)
+        memcpy(first, s->messages, count * sizeof *first);
+    subject_crash(s);
+    slc_error error = {0};
+    slc_err rc = subject_open(s, &error);
+    CHECK(rc == SLC_OK, "second recovery: %s", error.text);
+    CHECK(s->message_count == count, "%u messages, %u the second time", count, s->message_count);
+    for (uint32_t i = 0; i < count; i++)
+        CHECK(first[i].qid == s->messages[i].qid && first[i].m.qseq == s->messages[i].m.qseq &&
+                  first[i].m.hash == s->messages[i].m.hash,
+              "message %u is another one the second time", i);
+    free(first);
 }
 
 static void reopen(history *h, bool crash)
@@ -319,13 +373,43 @@ static void reopen(history *h, bool crash)
         subject_crash(s);
     else
         subject_close(s);
+    bool clean = !crash && s->failures == 0;
     slc_error error = {0};
     slc_err rc = subject_open(s, &error);
     CHECK(rc == SLC_OK, "recovery: %s", error.text);
-    check_recovered(h, durable, !crash);
+    if (crash && rnd(h, 4) == 0)
+        check_again(h);
+    check_recovered(h, durable, clean);
     for (uint32_t q = h->queue_count; q < 3; q++)
         do_queue_new(h);
 }
+
+#if SLC_FAILPOINTS
+// A disk that is full for a while (0) or fails for good (1).
+static void plan_trouble(history *h, uint64_t kind)
+{
+    static const char *const points[] = {
+        "store.batch.serialise", "store.txn.before_put",
+        "store.txn.mid_put",     "store.eio",
+        "store.commit.before",   "store.sync.before",
+        "store.sync.after",      "store.commit.after",
+        "store.sync.deferred",   "res.part",
+        "res.enq.before",        "mig.segment.put",
+        "mig.commit.before",     "mig.commit.after",
+    };
+    char plan[96];
+    unsigned pass = (unsigned)(1 + rnd(h, 4));
+    if (kind == 1)
+        snprintf(plan, sizeof plan, "%s=error:EIO@%u", points[rnd(h, SLC_ARRAY_COUNT(points))],
+                 pass);
+    else // the second entry refuses the retry too, so that the store blocks and renumbers
+        snprintf(plan, sizeof plan,
+                 "store.enospc=error:ENOSPC@%u;store.sync.before=error:ENOSPC@%u", pass,
+                 pass + (rnd(h, 4) == 0));
+    slc_error error = {0};
+    CHECK(slc_failpoint_plan(plan, &error) == SLC_OK, "%s", error.text);
+}
+#endif
 
 static void run(uint64_t seed, bool model, uint32_t steps)
 {
@@ -346,16 +430,13 @@ static void run(uint64_t seed, bool model, uint32_t steps)
         do_queue_new(h);
     for (uint32_t step = 0; step < steps; step++) {
 #if SLC_FAILPOINTS
-        if (!model && flavour == 0 && rnd(h, 100) == 0) {
-            char plan[96];
-            unsigned pass = (unsigned)(1 + rnd(h, 4));
-            // The second entry refuses the retry too, so that the store blocks and renumbers.
-            snprintf(plan, sizeof plan,
-                     "store.enospc=error:ENOSPC@%u;store.sync.before=error:ENOSPC@%u", pass,
-                     pass + (rnd(h, 4) == 0));
-            CHECK(slc_failpoint_plan(plan, &error) == SLC_OK, "%s", error.text);
-        }
+        if (!model && flavour < 2 && rnd(h, 100) == 0)
+            plan_trouble(h, flavour);
 #endif
+        if (s.failures > 0) {
+            reopen(h, rnd(h, 2) == 0);
+            continue;
+        }
         uint64_t what = rnd(h, 1000);
         if (what < 500)
             do_append(h, 0);
@@ -370,13 +451,13 @@ static void run(uint64_t seed, bool model, uint32_t steps)
         else if (what < 970)
             do_read(h);
         else if (what < 985)
-            CHECK(s_wait(&s, h->last), "ticket %llu of %llu is not durable: %s",
+            CHECK(s_wait(&s, h->last) || s.failures > 0, "ticket %llu of %llu is not durable: %s",
                   (unsigned long long)s.durable, (unsigned long long)h->last, s.failure.text);
         else if (what < 988)
             do_queue_new(h);
         else if (what < 989 && h->queue_count > 4)
             do_queue_del(h);
-        else if (what < 990)
+        else if (what < 991)
             do_drop_range(h);
         else if (what < 993)
             s_settle(&s);
@@ -385,7 +466,11 @@ static void run(uint64_t seed, bool model, uint32_t steps)
         else
             check_counters(h);
     }
-    CHECK(s_wait(&s, h->last), "the end is not durable");
+    (void)!slc_failpoint_plan(NULL, NULL);
+    if (!s_wait(&s, h->last)) {
+        CHECK(s.failures > 0, "the end is not durable");
+        reopen(h, true);
+    }
     reopen(h, false);
     check_counters(h);
     slc_store_ticket last = 0;
