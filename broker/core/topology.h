@@ -35,6 +35,8 @@ typedef struct slc_destination {
     slc_binding *bindings_in; // DL list by in_prev/in_next: all bindings that lead here
     uint32_t bindings_in_count;
     bool durable;
+    // What the policies say that apply to it: table content, borrowed from the vhost's policies; bytes 0: none.
+    slc_slice policy, operator_policy;
 } slc_destination;
 
 struct slc_binding {

@@ -338,10 +338,8 @@ static slc_err pending_plan(read_request *q, const slc_chunk *chunk, const slc_e
 
 static void segment_plan(read_request *q, const slc_segment *segment, uint64_t from)
 {
-    read_piece piece = {.kind = PIECE_SEGMENT,
-                        .qseq = from,
-                        .source = segment->first,
-                        .last = segment->last};
+    read_piece piece = {
+        .kind = PIECE_SEGMENT, .qseq = from, .source = segment->first, .last = segment->last};
     if (segment->dead != NULL) {
         size_t bytes = (segment->last - segment->first) / 8 + 1;
         piece.dead = slc_alloc(bytes);
