@@ -22,6 +22,7 @@ typedef struct slc_amqp_settings {
     uint16_t heartbeat_s;          // offered; 0: off
     uint16_t channel_max;          // offered; 0: no limit
     uint32_t frame_max;            // offered; 0: no limit; else at least 4096
+    uint32_t initial_frame_max;    // accepted before tuning [128 KiB]
     uint64_t max_message_bytes;    // larger ones are refused with 406 [16 MiB]
     uint32_t handshake_timeout_ms; // from accept to connection.open-ok [10 s]
     uint32_t connections_max;      // 0: no limit

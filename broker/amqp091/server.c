@@ -97,6 +97,8 @@ void slc_amqp_set(slc_amqp_server *server, const slc_amqp_settings *settings)
     *s = *settings;
     if (s->max_message_bytes == 0)
         s->max_message_bytes = 16 << 20;
+    if (s->initial_frame_max == 0)
+        s->initial_frame_max = SLC_AMQP_FRAME_EARLY_MAX;
     if (s->handshake_timeout_ms == 0)
         s->handshake_timeout_ms = 10000;
     if (s->frame_max != 0 && s->frame_max < SLC_AMQP_FRAME_MIN)

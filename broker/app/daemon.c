@@ -291,6 +291,7 @@ static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
         .heartbeat_s = s->heartbeat_s,
         .channel_max = s->channel_max,
         .frame_max = s->frame_max_bytes,
+        .initial_frame_max = s->initial_frame_max_bytes,
         .max_message_bytes = s->max_message_bytes,
         .handshake_timeout_ms = s->handshake_timeout_ms,
         .connections_max = (uint32_t)s->max_connections,
@@ -356,9 +357,7 @@ static void daemon_reload(daemon_state *d)
                 "the log stays as it is: %s", error.text);
     slc_amqp_settings amqp;
     amqp_settings(fresh, &amqp);
-    // These keep their values until a restart.
-    amqp.frame_max = d->settings->frame_max_bytes;
-    amqp.channel_max = d->settings->channel_max;
+    amqp.frame_max = d->settings->frame_max_bytes; // until a restart
     slc_amqp_set(d->amqp, &amqp);
     slc_auth_options auth;
     auth_options(fresh, &auth);
@@ -496,6 +495,7 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .flush = flush_mode(s),
         .flush_interval_ms = s->store_flush_interval_ms,
         .default_prefetch = s->default_consumer_prefetch,
+        .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),
         .default_vhost = s->default_vhost,
     };
     switch (slc_world_open(&d->world, &options, &d->recovered, error)) {

@@ -46,7 +46,6 @@ static const char *const settings_later[] = {
     "tcp_listen_options.linger.*",
     "tcp_listen_options.exit_on_close",
     "tcp_listen_options.send_timeout*",
-    "initial_frame_max",
     "connection_max",
     "channel_max_per_node",
     "consumer_max_per_channel",
@@ -354,6 +353,7 @@ static void settings_fill(slc_settings *s)
     s->handshake_timeout_ms = (uint32_t)slc_config_number(c, KEY_HANDSHAKE_TIMEOUT);
     s->heartbeat_s = (uint16_t)(slc_config_number(c, KEY_HEARTBEAT) / 1000);
     s->frame_max_bytes = (uint32_t)slc_config_number(c, KEY_FRAME_MAX);
+    s->initial_frame_max_bytes = (uint32_t)slc_config_number(c, KEY_INITIAL_FRAME_MAX);
     s->channel_max = (uint16_t)slc_config_number(c, KEY_CHANNEL_MAX);
     s->max_message_bytes = slc_config_number(c, KEY_MAX_MESSAGE_SIZE);
     s->default_consumer_prefetch = (uint16_t)slc_config_number(c, KEY_DEFAULT_PREFETCH);
@@ -456,6 +456,20 @@ void slc_settings_free(slc_settings *settings)
 }
 
 // ---- questions
+
+bool slc_settings_emulates_before(const slc_settings *settings, int major, int minor, int patch)
+{
+    int v[3] = {0};
+    if (strcmp(settings->product, "RabbitMQ") != 0 ||
+        sscanf(settings->product_version, "%d.%d.%d", &v[0], &v[1], &v[2]) != 3)
+        return false;
+    const int than[3] = {major, minor, patch};
+    for (int i = 0; i < 3; i++) {
+        if (v[i] != than[i])
+            return v[i] < than[i];
+    }
+    return false;
+}
 
 bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user)
 {

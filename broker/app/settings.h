@@ -59,6 +59,7 @@ typedef struct slc_settings {
     uint16_t default_consumer_prefetch; // 0: no limit
     const char *product;                // in connection.start
     const char *product_version;
+    uint32_t initial_frame_max_bytes;
 
     // first start
     const char *default_user;
@@ -122,6 +123,8 @@ void slc_settings_free(slc_settings *settings);
 
 /** Whether user may only connect from this machine (loopback_users). */
 bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user);
+/** It says that it is a RabbitMQ (amqp.emulate_*) older than this. */
+bool slc_settings_emulates_before(const slc_settings *settings, int major, int minor, int patch);
 /** Options for slc_log_start and slc_log_configure; borrowed from settings. */
 slc_log_options slc_settings_log(const slc_settings *settings);
 

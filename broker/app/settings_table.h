@@ -53,7 +53,9 @@
       "Heartbeat interval that is offered to clients, in whole seconds. 0: none.")                                              \
     X(FRAME_MAX, "frame_max", SIZE, 0, NULL, 4 * KIB, 16 * MIB, "131072", NULL, "Protocol",                                     \
       "Largest frame that is offered to clients. A connection may need as much memory in each direction.")                      \
-    X(CHANNEL_MAX, "channel_max", INTEGER, 0, "channels", 0, 65535, "2047", NULL, "Protocol",                                   \
+    X(INITIAL_FRAME_MAX, "initial_frame_max", SIZE, SLC_CONFIG_RELOAD, NULL, 4 * KIB, MIB, "131072", NULL, "Protocol",          \
+      "Largest frame that is taken from a client before frame_max is negotiated (a login token may be long).")                  \
+    X(CHANNEL_MAX, "channel_max", INTEGER, SLC_CONFIG_RELOAD, "channels", 0, 65535, "2047", NULL, "Protocol",                                   \
       "Highest channel number that is offered to clients. 0: no limit.")                                                        \
     X(MAX_MESSAGE_SIZE, "max_message_size", SIZE, 0, NULL, 1, 128 * MIB, "16MiB", NULL, "Protocol",                             \
       "Largest message body. A larger one closes its channel with PRECONDITION_FAILED.")                                        \
@@ -62,7 +64,8 @@
     X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
       "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
     X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \
-      "Version in connection.start. Unless it is set: that of Sluice.")                                                         \
+      "Version in connection.start. Unless it is set: that of Sluice. With amqp.emulate_product = RabbitMQ and a version below " \
+      "3.13.3 an unknown exchange type ends the connection (503), as it did there, and not just the channel (406).")            \
                                                                                                                                 \
     X(DEFAULT_USER, "default_user", TEXT, 0, NULL, 1, 255, "guest", NULL, "Users",                                              \
       "Administrator who is created at the first start.")                                                                       \

@@ -285,6 +285,7 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
             },
         .cache_bytes = options->cache_bytes,
         .default_prefetch = options->default_prefetch,
+        .unknown_type_ends_connection = options->unknown_type_ends_connection,
         .default_vhost = options->default_vhost,
     };
     world->broker = slc_broker_new(&broker_options);

@@ -31,6 +31,7 @@ typedef struct slc_world_options {
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
     uint16_t default_prefetch;
+    bool unknown_type_ends_connection;
     const char *default_vhost;
 } slc_world_options;
 

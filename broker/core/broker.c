@@ -9,6 +9,7 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->env = options->env;
     broker->cache_bytes = options->cache_bytes;
     broker->default_prefetch = options->default_prefetch;
+    broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
     broker->default_vhost = slc_strdup(options->default_vhost);
     return broker;
 }

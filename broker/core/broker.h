@@ -22,6 +22,8 @@ typedef struct slc_broker_options {
     uint64_t
         cache_bytes; // of ready messages in memory: beyond it stored ones stay in the store until their turn
     uint16_t default_prefetch;
+    bool
+        unknown_type_ends_connection; // declaring an exchange of an unknown type is 503, as before RabbitMQ 3.13.3, not 406
     const char *default_vhost;
 } slc_broker_options;
 

@@ -78,8 +78,9 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         return proposed_error(rc, "exchange", name, error);
     const slc_exchange_kind *kind = slc_exchange_kind_find(declare->type);
     if (!declare->passive && kind == NULL)
-        return slc_error_set(error, SLC_EPRECONDITION, "unknown exchange type '%.*s'",
-                             SLC_SLICE_FMT(declare->type));
+        return slc_error_set(
+            error, session->broker->unknown_type_ends_connection ? SLC_ECOMMAND : SLC_EPRECONDITION,
+            "unknown exchange type '%.*s'", SLC_SLICE_FMT(declare->type));
     if (name.bytes == 0)
         return slc_error_set(error, SLC_EACCESS, "operation not permitted on the default exchange");
     slc_exchange *x = slc_vhost_exchange(vhost, name);

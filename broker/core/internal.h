@@ -261,6 +261,7 @@ struct slc_broker {
     uint64_t hot_bytes;     // memory of ready entries and, once each, of their messages
     uint64_t reading_bytes; // what the reads under way may add to it
     uint16_t default_prefetch;
+    bool unknown_type_ends_connection;
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
