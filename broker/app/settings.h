@@ -16,6 +16,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "net/tls.h"
 
 enum { SLC_SETTINGS_LISTENERS_MAX = 64 };
 
@@ -44,6 +45,15 @@ typedef struct slc_settings {
     // listeners
     slc_settings_listener tcp[SLC_SETTINGS_LISTENERS_MAX];
     uint32_t tcp_count;
+    slc_settings_listener ssl[SLC_SETTINGS_LISTENERS_MAX];
+    uint32_t ssl_count;
+    slc_tls_options tls; // counts when there are such listeners
+    bool tls_watch;
+    bool proxy_protocol;
+    unsigned mechanisms; // SLC_AMQP_MECHANISM_...; 0: the default
+    slc_tls_login cert_login;
+    slc_tls_san cert_san;
+    uint32_t cert_san_index;
     uint32_t tcp_backlog;
     bool tcp_nodelay;
     uint32_t tcp_sndbuf_bytes; // 0: the system's

@@ -70,6 +70,15 @@ static bool password_equal(slc_slice a, slc_slice b)
     return differ == 0;
 }
 
+static slc_err place_check(const slc_auth *auth, slc_slice user, bool loopback, slc_error *error)
+{
+    for (uint32_t i = 0; !loopback && i < auth->loopback_user_count; i++)
+        if (slc_slice_is(user, auth->loopback_users[i]))
+            return slc_error_set(error, SLC_EACCESS, "user '%.*s' can only connect via localhost",
+                                 SLC_SLICE_FMT(user));
+    return SLC_OK;
+}
+
 slc_err slc_auth_check(const slc_auth *auth, slc_slice user, slc_slice password, bool loopback,
                        slc_error *error)
 {
@@ -79,9 +88,13 @@ slc_err slc_auth_check(const slc_auth *auth, slc_slice user, slc_slice password,
     if (!known || !equal || password.bytes == 0)
         return slc_error_set(error, SLC_EACCESS, "user '%.*s' - invalid credentials",
                              SLC_SLICE_FMT(user));
-    for (uint32_t i = 0; !loopback && i < auth->loopback_user_count; i++)
-        if (slc_slice_is(user, auth->loopback_users[i]))
-            return slc_error_set(error, SLC_EACCESS, "user '%.*s' can only connect via localhost",
-                                 SLC_SLICE_FMT(user));
-    return SLC_OK;
+    return place_check(auth, user, loopback, error);
+}
+
+slc_err slc_auth_check_external(const slc_auth *auth, slc_slice user, bool loopback,
+                                slc_error *error)
+{
+    if (!slc_slice_is(user, auth->user))
+        return slc_error_set(error, SLC_EACCESS, "user '%.*s' - not found", SLC_SLICE_FMT(user));
+    return place_check(auth, user, loopback, error);
 }

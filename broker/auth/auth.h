@@ -36,5 +36,8 @@ void slc_auth_set(slc_auth *auth, const slc_auth_options *options);
  */
 SLC_MUST_USE slc_err slc_auth_check(const slc_auth *auth, slc_slice user, slc_slice password,
                                     bool loopback, slc_error *error);
+/** The same for a user whom the transport has proved (EXTERNAL): there must be such a user. */
+SLC_MUST_USE slc_err slc_auth_check_external(const slc_auth *auth, slc_slice user, bool loopback,
+                                             slc_error *error);
 
 #endif

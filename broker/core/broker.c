@@ -280,9 +280,31 @@ void slc_broker_stop(slc_broker *broker)
 
 /* ---- clients ---- */
 
+static void text_default(const char **text)
+{
+    if (*text == NULL)
+        *text = "";
+}
+
 void slc_client_open(slc_client *client)
 {
     slc_broker *broker = client->broker;
+    const char **texts[] = {
+        &client->info.name,
+        &client->info.user,
+        &client->info.protocol,
+        &client->info.state,
+        &client->info.auth_mechanism,
+        &client->info.tls_protocol,
+        &client->info.tls_key_exchange,
+        &client->info.tls_cipher,
+        &client->info.tls_hash,
+        &client->info.peer_subject,
+        &client->info.peer_issuer,
+        &client->info.peer_validity,
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(texts); i++)
+        text_default(texts[i]);
     client->id = ++broker->last_client_id;
     client->info.connected_at_ms = broker->env.wall_ms(broker->env.arg);
     DL_APPEND(broker->clients, client);

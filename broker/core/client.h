@@ -26,7 +26,7 @@ typedef struct slc_client_ops {
     void (*flow)(slc_client *client, bool on);
 } slc_client_ops;
 
-/** For lists; the front end owns and updates it. Strings are terminated and never NULL. */
+/** For lists; the front end owns and updates it. Strings are terminated and, once the client is open, never NULL. */
 typedef struct slc_client_info {
     const char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"
     const char *user;
@@ -39,6 +39,9 @@ typedef struct slc_client_info {
     slc_slice client_properties; // table content
     uint64_t recv_octets, recv_count, send_octets, send_count, send_pending;
     uint64_t connected_at_ms;
+    // TLS, in RabbitMQ's words; tls_protocol "": a plain connection
+    const char *tls_protocol, *tls_key_exchange, *tls_cipher, *tls_hash;
+    const char *peer_subject, *peer_issuer, *peer_validity; // "": no certificate
 } slc_client_info;
 
 struct slc_client {
