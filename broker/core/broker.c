@@ -11,6 +11,8 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->default_prefetch = options->default_prefetch;
     broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
     broker->default_vhost = slc_strdup(options->default_vhost);
+    broker->sac_loose = options->sac_loose;
+    broker->session_consumers_max = options->session_consumers_max;
     return broker;
 }
 

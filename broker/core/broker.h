@@ -25,6 +25,9 @@ typedef struct slc_broker_options {
     bool
         unknown_type_ends_connection; // declaring an exchange of an unknown type is 503, as before RabbitMQ 3.13.3, not 406
     const char *default_vhost;
+    // A consumer that becomes the single active one need not wait until all is settled that a cancelled one holds.
+    bool sac_loose;
+    uint32_t session_consumers_max; // 0: no limit
 } slc_broker_options;
 
 slc_broker *slc_broker_new(const slc_broker_options *options);
@@ -77,6 +80,7 @@ typedef struct slc_queue_info {
     uint64_t in_memory, in_memory_bytes; // ready messages with their content in memory
     uint32_t consumers, consumers_ready; // ready: could take a message now
     slc_slice exclusive_consumer_tag;    // bytes 0: none
+    slc_slice active_consumer_tag;       // the single active consumer's; bytes 0: none
     uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
     uint64_t idle_since_ms; // wall clock of the last activity
     uint64_t memory_bytes;
@@ -86,7 +90,10 @@ typedef struct slc_consumer_info {
     const slc_session *session;
     slc_slice queue, tag, arguments;
     bool ack_required, active, exclusive;
+    const char
+        *activity; // "up"; of a queue with a single active consumer "single_active" or "waiting"
     uint16_t prefetch_count;
+    int64_t priority;
 } slc_consumer_info;
 
 typedef struct slc_session_info {

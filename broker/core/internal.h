@@ -109,6 +109,14 @@ typedef struct slc_trash {
 
 #define SLC_NOT_COLD UINT64_MAX
 
+/** Those consumers of a queue that have one priority; in queue->ready_consumers they stand together. @spec amqp-semantics 12.2 */
+typedef struct slc_consumer_level {
+    int64_t priority;
+    uint32_t consumers;                     // of the queue, ready or not
+    slc_consumer *last_ready;               // NULL: none of them is ready
+    struct slc_consumer_level *prev, *next; // of queue->levels
+} slc_consumer_level;
+
 struct slc_queue {
     slc_destination dest; // first
     slc_broker *broker;
@@ -140,10 +148,15 @@ struct slc_queue {
     uint64_t persistent, persistent_bytes;               // ready and unacked
 
     slc_consumer *consumers; // DL by queue_prev/queue_next
-    slc_consumer
-        *ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first
+    slc_consumer *
+        ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first, highest priority first
     uint32_t consumer_count, ready_consumer_count;
+    slc_consumer_level *levels; // DL: priorities that its consumers have, highest first
     slc_consumer *exclusive_consumer;
+    // x-single-active-consumer; see single_active.c.
+    bool single_active;
+    slc_consumer *active_consumer; // NULL: nobody takes messages
+    uint32_t active_draining;      // former active consumers that hold unacked messages
 
     uint64_t published, delivered, acked, redelivered, got, requeued;
     uint64_t active_ms;
@@ -160,7 +173,10 @@ struct slc_consumer {
     slc_slice tag;       // owned
     slc_slice arguments; // owned
     bool no_ack, exclusive;
-    bool ready; // in queue->ready_consumers
+    bool ready;    // in queue->ready_consumers
+    bool waiting;  // for its turn as the single active consumer: it takes nothing
+    bool draining; // was the active one: the next becomes it when nothing of this one is unacked
+    slc_consumer_level *level;
     bool
         gone; // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
     uint16_t prefetch;
@@ -262,6 +278,8 @@ struct slc_broker {
     uint64_t reading_bytes; // what the reads under way may add to it
     uint16_t default_prefetch;
     bool unknown_type_ends_connection;
+    bool sac_loose; // a new single active consumer need not wait for what the last one has unacked
+    uint32_t session_consumers_max; // 0: no limit
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
@@ -413,6 +431,18 @@ void slc_consumer_update(slc_consumer *consumer);
 void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry);
 /** The same for a message that never became an entry (no-ack only). */
 void slc_consumer_pass(slc_consumer *consumer, slc_message *message);
+
+/* single_active.c */
+/** It is in the lists of its queue, with waiting set: it may become the active one. */
+void slc_single_active_joined(slc_consumer *consumer);
+/** It is out of the lists of its queue. */
+void slc_single_active_left(slc_consumer *consumer);
+/** Nothing of a draining consumer is unacked any more. */
+void slc_single_active_drained(slc_consumer *consumer);
+/** x-single-active-consumer among checked arguments. */
+bool slc_single_active_asked(slc_slice arguments);
+/** basic.get on a queue with a single active consumer. @spec amqp-semantics 12.4 */
+slc_err slc_single_active_may_get(const slc_queue *queue, slc_error *error);
 
 /* unacked.c */
 void slc_unacked_push(slc_unacked_ring *ring, slc_unacked item);

@@ -13,6 +13,7 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->auto_delete = auto_delete;
     q->owner = owner;
     q->arguments = slc_slice_copy(arguments);
+    q->single_active = slc_single_active_asked(arguments);
     q->next_qseq = 1;
     q->cold_from = q->cold_to = SLC_NOT_COLD;
     q->active_ms = q->broker->env.wall_ms(q->broker->env.arg);
@@ -49,6 +50,7 @@ void slc_queue_hold(slc_queue *queue)
 static void queue_free(slc_queue *q)
 {
     SLC_ASSERT(q->consumers == NULL);
+    SLC_ASSERT(q->levels == NULL);
     SLC_ASSERT(!slc_queue_has_hot(q));
     SLC_ASSERT(q->late.head == NULL);
     SLC_ASSERT(!q->dirty);
@@ -287,4 +289,6 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
     };
     if (queue->exclusive_consumer != NULL)
         out->exclusive_consumer_tag = queue->exclusive_consumer->tag;
+    if (queue->active_consumer != NULL)
+        out->active_consumer_tag = queue->active_consumer->tag;
 }

@@ -285,6 +285,11 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
     if (consumer != NULL)
         return slc_error_set(error, SLC_ENOTALLOWED, "attempt to reuse consumer tag '%.*s'",
                              SLC_SLICE_FMT(consume->tag));
+    uint32_t consumers_max = session->broker->session_consumers_max;
+    if (consumers_max != 0 && HASH_COUNT(session->consumers) >= consumers_max)
+        return slc_error_set(error, SLC_ENOTALLOWED,
+                             "reached maximum (%" PRIu32 ") of consumers per channel",
+                             consumers_max);
     slc_queue *queue;
     slc_err rc = session_queue(session, consume->queue, &queue, error);
     if (rc != SLC_OK)
@@ -293,7 +298,8 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
     rc = slc_check_consume_arguments(vhost, queue->dest.name, consume->arguments, error);
     if (rc != SLC_OK)
         return rc;
-    if (queue->exclusive_consumer != NULL || (consume->exclusive && queue->consumers != NULL)) {
+    if (queue->exclusive_consumer != NULL ||
+        (consume->exclusive && (queue->consumers != NULL || queue->single_active))) {
         char text[640];
         return slc_error_set(
             error, SLC_EACCESS, "%s in exclusive use",
@@ -336,6 +342,11 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     slc_err rc = session_queue(session, name, &queue, error);
     if (rc != SLC_OK)
         return rc;
+    if (queue->single_active) {
+        rc = slc_single_active_may_get(queue, error);
+        if (rc != SLC_OK)
+            return rc;
+    }
     bool reading;
     slc_entry *entry = slc_queue_take(queue, &reading);
     if (entry == NULL && reading) {

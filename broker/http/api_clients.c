@@ -295,7 +295,7 @@ static void consumer_each(const slc_consumer_info *consumer, void *arg)
     slc_json_put_bool(w, "ack_required", consumer->ack_required);
     slc_json_put_bool(w, "exclusive", consumer->exclusive);
     slc_json_put_bool(w, "active", consumer->active);
-    slc_json_put_text(w, "activity_status", consumer->active ? "up" : "waiting");
+    slc_json_put_text(w, "activity_status", consumer->activity);
     slc_json_put_u64(w, "prefetch_count", consumer->prefetch_count);
     slc_json_key(w, "arguments");
     slc_json_table(w, consumer->arguments, api->select.raw);
