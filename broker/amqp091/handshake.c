@@ -117,6 +117,7 @@ static void keep_properties(amqp_conn *c, slc_slice table)
         value.type == SLC_TYPE_TABLE) {
         c->cap_auth_close = capability(value.bytes, "authentication_failure_close");
         c->cap_cancel_notify = capability(value.bytes, "consumer_cancel_notify");
+        c->client.cancel_notify = c->cap_cancel_notify;
         c->cap_blocked = capability(value.bytes, "connection.blocked");
     }
 }

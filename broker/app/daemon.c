@@ -409,6 +409,7 @@ static void daemon_reload(daemon_state *d)
     daemon_reload_tls(d, &fresh->tls);
     slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
     slc_app_backup_keep_free(d->backup, fresh->disk_free_limit_bytes);
+    slc_broker_ack_timeout(d->world.broker, fresh->consumer_timeout_ms);
     slc_settings_free(d->settings);
     d->settings = fresh;
     slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS,
@@ -542,6 +543,9 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .flush_interval_ms = s->store_flush_interval_ms,
         .default_prefetch = s->default_consumer_prefetch,
         .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),
+        .sac_loose = !s->sac_strict,
+        .session_consumers_max = s->consumer_max_per_channel,
+        .ack_timeout_ms = s->consumer_timeout_ms,
         .default_vhost = s->default_vhost,
     };
     switch (slc_world_open(&d->world, &options, &d->recovered, error)) {

@@ -6,6 +6,7 @@
 
 #include "app/settings_table.h"
 #include "base/alloc.h"
+#include "core/broker.h"
 
 enum settings_key {
 #define SETTINGS_ENUM(id, ...) KEY_##id,
@@ -443,6 +444,9 @@ static void settings_fill(slc_settings *s)
     s->channel_max = (uint16_t)slc_config_number(c, KEY_CHANNEL_MAX);
     s->max_message_bytes = slc_config_number(c, KEY_MAX_MESSAGE_SIZE);
     s->default_consumer_prefetch = (uint16_t)slc_config_number(c, KEY_DEFAULT_PREFETCH);
+    s->consumer_max_per_channel = (uint32_t)slc_config_number_or(c, KEY_CONSUMER_MAX, 0);
+    s->consumer_timeout_ms = slc_config_number_or(c, KEY_CONSUMER_TIMEOUT, SLC_ACK_TIMEOUT_OF_KIND);
+    s->sac_strict = slc_config_bool(c, KEY_SAC_STRICT);
     s->product = settings_text_or(c, KEY_PRODUCT, "Sluice");
     s->product_version = settings_text_or(c, KEY_PRODUCT_VERSION, SLC_VERSION);
 

@@ -67,7 +67,10 @@ typedef struct slc_settings {
     uint16_t channel_max; // 0: no limit
     uint64_t max_message_bytes;
     uint16_t default_consumer_prefetch; // 0: no limit
-    const char *product;                // in connection.start
+    uint32_t consumer_max_per_channel;  // 0: no limit
+    uint64_t consumer_timeout_ms;       // 0: none; SLC_ACK_TIMEOUT_OF_KIND
+    bool sac_strict;
+    const char *product; // in connection.start
     const char *product_version;
     uint32_t initial_frame_max_bytes;
 

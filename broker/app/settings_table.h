@@ -68,6 +68,14 @@
       "Largest message body. A larger one closes its channel with PRECONDITION_FAILED.")                                        \
     X(DEFAULT_PREFETCH, "default_consumer_prefetch", INTEGER, 0, "messages", 0, 65535, "0", NULL, "Protocol",                   \
       "Unacknowledged messages of a consumer whose channel never sent basic.qos. 0: no limit.")                                 \
+    X(CONSUMER_MAX, "consumer_max_per_channel", INTEGER, 0, "consumers", 1, 10000000, "infinity", "infinity", "Protocol",       \
+      "Consumers of a channel; one more closes its connection with NOT_ALLOWED.")                                               \
+    X(CONSUMER_TIMEOUT, "consumer_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 0, 3650 * DAY, NULL, NULL, "Protocol",           \
+      "A delivery that is not acknowledged by then costs its consumer, or its channel; x-consumer-timeout of a consumer or "    \
+      "queue comes first. 0: never. Unless it is set: 30 minutes for quorum queues, never for classic ones.")                   \
+    X(SAC_STRICT, "sac.strict", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                                  \
+      "The next single active consumer of a queue gets messages only when all is settled that the cancelled one still holds, "  \
+      "so that the order of the queue holds.")                                                                                  \
     X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
       "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
     X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \

@@ -286,6 +286,9 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
         .cache_bytes = options->cache_bytes,
         .default_prefetch = options->default_prefetch,
         .unknown_type_ends_connection = options->unknown_type_ends_connection,
+        .sac_loose = options->sac_loose,
+        .session_consumers_max = options->session_consumers_max,
+        .ack_timeout_ms = options->ack_timeout_ms,
         .default_vhost = options->default_vhost,
     };
     world->broker = slc_broker_new(&broker_options);

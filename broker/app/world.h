@@ -32,6 +32,9 @@ typedef struct slc_world_options {
     uint32_t flush_interval_ms;
     uint16_t default_prefetch;
     bool unknown_type_ends_connection;
+    bool sac_loose;
+    uint32_t session_consumers_max;
+    uint64_t ack_timeout_ms;
     const char *default_vhost;
 } slc_world_options;
 

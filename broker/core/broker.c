@@ -13,6 +13,7 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->default_vhost = slc_strdup(options->default_vhost);
     broker->sac_loose = options->sac_loose;
     broker->session_consumers_max = options->session_consumers_max;
+    broker->ack_timeout_ms = options->ack_timeout_ms;
     return broker;
 }
 

@@ -28,6 +28,7 @@ typedef struct slc_broker_options {
     // A consumer that becomes the single active one need not wait until all is settled that a cancelled one holds.
     bool sac_loose;
     uint32_t session_consumers_max; // 0: no limit
+    uint64_t ack_timeout_ms;        // as in slc_broker_ack_timeout
 } slc_broker_options;
 
 slc_broker *slc_broker_new(const slc_broker_options *options);
@@ -51,6 +52,12 @@ void slc_broker_start(slc_broker *broker);
 bool slc_broker_turn(slc_broker *broker);
 /** The store says that everything up to ticket is durable. */
 void slc_broker_durable(slc_broker *broker, uint64_t ticket);
+/** About once a second: deliveries that were not settled in time. */
+void slc_broker_tick(slc_broker *broker);
+#define SLC_ACK_TIMEOUT_OF_KIND UINT64_MAX
+/** How long a delivery may stay unsettled where neither consumer nor queue says; 0: for ever; SLC_ACK_TIMEOUT_OF_KIND: 30 minutes
+ *  for quorum queues, for ever for classic ones. For deliveries from now on. @spec amqp-semantics 19.3 */
+void slc_broker_ack_timeout(slc_broker *broker, uint64_t timeout_ms);
 /** Alarms: publishers are blocked while either reason is on. */
 void slc_broker_pressure(slc_broker *broker, bool memory, bool disk);
 /** "low on memory", "low on disk", "low on memory & disk", NULL: none. */
@@ -138,6 +145,7 @@ typedef struct slc_broker_totals {
     uint64_t queues, exchanges, bindings, connections, sessions, consumers;
     uint64_t ready, unacked;
     uint64_t published, delivered, acked, confirmed, returned, unroutable, redelivered;
+    uint64_t ack_timeouts;  // deliveries that cost their consumer or channel
     uint64_t message_bytes; // memory of all messages alive
 } slc_broker_totals;
 

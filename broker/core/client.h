@@ -51,6 +51,7 @@ struct slc_client {
     const slc_client_ops *ops;
     void *arg; // the front end's
     slc_client_info info;
+    bool cancel_notify; // it can be told that a consumer was ended; the front end's
 
     slc_session *sessions; // DL list, in order of opening
     uint32_t session_count;

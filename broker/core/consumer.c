@@ -96,6 +96,7 @@ slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice
     session->broker->totals.consumers++;
     if (c->exclusive)
         queue->exclusive_consumer = c;
+    slc_ack_timeout_joined(c);
     c->waiting = queue->single_active;
     if (queue->single_active)
         slc_single_active_joined(c);
@@ -231,7 +232,9 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
     queue->unacked_bytes += entry->body_bytes;
     session->broker->totals.unacked++;
     slc_queue_hold(queue);
-    slc_unacked_push(&session->unacked, (slc_unacked){tag, entry, queue, consumer});
+    uint64_t due_ms =
+        consumer->ack_timeout_ms == 0 ? 0 : slc_ack_timeout_due(session, consumer->ack_timeout_ms);
+    slc_unacked_push(&session->unacked, (slc_unacked){tag, entry, queue, consumer, due_ms});
     if (session->global_prefetch != 0 && session->global_unacked >= session->global_prefetch) {
         // Whoever took the last place is the last to be offered the next one.
         HASH_DELETE(hh, session->consumers, consumer);

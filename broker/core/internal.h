@@ -158,6 +158,8 @@ struct slc_queue {
     slc_consumer *active_consumer; // NULL: nobody takes messages
     uint32_t active_draining;      // former active consumers that hold unacked messages
 
+    uint64_t ack_timeout_ms; // of deliveries to whoever says nothing else; 0: none
+
     uint64_t published, delivered, acked, redelivered, got, requeued;
     uint64_t active_ms;
 
@@ -177,6 +179,7 @@ struct slc_consumer {
     bool waiting;  // for its turn as the single active consumer: it takes nothing
     bool draining; // was the active one: the next becomes it when nothing of this one is unacked
     slc_consumer_level *level;
+    uint64_t ack_timeout_ms; // of its deliveries; 0: none
     bool
         gone; // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
     uint16_t prefetch;
@@ -193,6 +196,7 @@ typedef struct slc_unacked {
     slc_entry *entry; // NULL: settled, a hole
     slc_queue *queue;
     slc_consumer *consumer; // NULL: basic.get
+    uint64_t due_ms;        // monotonic: to be settled by then; 0: no limit
 } slc_unacked;
 
 /** Unacked deliveries in tag order: a ring with holes, compacted when over half of it is holes. */
@@ -231,6 +235,10 @@ struct slc_session {
     uint32_t global_unacked;  // unacked deliveries to consumers
     uint64_t last_tag;
     slc_unacked_ring unacked;
+    bool ack_watched;    // in broker->ack_watched: some delivery may have a time limit
+    uint64_t ack_due_ms; // monotonic: no delivery is due before that
+    uint64_t *expired;   // ascending: tags of deliveries that were taken back
+    uint32_t expired_count;
     slc_confirm_ring confirms;
     bool in_confirm_list;
     slc_tx *tx; // NULL: not transactional
@@ -252,6 +260,7 @@ struct slc_session {
     slc_session *prev, *next;                 // of client->sessions
     slc_session *confirm_prev, *confirm_next; // of broker->confirming
     slc_session *wait_prev, *wait_next;       // of broker->waiting
+    slc_session *ack_prev, *ack_next;         // of broker->ack_watched
 };
 
 /* ---- vhost, broker ---- */
@@ -280,6 +289,7 @@ struct slc_broker {
     bool unknown_type_ends_connection;
     bool sac_loose; // a new single active consumer need not wait for what the last one has unacked
     uint32_t session_consumers_max; // 0: no limit
+    uint64_t ack_timeout_ms;        // consumer_timeout, 0: none; SLC_ACK_TIMEOUT_OF_KIND
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
@@ -297,6 +307,7 @@ struct slc_broker {
     slc_queue *stored;         // DL: queues with a qid
     slc_session *confirm_list; // DL: have open or unsent confirms
     slc_session *waiting;      // DL: wait != NONE
+    slc_session *ack_watched;  // DL: hold deliveries with a time limit
     slc_op *ops;               // DL: proposals under way
     uint64_t durable_ticket;
     uint64_t last_ticket; // of the last operation given to the store
@@ -443,6 +454,18 @@ void slc_single_active_drained(slc_consumer *consumer);
 bool slc_single_active_asked(slc_slice arguments);
 /** basic.get on a queue with a single active consumer. @spec amqp-semantics 12.4 */
 slc_err slc_single_active_may_get(const slc_queue *queue, slc_error *error);
+
+/* ack_timeout.c */
+/** Argument, policy or configuration changed: take the queue's timeout anew, and its consumers'. What is unacked keeps its time. */
+void slc_ack_timeout_changed(slc_queue *queue);
+void slc_ack_timeout_joined(slc_consumer *consumer);
+/** When a delivery made now is due; timeout_ms > 0. The session is watched. */
+uint64_t slc_ack_timeout_due(slc_session *session, uint64_t timeout_ms);
+/** Look at it at due_ms (0: the next tick) or before. */
+void slc_ack_timeout_watch(slc_session *session, uint64_t due_ms);
+void slc_ack_timeout_unwatch(slc_session *session);
+/** The delivery was taken back when its time was up: settling it does nothing. */
+bool slc_ack_timeout_expired(const slc_session *session, uint64_t tag);
 
 /* unacked.c */
 void slc_unacked_push(slc_unacked_ring *ring, slc_unacked item);

@@ -195,8 +195,10 @@ slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple, sl
         return SLC_OK;
     }
     slc_unacked *item = slc_unacked_find(ring, tag);
-    if (item == NULL)
+    if (item == NULL && !slc_ack_timeout_expired(session, tag))
         return slc_error_set(error, SLC_EPRECONDITION, "unknown delivery tag %" PRIu64, tag);
+    if (!multiple && item == NULL)
+        return SLC_OK;
     if (!multiple) {
         session_settle_item(session, item, how);
         return SLC_OK;
@@ -381,7 +383,10 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     queue->unacked_bytes += entry->body_bytes;
     session->broker->totals.unacked++;
     slc_queue_hold(queue);
-    slc_unacked_push(&session->unacked, (slc_unacked){out->delivery_tag, entry, queue, NULL});
+    uint64_t due_ms =
+        queue->ack_timeout_ms == 0 ? 0 : slc_ack_timeout_due(session, queue->ack_timeout_ms);
+    slc_unacked_push(&session->unacked,
+                     (slc_unacked){out->delivery_tag, entry, queue, NULL, due_ms});
     return SLC_OK;
 }
 
@@ -418,9 +423,11 @@ static void session_free(slc_session *s)
     SLC_ASSERT(s->consumers == NULL);
     SLC_ASSERT(s->unacked.live == 0);
     session_stop_waiting(s);
+    slc_ack_timeout_unwatch(s);
     if (s->op != NULL)
         s->op->session = NULL; // it goes on without us
     slc_unacked_fini(&s->unacked);
+    slc_free(s->expired);
     slc_publish_route_fini(s);
     DL_DELETE(s->client->sessions, s);
     s->client->session_count--;

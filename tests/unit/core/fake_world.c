@@ -620,3 +620,10 @@ void fake_world_free(fake_world *w)
     }
     slc_free(w);
 }
+
+void fake_advance(fake_world *w, uint64_t ms)
+{
+    w->time_ms += ms;
+    slc_broker_tick(w->broker);
+    fake_turn(w);
+}

@@ -388,3 +388,138 @@ Test(consumer, the_list_says_who_is_active, .timeout = 60)
     fake_client_close(c);
     fake_world_free(w);
 }
+
+/* ---- deliveries that are not settled in time ---- */
+
+static slc_err consume_timed(slc_session *s, const char *queue, const char *tag, int64_t timeout_ms)
+{
+    slc_table_builder b = {0};
+    slc_error error = {0};
+    slc_table_put_i64(&b, "x-consumer-timeout", timeout_ms);
+    slc_err rc = consume_with(s, queue, tag, slc_table_builder_content(&b), false, &error);
+    slc_table_builder_fini(&b);
+    return rc;
+}
+
+#define LATE(channel, ms)                                                                          \
+    "failed " #channel " SLC_EPRECONDITION delivery acknowledgement on channel " #channel          \
+    " timed out. Timeout value used: " #ms                                                         \
+    " ms. This timeout value can be configured, see consumers doc guide to learn more"
+
+Test(consumer, a_late_delivery_cancels_its_consumer, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_session_client(s)->cancel_notify = true;
+    fake_queue(w, s, "q", "");
+    consume_timed(s, "q", "late", 5000);
+    fake_publish(s, "", "q", "m1", "");
+    fake_publish(s, "", "q", "m2", "");
+    fake_advance(w, 3000);
+    fake_publish(s, "", "q", "m3", "");
+    cr_expect_str_eq(fake_take_log(c), "deliver 1 late m1; deliver 2 late m2; deliver 3 late m3");
+    slc_error error = {0};
+    cr_expect(slc_session_settle(s, 1, false, SLC_SETTLE_ACK, &error) == SLC_OK);
+    fake_advance(w, 1999);
+    cr_expect_str_eq(fake_take_log(c), "");
+    fake_advance(w, 1);
+    cr_expect_str_eq(fake_take_log(c), "cancelled late");
+    // What it held is back in its order; who settles it now does no harm, and nothing to the message.
+    cr_expect(slc_session_settle(s, 2, false, SLC_SETTLE_ACK, &error) == SLC_OK);
+    cr_expect(slc_session_settle(s, 3, true, SLC_SETTLE_ACK, &error) == SLC_OK);
+    cr_expect(slc_session_settle(s, 4, false, SLC_SETTLE_ACK, &error) == SLC_EPRECONDITION);
+    cr_expect(slc_session_settle(s, 1, false, SLC_SETTLE_ACK, &error) == SLC_EPRECONDITION);
+    fake_consume(s, "q", "next", "");
+    fake_turn(w);
+    cr_expect_str_eq(fake_take_log(c), "deliver 4 next m2 again; deliver 5 next m3 again");
+    fake_client_close(c);
+    fake_world_free(w);
+}
+
+Test(consumer, a_late_delivery_ends_a_channel_that_cannot_be_told, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *other = fake_session(c);
+    slc_session *s = fake_session(c);
+    fake_queue(w, s, "q", "");
+    consume_timed(s, "q", "late", 5000);
+    fake_publish(s, "", "q", "m1", "");
+    fake_advance(w, 5000);
+    cr_expect_str_eq(fake_take_log(c), "deliver 1 late m1; " LATE(2, 5000));
+    uint64_t tag;
+    cr_expect_str_eq(fake_get(w, other, "q", false, &tag), "m1");
+    fake_client_close(c);
+    fake_world_free(w);
+}
+
+Test(consumer, what_is_got_has_the_timeout_of_the_broker, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_session_client(s)->cancel_notify = true;
+    fake_queue(w, s, "q", "");
+    slc_broker_ack_timeout(fake_broker(w), 2000);
+    consume_timed(s, "q", "patient", 0); // its own: never
+    fake_publish(s, "", "q", "m1", "");
+    slc_error error = {0};
+    cr_expect(slc_session_cancel(s, slc_slice_str("patient"), &error) == SLC_OK);
+    fake_publish(s, "", "q", "m2", "");
+    uint64_t tag;
+    cr_expect_str_eq(fake_get(w, s, "q", true, &tag),
+                     "m2"); // without an ack there is nothing to wait for
+    fake_advance(w, 100000);
+    cr_expect_str_eq(fake_take_log(c), "deliver 1 patient m1");
+    fake_publish(s, "", "q", "m3", "");
+    cr_expect_str_eq(fake_get(w, s, "q", false, &tag), "m3");
+    fake_advance(w, 1999);
+    cr_expect_str_eq(fake_take_log(c), "");
+    fake_advance(w, 1); // no consumer that could be cancelled
+    cr_expect_str_eq(fake_take_log(c), LATE(1, 2000));
+    fake_client_close(c);
+    fake_world_free(w);
+}
+
+Test(consumer, a_rolled_back_ack_is_late_too, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_session_client(s)->cancel_notify = true;
+    slc_error error = {0};
+    fake_queue(w, s, "q", "");
+    fake_publish(s, "", "q", "m1", "");
+    cr_assert(slc_session_tx_select(s, &error) == SLC_OK);
+    consume_timed(s, "q", "late", 5000);
+    fake_turn(w);
+    cr_expect(slc_session_settle(s, 1, false, SLC_SETTLE_ACK, &error) == SLC_OK);
+    fake_advance(w, 6000);
+    cr_expect_str_eq(fake_take_log(c),
+                     "deliver 1 late m1"); // acknowledged in time, as far as one knows
+    cr_expect(slc_session_tx_rollback(s, &error) == SLC_OK);
+    fake_advance(w, 1);
+    cr_expect_str_eq(fake_take_log(c), "cancelled late");
+    fake_client_close(c);
+    fake_world_free(w);
+}
+
+Test(consumer, a_late_single_active_consumer_hands_over, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_session_client(s)->cancel_notify = true;
+    declare_single_active(w, s, "q");
+    consume_timed(s, "q", "first", 1000);
+    fake_consume(s, "q", "second", "");
+    fake_publish(s, "", "q", "m1", "");
+    fake_publish(s, "", "q", "m2", "");
+    fake_take_log(c);
+    fake_advance(w, 1000);
+    cr_expect_str_eq(fake_take_log(c),
+                     "cancelled first; deliver 3 second m1 again; deliver 4 second m2 again");
+    fake_client_close(c);
+    fake_world_free(w);
+}
