@@ -62,7 +62,12 @@ static slc_err exchange_compare(const slc_exchange *x, const slc_exchange_declar
         return inequivalent_bool("auto_delete", name, d->auto_delete, x->auto_delete, error);
     if (x->internal != d->internal)
         return inequivalent_bool("internal", name, d->internal, x->internal, error);
-    return slc_compare_argument("alternate-exchange", x->arguments, d->arguments, name, error);
+    slc_err rc =
+        slc_compare_argument("alternate-exchange", x->arguments, d->arguments, name, error);
+    for (const char *const *key = kind->compared; rc == SLC_OK && key != NULL && *key != NULL;
+         key++)
+        rc = slc_compare_argument(*key, x->arguments, d->arguments, name, error);
+    return rc;
 }
 
 slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_declare *declare,
@@ -98,6 +103,11 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         return slc_error_set(error, SLC_EPRECONDITION,
                              "invalid type '%s' for arg 'alternate-exchange' in %s",
                              slc_value_type_name(alternate.type), resource);
+    if (kind->check_arguments != NULL) {
+        rc = kind->check_arguments(declare->arguments, error);
+        if (rc != SLC_OK)
+            return rc;
+    }
     // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
     uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
     if (slc_op_conflict(session->broker, touch, 0))

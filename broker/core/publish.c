@@ -98,7 +98,7 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
 }
 
 /** The queues for message; from the cache when the topology has not changed. */
-static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice headers,
+static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
                              slc_destination ***queues, uint32_t *count, slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
@@ -141,7 +141,8 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
                 error, SLC_EACCESS, "cannot publish to internal %s",
                 slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
         exchange->messages_in++;
-        slc_route_message(exchange, &(slc_route_input){.key = key, .headers = headers}, route);
+        slc_route_message(exchange,
+                          &(slc_route_input){.key = key, .headers = headers, .message = m}, route);
     }
     *queues = route->queues;
     *count = route->count;
