@@ -74,6 +74,8 @@ typedef struct daemon_state {
     uv_idle_t idle; // active while a turn left work behind
     uv_timer_t stop_timer;
     uv_timer_t watch_timer; // for changed certificates
+    uv_timer_t due_timer; // wakes the loop when something in the broker is due
+    uint64_t due_ms;      // for which it is set; UINT64_MAX: it is not
     uv_signal_t signals[5];
 } daemon_state;
 
@@ -89,6 +91,26 @@ static void idle_tick(uv_idle_t *idle)
     (void)idle; // its being active keeps the loop from waiting; the turn runs in prepare and check
 }
 
+static void on_due(uv_timer_t *timer)
+{
+    daemon_state *d = timer->data;
+    d->due_ms = UINT64_MAX; // the turn that follows does what is due
+}
+
+static void daemon_wake_when_due(daemon_state *d)
+{
+    uint64_t due_ms = slc_broker_next_due_ms(d->world.broker);
+    if (due_ms == d->due_ms)
+        return;
+    d->due_ms = due_ms;
+    if (due_ms == UINT64_MAX) {
+        uv_timer_stop(&d->due_timer);
+        return;
+    }
+    uint64_t now = slc_world_wall_ms(&d->world);
+    uv_timer_start(&d->due_timer, on_due, due_ms > now ? due_ms - now : 0, 0);
+}
+
 static void daemon_turn(daemon_state *d)
 {
     if (d->phase >= PHASE_ENDING)
@@ -102,6 +124,7 @@ static void daemon_turn(daemon_state *d)
     slc_world_turn(&d->world);
     slc_net_flush_all(d->net);
     slc_monitor_turn(&d->monitor);
+    daemon_wake_when_due(d);
     if (more)
         uv_idle_start(&d->idle, idle_tick);
     else
@@ -217,6 +240,7 @@ static void net_closed(void *arg)
     uv_close((uv_handle_t *)&d->idle, NULL);
     uv_close((uv_handle_t *)&d->stop_timer, NULL);
     uv_close((uv_handle_t *)&d->watch_timer, NULL);
+    uv_close((uv_handle_t *)&d->due_timer, NULL);
     for (size_t i = 0; i < SLC_ARRAY_COUNT(d->signals); i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
 }
@@ -570,6 +594,9 @@ static void daemon_handles(daemon_state *d)
     uv_check_init(&d->loop, &d->check);
     uv_idle_init(&d->loop, &d->idle);
     uv_timer_init(&d->loop, &d->stop_timer);
+    uv_timer_init(&d->loop, &d->due_timer);
+    d->due_timer.data = d;
+    d->due_ms = UINT64_MAX;
     d->prepare.data = d;
     d->check.data = d;
     d->stop_timer.data = d;

@@ -256,6 +256,11 @@ void slc_world_turn(slc_world *world)
         slc_broker_flow(world->broker, false);
 }
 
+uint64_t slc_world_wall_ms(const slc_world *world)
+{
+    return (uint64_t)((int64_t)uv_now(world->loop) + world->wall_offset_ms);
+}
+
 void slc_world_sync_clock(slc_world *world)
 {
     world->wall_offset_ms = (int64_t)slc_clock_wall_ms() - (int64_t)uv_now(world->loop);

@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/schedule.h"
 
 // Of one turn: messages of a queue, and queues.
 enum { COOL_BUDGET = 4096, COOL_QUEUES = 64 };
@@ -11,6 +12,7 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->default_prefetch = options->default_prefetch;
     broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
     broker->default_vhost = slc_strdup(options->default_vhost);
+    broker->schedule_due_ms = UINT64_MAX;
     broker->sac_loose = options->sac_loose;
     broker->session_consumers_max = options->session_consumers_max;
     broker->ack_timeout_ms = options->ack_timeout_ms;
@@ -73,6 +75,11 @@ bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uu
 {
     slc_id id;
     memcpy(id.octets, uuid, SLC_ID_BYTES);
+    const slc_exchange *exchange = slc_object_find(broker, SLC_OBJECT_EXCHANGE, &id);
+    if (exchange != NULL && slc_exchange_schedule(exchange) != NULL) {
+        slc_schedule_recovered(slc_exchange_schedule(exchange), qid, next_qseq, messages);
+        return true;
+    }
     slc_queue *queue = slc_object_find(broker, SLC_OBJECT_QUEUE, &id);
     if (queue == NULL)
         return false;
@@ -116,6 +123,15 @@ void slc_broker_start(slc_broker *broker)
         {
             if (queue->qid == 0)
                 slc_queue_enter_store(queue);
+        }
+        slc_exchange *x, *next_x;
+        HASH_ITER(hh, vhost->exchanges, x, next_x)
+        {
+            slc_schedule *schedule = slc_exchange_schedule(x);
+            if (schedule == NULL || !x->dest.durable)
+                continue;
+            slc_schedule_enter_store(schedule, x->id);
+            slc_schedule_start(schedule);
         }
     }
     slc_slice name = slc_slice_str(broker->default_vhost);
@@ -196,7 +212,8 @@ bool slc_broker_turn(slc_broker *broker)
         broker->resume_due = false;
         slc_session_resume_ready(broker);
     }
-    bool more = broker_dispatch(broker);
+    bool more = broker->schedules != NULL && slc_schedules_turn(broker);
+    more = broker_dispatch(broker) || more;
     slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {
         broker->confirms_due = false;

@@ -52,6 +52,8 @@ void slc_broker_start(slc_broker *broker);
 bool slc_broker_turn(slc_broker *broker);
 /** The store says that everything up to ticket is durable. */
 void slc_broker_durable(slc_broker *broker, uint64_t ticket);
+/** Wall clock in ms of the next thing that a turn has to do without input; UINT64_MAX: nothing. */
+uint64_t slc_broker_next_due_ms(const slc_broker *broker);
 /** About once a second: deliveries that were not settled in time. */
 void slc_broker_tick(slc_broker *broker);
 #define SLC_ACK_TIMEOUT_OF_KIND UINT64_MAX

@@ -109,6 +109,8 @@ typedef struct slc_trash {
 
 #define SLC_NOT_COLD UINT64_MAX
 
+typedef struct slc_schedule slc_schedule;
+
 /** Those consumers of a queue that have one priority; in queue->ready_consumers they stand together. @spec amqp-semantics 12.2 */
 typedef struct slc_consumer_level {
     int64_t priority;
@@ -158,6 +160,7 @@ struct slc_queue {
     slc_consumer *active_consumer; // NULL: nobody takes messages
     uint32_t active_draining;      // former active consumers that hold unacked messages
 
+    slc_schedule *schedule;  // NULL; else what is put here waits for its time (schedule.h)
     uint64_t ack_timeout_ms; // of deliveries to whoever says nothing else; 0: none
 
     uint64_t published, delivered, acked, redelivered, got, requeued;
@@ -309,6 +312,8 @@ struct slc_broker {
     slc_session *waiting;      // DL: wait != NONE
     slc_session *ack_watched;  // DL: hold deliveries with a time limit
     slc_op *ops;               // DL: proposals under way
+    slc_schedule *schedules;   // DL: of delayed exchanges
+    uint64_t schedule_due_ms;  // wall clock: nothing in them is due before
     uint64_t durable_ticket;
     uint64_t last_ticket; // of the last operation given to the store
     bool confirms_due;    // something in confirm_list may be sendable
@@ -475,6 +480,10 @@ slc_unacked *slc_unacked_at(slc_unacked_ring *ring, uint32_t i);
 /** Make it a hole. */
 void slc_unacked_clear(slc_unacked_ring *ring, slc_unacked *item);
 void slc_unacked_fini(slc_unacked_ring *ring);
+
+/* exchange_delayed.c */
+/** NULL: not a delayed exchange. */
+slc_schedule *slc_exchange_schedule(const slc_exchange *exchange);
 
 /* confirm.c */
 void slc_confirm_add(slc_session *session, uint64_t ticket);

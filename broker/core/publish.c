@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/schedule.h"
 
 #include <assert.h>
 
@@ -74,7 +75,11 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
         if (slc_queue_passes_through(q))
             slc_consumer_pass(q->ready_consumers, message);
         else if (message->persistent && q->qid != 0)
-            targets[stored++] = (slc_env_target){.qid = q->qid, .qseq = qseq};
+            targets[stored++] = (slc_env_target){
+                .qid = q->qid,
+                .qseq = qseq,
+                .expires_ms = q->schedule != NULL ? slc_schedule_due_ms(message) : 0,
+            };
         else
             slc_queue_put(q, qseq, message, false);
     }

@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/schedule.h"
 
 slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable,
                          bool auto_delete, slc_client *owner, slc_slice arguments)
@@ -78,6 +79,10 @@ void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool s
 {
     if (queue->ready == 0 && queue->ready_consumers != NULL) {
         slc_consumer_deliver(queue->ready_consumers, slc_entry_new(queue, qseq, message, stored));
+        return;
+    }
+    if (queue->schedule != NULL) {
+        slc_schedule_put(queue->schedule, qseq, message, stored);
         return;
     }
     slc_ready_put(queue, qseq, message, stored);

@@ -145,7 +145,12 @@ void slc_binding_remove(slc_binding *binding);
 void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
 /** For kinds: the binding matches. A destination reached before is not entered twice. */
 void slc_route_to(slc_route *route, slc_binding *binding);
+/** For a kind that has a queue without a binding. */
+void slc_route_to_queue(slc_route *route, slc_destination *queue);
 void slc_route_fini(slc_route *route);
+
+/** Messages that wait in an x-delayed-message exchange; false: it is of another kind. */
+bool slc_exchange_messages_delayed(const slc_exchange *exchange, uint64_t *count);
 
 /** For slc_route_message: the exchange of that name or NULL; implemented by vhost.c. */
 slc_exchange *slc_vhost_exchange(const slc_vhost *vhost, slc_slice name);
