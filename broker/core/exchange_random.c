@@ -1,20 +1,13 @@
-/* x-random: of the bindings whose key equals the routing key one, at random. The index maps a key to
- * an array of its bindings. @spec amqp-semantics 7.1 */
+/* x-random: one of all bindings, at random. Binding keys mean nothing, as RabbitMQ 3.10 was seen to
+ * do it. @spec amqp-semantics 7.1 */
 #include "core/exchange_kinds.h"
 
 #include "base/alloc.h"
 #include "base/map.h"
 
-/** All bindings of one key; their kind_data points here. */
-typedef struct random_group {
-    slc_binding **bindings;
-    uint32_t count, capacity;
-    UT_hash_handle hh; // of the index by key
-    uint8_t key[];
-} random_group;
-
 typedef struct random_index {
-    random_group *groups;
+    slc_binding **bindings; // in no order; kind_data of each is its place
+    uint32_t count, capacity;
     uint64_t state;
 } random_index;
 
@@ -28,49 +21,35 @@ static void random_init(slc_exchange *exchange)
 
 static void random_fini(slc_exchange *exchange)
 {
-    slc_free(exchange->index);
+    random_index *index = exchange->index;
+    slc_free(index->bindings);
+    slc_free(index);
 }
 
-static random_group *random_find(const random_index *index, slc_slice key)
+static void random_place(random_index *index, uint32_t at, slc_binding *binding)
 {
-    random_group *group;
-    const void *octets = key.bytes > 0 ? (const void *)key.data : ""; // memcmp wants no NULL
-    HASH_FIND(hh, index->groups, octets, key.bytes, group);
-    return group;
+    index->bindings[at] = binding;
+    binding->kind_data = (void *)(uintptr_t)at;
 }
 
 static void random_added(slc_exchange *exchange, slc_binding *binding)
 {
     random_index *index = exchange->index;
-    random_group *group = random_find(index, binding->key);
-    if (group == NULL) {
-        group = slc_alloc_zero(1, sizeof *group + binding->key.bytes);
-        if (binding->key.bytes > 0)
-            memcpy(group->key, binding->key.data, binding->key.bytes);
-        HASH_ADD_KEYPTR(hh, index->groups, group->key, binding->key.bytes, group);
+    if (index->count == index->capacity) {
+        index->capacity = index->capacity == 0 ? 8 : 2 * index->capacity;
+        index->bindings =
+            slc_realloc(index->bindings, index->capacity * sizeof(index->bindings[0]));
     }
-    if (group->count == group->capacity) {
-        group->capacity = group->capacity == 0 ? 4 : 2 * group->capacity;
-        group->bindings =
-            slc_realloc(group->bindings, group->capacity * sizeof(group->bindings[0]));
-    }
-    group->bindings[group->count++] = binding;
-    binding->kind_data = group;
+    random_place(index, index->count++, binding);
 }
 
 static void random_removed(slc_exchange *exchange, slc_binding *binding)
 {
     random_index *index = exchange->index;
-    random_group *group = binding->kind_data;
-    uint32_t at = 0;
-    while (group->bindings[at] != binding)
-        at++;
-    group->bindings[at] = group->bindings[--group->count];
-    if (group->count > 0)
-        return;
-    HASH_DEL(index->groups, group);
-    slc_free(group->bindings);
-    slc_free(group);
+    uint32_t at = (uint32_t)(uintptr_t)binding->kind_data;
+    SLC_ASSERT(at < index->count);
+    SLC_ASSERT(index->bindings[at] == binding);
+    random_place(index, at, index->bindings[--index->count]);
 }
 
 /** splitmix64, 0 .. below - 1; the bias of 2^-32 is of no interest here. */
@@ -86,9 +65,9 @@ static uint32_t random_below(random_index *index, uint32_t below)
 static void random_route(slc_exchange *exchange, const slc_route_input *input, slc_route *route)
 {
     random_index *index = exchange->index;
-    const random_group *group = random_find(index, input->key);
-    if (group != NULL)
-        slc_route_to(route, group->bindings[random_below(index, group->count)]);
+    (void)input;
+    if (index->count > 0)
+        slc_route_to(route, index->bindings[random_below(index, index->count)]);
 }
 
 const slc_exchange_kind slc_exchange_random = {
