@@ -10,6 +10,7 @@
 
 #include "amqp091/amqp091.h"
 #include "app/backup.h"
+#include "app/boot_definitions.h"
 #include "app/instance.h"
 #include "app/monitor.h"
 #include "app/notify.h"
@@ -66,6 +67,7 @@ typedef struct daemon_state {
     slc_monitor monitor;
     slc_listener **listeners;
     uint32_t listener_count;
+    bool definitions_begun, definitions_loaded; // of load_definitions
     uint64_t started_ns;
     uint64_t stop_signal_ns;
     uint64_t stop_deadline_ms;
@@ -206,10 +208,27 @@ static void daemon_fail(daemon_state *d, int status, const slc_error *error)
     daemon_stop(d, "start failed");
 }
 
+static void boot_loaded(slc_err rc, const slc_error *error, void *arg)
+{
+    daemon_state *d = arg;
+    if (rc != SLC_OK)
+        daemon_fail(d, rc == SLC_EIO || rc == SLC_ENOSPC ? EXIT_DISK : EXIT_CONFIG, error);
+    else
+        d->definitions_loaded = true; // the turn after this one goes on
+}
+
 /** The definitions are there: open the doors. */
 static void daemon_serve(daemon_state *d)
 {
     slc_error error = {0};
+    if (d->settings->load_definitions != NULL && !d->definitions_loaded) {
+        if (!d->definitions_begun) {
+            d->definitions_begun = true;
+            slc_boot_definitions(d->world.broker, d->settings->load_definitions, boot_loaded, d);
+        }
+        if (!d->definitions_loaded)
+            return;
+    }
     if (daemon_listen(d, &error) != SLC_OK) {
         daemon_fail(d, EXIT_ADDRESS, &error);
         return;

@@ -453,6 +453,7 @@ static void settings_fill(slc_settings *s)
     s->default_user = slc_config_text(c, KEY_DEFAULT_USER);
     s->default_pass = slc_config_text(c, KEY_DEFAULT_PASS);
     s->default_vhost = slc_config_text(c, KEY_DEFAULT_VHOST);
+    s->load_definitions = slc_config_text(c, KEY_LOAD_DEFINITIONS);
 
     s->memory_watermark_relative = slc_config_get(c, KEY_MEMORY_RELATIVE)->fraction;
     s->memory_watermark_is_absolute =

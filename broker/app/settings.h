@@ -78,6 +78,7 @@ typedef struct slc_settings {
     const char *default_user;
     const char *default_pass; // secret
     const char *default_vhost;
+    const char *load_definitions; // file or directory; NULL: none
 
     // resources
     double

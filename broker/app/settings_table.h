@@ -134,6 +134,9 @@
       "credential:NAME (a file of systemd's credentials directory).")                                                           \
     X(DEFAULT_VHOST, "default_vhost", TEXT, 0, NULL, 1, 255, "/", NULL, "Users",                                                \
       "Virtual host that is created at the first start.")                                                                       \
+    X(LOAD_DEFINITIONS, "load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                                        \
+      "A file of definitions (JSON, as RabbitMQ exports them), or a directory of *.json, loaded at every start before "         \
+      "anybody can connect.")                                                                                                   \
     X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
       "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \
     X(LOOPBACK_NAME, "loopback_users.$name", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Users",                          \
