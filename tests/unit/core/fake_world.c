@@ -30,7 +30,7 @@ typedef struct stored_queue {
 } stored_queue;
 
 typedef struct definition {
-    uint8_t key[64];
+    uint8_t key[512];
     size_t key_bytes;
     uint8_t *value;
     size_t value_bytes;
@@ -560,7 +560,7 @@ static void restart(fake_world *w, bool clean)
     forget_open(w);
     slc_broker_free(w->broker);
     broker_make(w);
-    for (uint8_t kind = 1; kind <= 4; kind++) {
+    for (uint8_t kind = 1; kind <= 8; kind++) {
         for (definition *d = w->definitions; d != NULL; d = d->next) {
             slc_env_change change = {slc_slice_of(d->key, d->key_bytes),
                                      slc_slice_of(d->value, d->value_bytes)};
