@@ -195,8 +195,8 @@ static struct curl_slist *headers_of(const char *reason, const content *body)
 }
 
 static CURLcode perform(const slc_ctl *ctl, const char *socket, const char *method,
-                        const char *path, const char *reason, const content *sent,
-                        slc_buffer *body, slc_ctl_reply *reply)
+                        const char *path, const char *reason, const content *sent, slc_buffer *body,
+                        slc_ctl_reply *reply)
 {
     static bool ready;
     if (!ready) {

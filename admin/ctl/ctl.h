@@ -53,12 +53,12 @@ enum {
     OPT_GLOBAL = 1 << 3,
     OPT_LIMIT = 1 << 4,
     OPT_DELAY = 1 << 5,
-    OPT_PLACE = 1 << 6,  // --online, --offline, --local
-    OPT_LIST = 1 << 7,   // --no-table-headers, --sort, --reverse
-    OPT_CHANGE = 1 << 8, // --dry-run
-    OPT_FORMAT = 1 << 9, // --formatter
-    OPT_STORE = 1 << 10, // --dir, --yes
-    OPT_RATE = 1 << 11,  // --rate
+    OPT_PLACE = 1 << 6,        // --online, --offline, --local
+    OPT_LIST = 1 << 7,         // --no-table-headers, --sort, --reverse
+    OPT_CHANGE = 1 << 8,       // --dry-run
+    OPT_FORMAT = 1 << 9,       // --formatter
+    OPT_STORE = 1 << 10,       // --dir, --yes
+    OPT_RATE = 1 << 11,        // --rate
     OPT_POLICY = 1 << 16,      // --priority, --apply-to
     OPT_DEFINITIONS = 1 << 17, // --format
 };
@@ -87,8 +87,8 @@ struct slc_ctl {
     uint64_t limit, delay_ms;
     const char *dir; // of data; NULL: the running broker, or what the configuration says
     bool yes, socket_given;
-    const char *rate; // as given or NULL
-    const char *priority, *apply_to;  // as given or NULL
+    const char *rate;                // as given or NULL
+    const char *priority, *apply_to; // as given or NULL
 
     bool tty;          // stdout is a terminal, native: aligned columns
     char *socket_used; // for messages

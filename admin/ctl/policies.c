@@ -85,7 +85,8 @@ int slc_ctl_policy_set(slc_ctl *ctl)
 {
     const char *priority = ctl->priority != NULL ? ctl->priority : "0";
     slc_ctl_banner(
-        ctl, "Setting %s \"%s\" for pattern \"%s\" to \"%s\" with priority \"%s\" for vhost \"%s\" ...",
+        ctl,
+        "Setting %s \"%s\" for pattern \"%s\" to \"%s\" with priority \"%s\" for vhost \"%s\" ...",
         is_operator(ctl) ? "operator policy override" : "policy", ctl->args[0], ctl->args[1],
         ctl->args[2], priority, ctl->vhost);
     json_t *definition = slc_ctl_json_argument(ctl->args[2]);

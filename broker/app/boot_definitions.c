@@ -40,9 +40,8 @@ static slc_err file_read(const char *path, slc_buffer *out, slc_error *error)
         got = fread(slc_buffer_reserve(out, 65536), 1, 65536, in);
         out->bytes += got;
         if (out->bytes > FILE_BYTES_MAX)
-            rc = slc_error_set(error, SLC_ELIMIT,
-                               "load_definitions: %s has more than %d octets", path,
-                               FILE_BYTES_MAX);
+            rc = slc_error_set(error, SLC_ELIMIT, "load_definitions: %s has more than %d octets",
+                               path, FILE_BYTES_MAX);
     }
     if (rc == SLC_OK && ferror(in))
         rc = io_error("read", path, error);
@@ -131,8 +130,8 @@ static void boot_imported(slc_err rc, const char *report, void *arg)
         boot_end(b, rc, &error);
         return;
     }
-    slc_log(SLC_LOG_INFO, "default", "definitions.loaded", SLC_NO_FIELDS, "definitions of %s loaded",
-            b->paths[b->at]);
+    slc_log(SLC_LOG_INFO, "default", "definitions.loaded", SLC_NO_FIELDS,
+            "definitions of %s loaded", b->paths[b->at]);
     b->at++;
     boot_next(b);
 }

@@ -51,6 +51,7 @@ void slc_broker_free(slc_broker *broker)
 {
     SLC_ASSERT(broker->clients == NULL);
     slc_vhost *vhost, *next;
+    slc_imports_free(broker);
     broker->env.store_queue_del = ignore_queue_del; // freeing forgets nothing
     broker->env.store_drop = ignore_drop;
     broker->env.store_drop_range = ignore_drop_range;

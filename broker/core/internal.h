@@ -302,7 +302,8 @@ struct slc_broker {
     slc_parameter_entry *parameters; // by stored key
     bool parameters_sorted;
     const struct slc_definitions_users *definitions_users; // core/definitions_file.h; NULL: none
-    struct slc_import *imports; // DL: they wait until no proposal is under way; core/definitions_import.c
+    struct slc_import
+        *imports; // DL: they wait until no proposal is under way; core/definitions_import.c
 
     slc_client *clients;
     uint64_t last_client_id;
@@ -372,6 +373,8 @@ const slc_id *slc_destination_id(const slc_destination *dest);
 /* definitions_import.c */
 /** Begin the next import when no proposal is under way. */
 void slc_import_turn(slc_broker *broker);
+/** The broker is freed: forget those that a stop with a deadline left behind; nobody is told. */
+void slc_imports_free(slc_broker *broker);
 
 /* vhost.c */
 /** The exchanges that every vhost has. @spec amqp-semantics 6.2 */

@@ -139,8 +139,7 @@ void slc_api_globals(slc_http_request *request)
 void slc_api_global(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
-    const slc_parameter *p =
-        slc_parameter_find(api.broker, NULL, (slc_slice){0}, request->vars[0]);
+    const slc_parameter *p = slc_parameter_find(api.broker, NULL, (slc_slice){0}, request->vars[0]);
     if (p != NULL)
         global_write(&api.w, p);
     else

@@ -52,10 +52,10 @@ struct slc_http_request {
     char *reason; // owned; header X-Reason or NULL
     const slc_route_entry *route;
     bool begun, sent, suspended;
-    slc_buffer input;    // the request's body, at most SLC_HTTP_BODY_BYTES_MAX
+    slc_buffer input; // the request's body, at most SLC_HTTP_BODY_BYTES_MAX
     bool input_too_large;
-    json_t *json;        // what it says, parsed on the http thread; NULL: no body, or no JSON
-    char *json_error;    // owned; why it is no JSON
+    json_t *json;     // what it says, parsed on the http thread; NULL: no body, or no JSON
+    char *json_error; // owned; why it is no JSON
 
     // the answer
     unsigned status;

@@ -34,8 +34,7 @@ static void check_one(const json_t *value, bool is_operator)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    json_t *value =
-        json_loadb((const char *)data, bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *value = json_loadb((const char *)data, bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (value == NULL)
         return 0;
     check_one(value, false);

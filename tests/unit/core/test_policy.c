@@ -107,7 +107,8 @@ Test(policy, refused_with_rabbitmqs_texts)
         {"{\"pattern\":\"a\",\"definition\":{}}", "no policy provided"},
         {"{\"pattern\":\"a\",\"definition\":{\"nosuch\":1}}",
          "[{<<\"nosuch\">>,1}] are not recognised policy settings"},
-        {"{\"pattern\":\"a\",\"definition\":{\"message-ttl\":-1}}", "-1 is not a valid message TTL"},
+        {"{\"pattern\":\"a\",\"definition\":{\"message-ttl\":-1}}",
+         "-1 is not a valid message TTL"},
         {"{\"pattern\":\"a\",\"definition\":{\"message-ttl\":\"a\"}}",
          "<<\"a\">> is not a valid message TTL"},
         {"{\"pattern\":\"a\",\"definition\":{\"expires\":0}}", "0 is not a valid queue expiry"},
@@ -154,7 +155,8 @@ Test(policy, existing_and_new_queues_follow)
 {
     fake_queue(w, s, "a1", "d");
     cr_expect(eq(str, (char *)applied("a1"), "- -"));
-    cr_expect(eq(int, set("policy", "low", "{\"pattern\":\"^a\",\"definition\":{\"max-length\":1}}"),
+    cr_expect(eq(int,
+                 set("policy", "low", "{\"pattern\":\"^a\",\"definition\":{\"max-length\":1}}"),
                  SLC_OK));
     cr_expect(last_created);
     cr_expect(eq(str, (char *)applied("a1"), "low -"));
@@ -162,8 +164,7 @@ Test(policy, existing_and_new_queues_follow)
     fake_queue(w, s, "b", "");
     cr_expect(eq(str, (char *)applied("a2"), "low -"));
     cr_expect(eq(str, (char *)applied("b"), "- -"));
-    set("policy", "high",
-        "{\"pattern\":\"2$\",\"priority\":5,\"definition\":{\"max-length\":2}}");
+    set("policy", "high", "{\"pattern\":\"2$\",\"priority\":5,\"definition\":{\"max-length\":2}}");
     set("operator_policy", "op", "{\"pattern\":\"\",\"definition\":{\"max-length\":3}}");
     cr_expect(eq(str, (char *)applied("a1"), "low op"));
     cr_expect(eq(str, (char *)applied("a2"), "high op"));
@@ -226,10 +227,10 @@ static const char *model_choose(const model_policy *policies, int count, const c
 
 Test(policy, random_changes_agree_with_the_naive_rule)
 {
-    static const char *const patterns[] = {"^a",  "^ab",  "^ab*", "^ab?c", "b$",   "^(a|b)c",  "^a|c",
-                                           "",    ".*",   "^abc$", "^a\\.", "[bc]", "^a{2}b",  "^c+",
-                                           "^b.c", "(?i)^A", "^aa"};
-    static const char *const queues[] = {"a",  "ab", "abc", "ac", "a.b", "b",   "bc",
+    static const char *const patterns[] = {"^a",     "^ab", "^ab*", "^ab?c",  "b$",    "^(a|b)c",
+                                           "^a|c",   "",    ".*",   "^abc$",  "^a\\.", "[bc]",
+                                           "^a{2}b", "^c+", "^b.c", "(?i)^A", "^aa"};
+    static const char *const queues[] = {"a",  "ab", "abc", "ac",  "a.b", "b",   "bc",
                                          "bb", "c",  "cc",  "aab", "acb", "bac", "d"};
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++)
         fake_queue(w, s, queues[i], i % 2 == 0 ? "d" : "");
@@ -271,7 +272,8 @@ Test(policy, a_sweep_is_cut_into_turns_and_new_queues_are_right_at_once)
         snprintf(name, sizeof name, "q%d", i);
         fake_queue(w, s, name, "");
     }
-    json_t *value = json_loads("{\"pattern\":\"[0-9]\",\"definition\":{\"max-length\":1}}", 0, NULL);
+    json_t *value =
+        json_loads("{\"pattern\":\"[0-9]\",\"definition\":{\"max-length\":1}}", 0, NULL);
     int before = answers;
     slc_broker *broker = fake_broker(w);
     slc_parameter_set(broker, root(), slc_slice_str("policy"), slc_slice_str("p"), value, answered,
@@ -279,7 +281,8 @@ Test(policy, a_sweep_is_cut_into_turns_and_new_queues_are_right_at_once)
     json_decref(value);
     int turns = 0;
     // The second policy is applied while the first one's sweep is under way, or before it: both must be true in the end.
-    value = json_loads("{\"pattern\":\"7\",\"priority\":1,\"definition\":{\"max-length\":2}}", 0, NULL);
+    value =
+        json_loads("{\"pattern\":\"7\",\"priority\":1,\"definition\":{\"max-length\":2}}", 0, NULL);
     slc_parameter_set(broker, root(), slc_slice_str("policy"), slc_slice_str("seven"), value,
                       answered, NULL);
     json_decref(value);
@@ -291,7 +294,8 @@ Test(policy, a_sweep_is_cut_into_turns_and_new_queues_are_right_at_once)
     cr_expect(eq(str, (char *)applied("q7"), "seven -"));
     cr_expect(eq(str, (char *)applied("q2999"), "p -"));
     // Objects that go while a sweep stands at them.
-    value = json_loads("{\"pattern\":\"^q1\",\"priority\":2,\"definition\":{\"max-length\":2}}", 0, NULL);
+    value = json_loads("{\"pattern\":\"^q1\",\"priority\":2,\"definition\":{\"max-length\":2}}", 0,
+                       NULL);
     slc_parameter_set(broker, root(), slc_slice_str("policy"), slc_slice_str("one"), value,
                       answered, NULL);
     json_decref(value);
@@ -313,10 +317,9 @@ Test(policy, a_pattern_that_explodes_is_stopped)
     cr_expect(eq(int, rc, SLC_ELIMIT));
     cr_expect(not(found));
     fake_queue(w, s, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", "");
-    cr_expect(eq(int,
-                 set("policy", "bomb",
-                     "{\"pattern\":\"^(a+)+$\",\"definition\":{\"max-length\":1}}"),
-                 SLC_OK));
+    cr_expect(eq(
+        int, set("policy", "bomb", "{\"pattern\":\"^(a+)+$\",\"definition\":{\"max-length\":1}}"),
+        SLC_OK));
     cr_expect(eq(str, (char *)applied("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"), "- -"));
 }
 
@@ -394,13 +397,15 @@ static char *exported(void)
 
 static const char good_file[] =
     "{\"vhosts\":[{\"name\":\"/\"},{\"name\":\"v\"}],"
-    "\"policies\":[{\"vhost\":\"v\",\"name\":\"p\",\"pattern\":\"^q\",\"definition\":[[\"max-length\",5]"
+    "\"policies\":[{\"vhost\":\"v\",\"name\":\"p\",\"pattern\":\"^q\",\"definition\":[[\"max-"
+    "length\",5]"
     "]}],\"queues\":[{\"name\":\"q\",\"vhost\":\"v\",\"durable\":true,\"auto_delete\":false,"
     "\"arguments\":{}},{\"name\":\"t\",\"vhost\":\"v\",\"durable\":false}],"
     "\"exchanges\":[{\"name\":\"x\",\"vhost\":\"v\",\"type\":\"headers\",\"durable\":\"true\"}],"
     "\"bindings\":[{\"source\":\"x\",\"vhost\":\"v\",\"destination\":\"q\",\"destination_type\":"
     "\"queue\",\"routing_key\":\"k\",\"arguments\":{\"x-match\":\"any\",\"n\":1}},"
-    "{\"source\":\"amq.topic\",\"vhost\":\"v\",\"destination\":\"t\",\"destination_type\":\"queue\","
+    "{\"source\":\"amq.topic\",\"vhost\":\"v\",\"destination\":\"t\",\"destination_type\":"
+    "\"queue\","
     "\"routing_key\":\"#\",\"arguments\":{}},"
     "{\"source\":\"x\",\"vhost\":\"v\",\"destination\":\"gone\",\"destination_type\":\"queue\","
     "\"routing_key\":\"k\",\"arguments\":{}}]}";
@@ -437,15 +442,16 @@ Test(policy, an_import_is_there_twice_the_same_and_after_a_restart)
 Test(policy, a_wrong_file_names_everything_and_changes_nothing)
 {
     char *before = exported();
-    cr_expect(eq(int,
-                 import("{\"vhosts\":[{\"name\":\"new\"}],\"queues\":[{\"name\":\"fine\",\"vhost\":\"/\"},"
-                        "{\"name\":\"q\",\"vhost\":\"nosuch\"},{\"name\":\"q\",\"vhost\":\"/\","
-                        "\"durable\":5},{\"vhost\":\"/\"}],\"exchanges\":[{\"name\":\"x\",\"vhost\":"
-                        "\"/\",\"type\":\"nosuch\"}],\"policies\":[{\"vhost\":\"/\",\"name\":\"p\","
-                        "\"pattern\":\"a\",\"definition\":{\"max-length\":-1}}],\"parameters\":[{"
-                        "\"vhost\":\"/\",\"component\":\"shovel\",\"name\":\"s\",\"value\":{}}]}",
-                        ""),
-                 SLC_EINVAL));
+    cr_expect(eq(
+        int,
+        import("{\"vhosts\":[{\"name\":\"new\"}],\"queues\":[{\"name\":\"fine\",\"vhost\":\"/\"},"
+               "{\"name\":\"q\",\"vhost\":\"nosuch\"},{\"name\":\"q\",\"vhost\":\"/\","
+               "\"durable\":5},{\"vhost\":\"/\"}],\"exchanges\":[{\"name\":\"x\",\"vhost\":"
+               "\"/\",\"type\":\"nosuch\"}],\"policies\":[{\"vhost\":\"/\",\"name\":\"p\","
+               "\"pattern\":\"a\",\"definition\":{\"max-length\":-1}}],\"parameters\":[{"
+               "\"vhost\":\"/\",\"component\":\"shovel\",\"name\":\"s\",\"value\":{}}]}",
+               ""),
+        SLC_EINVAL));
     cr_expect(eq(str, last_text,
                  "parameters[0] (parameter 's'): Validation failed: component shovel not found\n"
                  "policies[0] (policy 'p'): Validation failed: -1 is not a valid maximum length\n"
@@ -462,13 +468,14 @@ Test(policy, a_wrong_file_names_everything_and_changes_nothing)
 
 Test(policy, a_file_for_one_vhost_goes_there)
 {
-    cr_expect(eq(int, import("{\"queues\":[{\"name\":\"q\",\"vhost\":\"ignored\"}]}", "/"), SLC_OK));
+    cr_expect(
+        eq(int, import("{\"queues\":[{\"name\":\"q\",\"vhost\":\"ignored\"}]}", "/"), SLC_OK));
     find f = {"q", NULL};
     slc_vhost_each_queue(root(), queue_each, &f);
     cr_expect(f.dest != NULL);
     cr_expect(eq(int, import("{}", "nosuch"), SLC_EINVAL));
-    cr_expect(eq(int, slc_definitions_parse(slc_slice_str("[]"), &(json_t *){NULL}, NULL),
-                 SLC_EINVAL));
+    cr_expect(
+        eq(int, slc_definitions_parse(slc_slice_str("[]"), &(json_t *){NULL}, NULL), SLC_EINVAL));
 }
 
 Test(policy, a_declare_waits_for_an_import_and_finds_its_queue)
