@@ -584,6 +584,8 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .window_bytes = s->window_bytes,
         .flush = flush_mode(s),
         .flush_interval_ms = s->store_flush_interval_ms,
+        .overflow_priority_head = s->overflow_priority_head,
+        .nack_uncounted = !s->delivery_limit_count_nack,
         .default_prefetch = s->default_consumer_prefetch,
         .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),
         .sac_loose = !s->sac_strict,

@@ -447,6 +447,8 @@ static void settings_fill(slc_settings *s)
     s->consumer_max_per_channel = (uint32_t)slc_config_number_or(c, KEY_CONSUMER_MAX, 0);
     s->consumer_timeout_ms = slc_config_number_or(c, KEY_CONSUMER_TIMEOUT, SLC_ACK_TIMEOUT_OF_KIND);
     s->sac_strict = slc_config_bool(c, KEY_SAC_STRICT);
+    s->overflow_priority_head = slc_config_enum(c, KEY_OVERFLOW_PRIORITY) == 1;
+    s->delivery_limit_count_nack = slc_config_bool(c, KEY_COUNT_NACK);
     s->product = settings_text_or(c, KEY_PRODUCT, "Sluice");
     s->product_version = settings_text_or(c, KEY_PRODUCT_VERSION, SLC_VERSION);
 

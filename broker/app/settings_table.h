@@ -76,6 +76,10 @@
     X(SAC_STRICT, "sac.strict", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                                  \
       "The next single active consumer of a queue gets messages only when all is settled that the cancelled one still holds, "  \
       "so that the order of the queue holds.")                                                                                  \
+    X(OVERFLOW_PRIORITY, "overflow.priority", ENUM, 0, NULL, 0, 0, "lowest", "lowest head", "Protocol",                         \
+      "What a priority queue over its length limit drops first: the lowest priority, or like RabbitMQ its head, the highest.")   \
+    X(COUNT_NACK, "delivery_limit.count_nack", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                   \
+      "A basic.nack with requeue counts for the delivery limit, as in RabbitMQ up to 4.2.")                                     \
     X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
       "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
     X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \

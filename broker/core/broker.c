@@ -11,6 +11,8 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->cache_bytes = options->cache_bytes;
     broker->default_prefetch = options->default_prefetch;
     broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
+    broker->overflow_priority_head = options->overflow_priority_head;
+    broker->nack_uncounted = options->nack_uncounted;
     broker->default_vhost = slc_strdup(options->default_vhost);
     broker->schedule_due_ms = UINT64_MAX;
     broker->sac_loose = options->sac_loose;
@@ -63,6 +65,8 @@ void slc_broker_free(slc_broker *broker)
         HASH_DELETE(hh, broker->objects, object);
         slc_free(object);
     }
+    slc_due_fini(&broker->expiries);
+    slc_due_fini(&broker->idles);
     slc_free(broker->sessions);
     slc_free(broker->session_generation);
     slc_free(broker->default_vhost);
@@ -211,6 +215,7 @@ bool slc_broker_turn(slc_broker *broker)
         slc_import_turn(broker);
     bool more = slc_policy_turn(broker);
     more |= broker->schedules != NULL && slc_schedules_turn(broker);
+    more |= slc_expiry_next_due_ms(broker) != SLC_NEVER && slc_expiry_turn(broker);
     more |= broker_dispatch(broker);
     slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {

@@ -21,6 +21,8 @@ typedef struct slc_broker_options {
     slc_env env; // copied
     uint64_t
         cache_bytes; // of ready messages in memory: beyond it stored ones stay in the store until their turn
+    bool overflow_priority_head; // a full priority queue drops of the highest priority first, as RabbitMQ
+    bool nack_uncounted; // a basic.nack with requeue does not count for the delivery limit
     uint16_t default_prefetch;
     bool
         unknown_type_ends_connection; // declaring an exchange of an unknown type is 503, as before RabbitMQ 3.13.3, not 406
@@ -92,6 +94,7 @@ typedef struct slc_queue_info {
     slc_slice exclusive_consumer_tag;    // bytes 0: none
     slc_slice active_consumer_tag;       // the single active consumer's; bytes 0: none
     uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
+    uint64_t expired, overflowed, refused, undeliverable; // messages it gave up, by reason; since start
     uint64_t idle_since_ms; // wall clock of the last activity
     uint64_t memory_bytes;
 } slc_queue_info;

@@ -339,6 +339,8 @@ static slc_err queue_found(slc_session *s, slc_queue *queue, slc_queue_declared 
         s->last_queue = slc_slice_copy(queue->dest.name);
     }
     queue->active_ms = s->broker->env.wall_ms(s->broker->env.arg);
+    if (!queue->settings.quorum) // it is not renewed by that, as in RabbitMQ
+        slc_queue_used(queue);
     *out = (slc_queue_declared){
         .name = queue->dest.name,
         .ready = (uint32_t)queue->ready,
@@ -416,6 +418,9 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
         return rc;
     }
     rc = slc_check_queue_arguments(vhost, name, declare->arguments, error);
+    if (rc == SLC_OK)
+        rc = slc_check_queue_type(vhost, name, declare->arguments, declare->durable,
+                                  declare->exclusive, declare->auto_delete, error);
     if (rc != SLC_OK) {
         slc_free((void *)generated.data);
         return rc;

@@ -37,6 +37,7 @@ typedef struct slc_message {
         session; // handle of the session that waits for its confirm, 0: none (set once, when routed)
     uint64_t publish_seq; // its number in that session's confirm sequence
     uint64_t ts_ms;       // wall clock when it was routed
+    uint64_t ttl;         // of the message itself: milliseconds + 1; 0: none (not kept when it is stored)
     uint8_t content[];
 } slc_message;
 

@@ -318,6 +318,7 @@ static void read_execute(fake_world *w, pending_read *r)
             .qseq = item->qseq,
             .ts_ms = m->ts_ms,
             .expires_ms = item->expires_ms,
+            .priority = m->priority,
             .content = slc_slice_of(m->content, slc_message_content_bytes(m)),
         };
     }
@@ -627,5 +628,11 @@ void fake_advance(fake_world *w, uint64_t ms)
 {
     w->time_ms += ms;
     slc_broker_tick(w->broker);
+    fake_turn(w);
+}
+
+void fake_pass_time(fake_world *w, uint64_t ms)
+{
+    w->time_ms += ms;
     fake_turn(w);
 }
