@@ -76,8 +76,8 @@ typedef struct daemon_state {
     uv_idle_t idle; // active while a turn left work behind
     uv_timer_t stop_timer;
     uv_timer_t watch_timer; // for changed certificates
-    uv_timer_t due_timer; // wakes the loop when something in the broker is due
-    uint64_t due_ms;      // for which it is set; UINT64_MAX: it is not
+    uv_timer_t due_timer;   // wakes the loop when something in the broker is due
+    uint64_t due_ms;        // for which it is set; UINT64_MAX: it is not
     uv_signal_t signals[5];
 } daemon_state;
 
@@ -586,6 +586,8 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .flush_interval_ms = s->store_flush_interval_ms,
         .overflow_priority_head = s->overflow_priority_head,
         .nack_uncounted = !s->delivery_limit_count_nack,
+        .x_death_trusted = s->x_death_trust_client || slc_settings_emulates_before(s, 4, 0, 0),
+        .x_death_drops_cc = slc_settings_emulates_before(s, 3, 13, 0),
         .default_prefetch = s->default_consumer_prefetch,
         .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),
         .sac_loose = !s->sac_strict,

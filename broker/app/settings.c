@@ -446,6 +446,7 @@ static void settings_fill(slc_settings *s)
     s->default_consumer_prefetch = (uint16_t)slc_config_number(c, KEY_DEFAULT_PREFETCH);
     s->consumer_max_per_channel = (uint32_t)slc_config_number_or(c, KEY_CONSUMER_MAX, 0);
     s->consumer_timeout_ms = slc_config_number_or(c, KEY_CONSUMER_TIMEOUT, SLC_ACK_TIMEOUT_OF_KIND);
+    s->x_death_trust_client = slc_config_bool(c, KEY_X_DEATH_TRUST);
     s->sac_strict = slc_config_bool(c, KEY_SAC_STRICT);
     s->overflow_priority_head = slc_config_enum(c, KEY_OVERFLOW_PRIORITY) == 1;
     s->delivery_limit_count_nack = slc_config_bool(c, KEY_COUNT_NACK);

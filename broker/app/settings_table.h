@@ -80,6 +80,9 @@
       "What a priority queue over its length limit drops first: the lowest priority, or like RabbitMQ its head, the highest.")   \
     X(COUNT_NACK, "delivery_limit.count_nack", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                   \
       "A basic.nack with requeue counts for the delivery limit, as in RabbitMQ up to 4.2.")                                     \
+    X(X_DEATH_TRUST, "x_death.trust_client", BOOL, 0, NULL, 0, 0, "false", NULL, "Protocol",                                    \
+      "An x-death header that a client wrote counts as history of the message, as in RabbitMQ before 4.0 (and whenever "        \
+      "amqp.emulate_version is below that), for clients that publish a dead message again and count its deaths.")               \
     X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
       "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
     X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \

@@ -79,11 +79,11 @@ typedef enum slc_wait {
 /* ---- queues ---- */
 
 enum {
-    SLC_ENTRY_STORED = 1,     // it is in the store: drop it there when it is settled
-    SLC_ENTRY_DELIVERED = 2,  // handed out before: redelivered
-    SLC_ENTRY_PERSISTENT = 4, // it survives a restart: stored, or a persistent message
-    SLC_ENTRY_TIMED = 8,      // an slc_timed
-    SLC_ENTRY_RETURNED = 16,  // in the returned heap
+    SLC_ENTRY_STORED = 1,      // it is in the store: drop it there when it is settled
+    SLC_ENTRY_DELIVERED = 2,   // handed out before: redelivered
+    SLC_ENTRY_PERSISTENT = 4,  // it survives a restart: stored, or a persistent message
+    SLC_ENTRY_TIMED = 8,       // an slc_timed
+    SLC_ENTRY_RETURNED = 16,   // in the returned heap
     SLC_ENTRY_RETURN = 1 << 8, // times this: counted returns, for the delivery limit
 };
 
@@ -133,6 +133,7 @@ typedef struct slc_consumer_level {
     struct slc_consumer_level *prev, *next; // of queue->levels
 } slc_consumer_level;
 typedef struct slc_levels slc_levels;
+typedef struct slc_deaths slc_deaths;
 
 struct slc_queue {
     slc_destination dest; // first
@@ -142,6 +143,7 @@ struct slc_queue {
     uint32_t qid; // 0: not in the store
     bool auto_delete;
     bool special;      // its settings concern each publish
+    bool cycle_logged; // that dead letters go round
     bool limiting;     // in slc_queue_limit
     bool deleted;      // gone from the vhost; lives on while held
     bool dirty;        // in broker->dirty
@@ -159,15 +161,17 @@ struct slc_queue {
     slc_entry_list fifo;
     slc_levels *priorities; // of a priority queue; see priority.c
     // Expiry; see expiry.c.
-    slc_due_heap timed;                   // what is ready and in memory
-    slc_due due;                          // in broker->expiries
-    uint64_t cold_due_ms, cold_expiry_ms; // no cold message expires before; the last one that became cold
-    bool cold_ordered;                    // cold messages expire in their order
-    bool scanning;                        // a read of cold messages for their expiry is under way
+    slc_due_heap timed; // what is ready and in memory
+    slc_due due;        // in broker->expiries
+    uint64_t cold_due_ms,
+        cold_expiry_ms; // no cold message expires before; the last one that became cold
+    bool cold_ordered;  // cold messages expire in their order
+    bool scanning;      // a read of cold messages for their expiry is under way
     bool scan_ordered;
     uint64_t scan_at, scan_due_ms, scan_last_ms, scan_since_ms; // where it is; what it found
-    uint64_t sized_from; // bodies are known of what has a position below, of what was found at the start
-    slc_due idle;        // in broker->idles: x-expires
+    uint64_t
+        sized_from; // bodies are known of what has a position below, of what was found at the start
+    slc_due idle;   // in broker->idles: x-expires
     // The cold part; see queue_ready.c.
     uint64_t cold_from, cold_to;     // positions; SLC_NOT_COLD
     uint64_t cold_count, cold_bytes; // bytes as they count in ready_bytes
@@ -342,11 +346,13 @@ struct slc_broker {
     uint32_t session_capacity, session_free;
     uint32_t *session_generation;
 
-    slc_queue *dirty;          // DL: something may be deliverable
-    slc_trash *trash;          // DL: what was purged or deleted and is not freed yet
-    slc_queue *stored;         // DL: queues with a qid
-    slc_due_heap expiries;     // of queues: a message may expire
-    slc_due_heap idles;        // of queues: unused for too long
+    slc_queue *dirty;   // DL: something may be deliverable
+    slc_trash *trash;   // DL: what was purged or deleted and is not freed yet
+    slc_queue *stored;  // DL: queues with a qid
+    slc_deaths *deaths; // messages on their way to a dead letter exchange; NULL: never any
+    bool x_death_trusted, x_death_drops_cc;
+    slc_due_heap expiries; // of queues: a message may expire
+    slc_due_heap idles;    // of queues: unused for too long
     bool overflow_priority_head, nack_uncounted;
     slc_session *confirm_list; // DL: have open or unsent confirms
     slc_session *waiting;      // DL: wait != NONE
@@ -495,9 +501,11 @@ void slc_ready_remove(slc_queue *queue, slc_entry *entry);
 /** All of the returned heap that expired by now_ms, linked by next, out of the queue. */
 slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms);
 /** A cold message of that many octets of content and body is out of the store, or taken over by the caller. */
-void slc_ready_cold_gone(slc_queue *queue, uint64_t qseq, uint64_t content_bytes, uint64_t body_bytes);
+void slc_ready_cold_gone(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+                         uint64_t body_bytes);
 /** What a cold message that was found at the start counts as is its body from now on. Ascending. */
-void slc_ready_cold_sized(slc_queue *queue, uint64_t qseq, uint64_t content_bytes, uint64_t body_bytes);
+void slc_ready_cold_sized(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+                          uint64_t body_bytes);
 /** The next message need not be read first. */
 bool slc_queue_has_hot(const slc_queue *queue);
 /** Everything that is ready is out of the counters. What was in memory is the caller's to settle (heap and lists); it counts in

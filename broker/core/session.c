@@ -170,7 +170,10 @@ void slc_settle_one(slc_session *session, const slc_unacked *item, slc_settle ho
             queue->acked++;
             totals->acked++;
         }
-        slc_queue_settled(queue, entry, how == SLC_SETTLE_ACK ? 0 : 1);
+        if (how == SLC_SETTLE_REJECT)
+            slc_queue_die(queue, entry, SLC_DEATH_REJECTED);
+        else
+            slc_queue_settled(queue, entry, how == SLC_SETTLE_ACK ? 0 : 1);
     }
     if (item->consumer != NULL)
         slc_session_credit_back(session, item->consumer);
