@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "amqp091/amqp_impl.h"
+#include "core/properties.h"
 
 static void refuse(amqp_channel *ch, const char *format, ...) SLC_PRINTF(2, 3);
 
@@ -66,8 +67,25 @@ static void check_extra_keys(amqp_channel *ch, slc_slice headers, const char *na
         refuse(ch, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name,
                slc_value_type_name(value.type));
     else
-        refuse(ch, "header '%s': sender-selected distribution is not supported yet by this version",
-               name);
+        ch->more_keys = true;
+}
+
+/** The BCC header goes before anybody sees the message; its keys are kept for the routing. The properties without it. */
+static void props_without_bcc(amqp_channel *ch, const slc_amqp_content *content, slc_buffer *out)
+{
+    slc_table_builder b = {0};
+    slc_table_iter iter = slc_table_iter_of(content->props.headers);
+    slc_slice key;
+    slc_value value;
+    while (slc_table_next(&iter, &key, &value)) {
+        if (!slc_slice_is(key, "BCC"))
+            slc_table_put_value(&b, key, &value);
+    }
+    slc_free(ch->all_headers);
+    ch->all_headers =
+        slc_strndup((const char *)content->props.headers.data, content->props.headers.bytes);
+    slc_properties_with(content->list, slc_table_builder_content(&b), SLC_PROPERTY_NONE, out);
+    slc_table_builder_fini(&b);
 }
 
 /** In the order of amqp-semantics 11.1. */
@@ -170,6 +188,7 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
         return false;
     }
     ch->ttl = 0;
+    ch->more_keys = false;
     uint64_t bytes_max = c->server->settings.max_message_bytes;
     if (content.body_bytes > bytes_max) {
         refuse(ch, "message size %" PRIu64 " is larger than configured max size %" PRIu64,
@@ -179,17 +198,28 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
         check_exchange_first(ch, exchange);
     }
 
+    ch->headers = (slc_slice){0};
     if (ch->refusal == NULL) {
-        ch->message = slc_message_new(exchange, key, content.list, content.body_bytes,
+        bool bcc =
+            ch->more_keys && slc_table_find(content.props.headers, slc_slice_str("BCC"), NULL);
+        slc_buffer without = {0};
+        if (bcc)
+            props_without_bcc(ch, &content, &without);
+        slc_slice list = bcc ? slc_buffer_slice(&without) : content.list;
+        if (bcc)
+            ch->headers = slc_slice_of(ch->all_headers, content.props.headers.bytes);
+        ch->message = slc_message_new(exchange, key, list, content.body_bytes,
                                       content.props.delivery_mode == 2);
         if (ch->message == NULL)
             refuse(ch, "not enough memory for a message of %" PRIu64 " octets", content.body_bytes);
+        slc_buffer_fini(&without);
     }
-    ch->headers = (slc_slice){0};
     if (ch->message != NULL) {
         ch->message->priority = content.props.priority;
         ch->message->ttl = ch->ttl;
-        if (content.props.headers.bytes > 0) // where the table lies in the message's own copy
+        ch->message->more_keys = ch->more_keys;
+        if (content.props.headers.bytes > 0 &&
+            ch->headers.bytes == 0) // where the table lies in the message's own copy
             ch->headers = slc_slice_of(slc_message_props(ch->message).data +
                                            (content.props.headers.data - content.list.data),
                                        content.props.headers.bytes);

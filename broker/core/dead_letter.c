@@ -53,28 +53,6 @@ void slc_dead_letter(slc_queue *queue, slc_entry *entry, slc_death reason)
 
 /* ---- the message that goes on ---- */
 
-/** Whether it was published with several keys, and the next of them; iter is of the CC header. */
-static bool cc_begin(slc_slice headers, slc_table_iter *iter)
-{
-    slc_value value;
-    if (!slc_table_find(headers, slc_slice_str("CC"), &value) || value.type != SLC_TYPE_ARRAY)
-        return false;
-    *iter = slc_table_iter_of(value.bytes);
-    return true;
-}
-
-static bool cc_next(slc_table_iter *iter, slc_slice *key)
-{
-    slc_value value;
-    while (slc_array_next(iter, &value)) {
-        if (value.type == SLC_TYPE_LONGSTR && value.bytes.bytes <= SLC_NAME_MAX) {
-            *key = value.bytes;
-            return true;
-        }
-    }
-    return false;
-}
-
 /** A copy with its new exchange and key, the death in its headers, and no expiration. NULL: no memory for its body. */
 static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const slc_message *m,
                                   slc_death reason)
@@ -95,8 +73,8 @@ static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const s
     slc_death_headers(headers, m->died || broker->x_death_trusted,
                       settings->has_dead_letter_key && broker->x_death_drops_cc, &event,
                       &d->headers);
-    slc_message_properties_with(m, slc_buffer_slice(&d->headers), SLC_PROPERTY_EXPIRATION,
-                                &d->props);
+    slc_properties_with(slc_message_props(m), slc_buffer_slice(&d->headers),
+                        SLC_PROPERTY_EXPIRATION, &d->props);
     slc_message *copy = slc_message_new(settings->dead_letter_exchange,
                                         settings->has_dead_letter_key ? settings->dead_letter_key
                                                                       : slc_message_key(m),
@@ -114,24 +92,6 @@ static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const s
 
 /* ---- where to ---- */
 
-static void route_one(slc_vhost *vhost, slc_exchange *exchange, slc_slice key, slc_message *m,
-                      slc_slice headers, bool first, slc_route *route)
-{
-    if (exchange != NULL) {
-        slc_route_input input = {.key = key, .headers = headers, .message = m};
-        if (first)
-            slc_route_message(exchange, &input, route);
-        else
-            slc_route_message_more(exchange, &input, route);
-        return;
-    }
-    if (first)
-        slc_route_begin(route);
-    slc_queue *queue = slc_vhost_queue(vhost, key); // the default exchange
-    if (queue != NULL)
-        slc_route_to_queue(route, &queue->dest);
-}
-
 /** The queues that get m; false: there is no such exchange. */
 static bool deaths_route(slc_vhost *vhost, const slc_queue *from, slc_message *m, slc_route *route)
 {
@@ -139,12 +99,18 @@ static bool deaths_route(slc_vhost *vhost, const slc_queue *from, slc_message *m
     slc_exchange *exchange = name.bytes == 0 ? NULL : slc_vhost_exchange(vhost, name);
     if (exchange == NULL && name.bytes > 0)
         return false;
-    slc_slice headers = slc_message_headers(m), key;
-    route_one(vhost, exchange, slc_message_key(m), m, headers, true, route);
-    slc_table_iter iter;
-    if (!from->settings.has_dead_letter_key && cc_begin(headers, &iter)) {
-        while (cc_next(&iter, &key))
-            route_one(vhost, exchange, key, m, headers, false, route);
+    // Where there is a dead letter routing key it is the only one.
+    slc_slice headers = slc_message_headers(m);
+    if (!from->settings.has_dead_letter_key) {
+        slc_route_all_keys(vhost, exchange, m, headers, route);
+    } else if (exchange != NULL) {
+        slc_route_input input = {.key = slc_message_key(m), .headers = headers, .message = m};
+        slc_route_message(exchange, &input, route);
+    } else {
+        slc_queue *queue = slc_vhost_queue(vhost, slc_message_key(m));
+        slc_route_begin(route);
+        if (queue != NULL)
+            slc_route_to_queue(route, &queue->dest);
     }
     if (exchange != NULL)
         exchange->messages_in++;

@@ -626,6 +626,9 @@ void slc_confirm_fini(slc_session *session);
 slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle);
 
 /* publish.c */
+/** With its key and those of the CC and BCC headers; exchange NULL: the default one. @spec amqp-semantics 17.2 */
+void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m, slc_slice headers,
+                        slc_route *route);
 void slc_publish_route_fini(slc_session *session);
 /** Enqueue in all destinations and return the ticket to wait for; 0: none. *refused is set when a queue is full and takes no more. */
 uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destination **queues,

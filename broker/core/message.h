@@ -34,6 +34,8 @@ typedef struct slc_message {
     uint8_t priority;
     bool persistent;
     bool died;
+    bool
+        more_keys; // it is published with the keys of its CC and BCC headers too; set before it is routed
     uint32_t props_bytes;
     uint32_t
         ready; // ready entries of all queues that hold it: it counts once in what they use (changes)

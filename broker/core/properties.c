@@ -1,5 +1,7 @@
 #include "core/properties.h"
 
+#include "base/alloc.h"
+
 enum { FLAG_BYTES = 2, FLAG_FIRST = 15, FLAG_LAST = 2 };
 
 /** What a property is on the wire, from its flag on. */
@@ -88,10 +90,9 @@ static void list_put_headers(slc_slice headers, slc_buffer *out)
     slc_buffer_put(out, headers.data, headers.bytes);
 }
 
-void slc_message_properties_with(const slc_message *message, slc_slice headers,
-                                 slc_property without, slc_buffer *out)
+void slc_properties_with(slc_slice props, slc_slice headers, slc_property without, slc_buffer *out)
 {
-    slc_slice list = slc_message_props(message);
+    slc_slice list = props;
     unsigned flags = list.bytes < FLAG_BYTES ? 0 : (unsigned)list.data[0] << 8 | list.data[1];
     unsigned wanted = flags & ~(1u << SLC_PROPERTY_HEADERS);
     if (without != SLC_PROPERTY_NONE)
@@ -114,4 +115,27 @@ void slc_message_properties_with(const slc_message *message, slc_slice headers,
             slc_buffer_put(out, list.data, head + bytes);
         list = slc_slice_of(list.data + head + bytes, list.bytes - head - bytes);
     }
+}
+
+uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys)
+{
+    static const char *const names[] = {"CC", "BCC"};
+    uint32_t count = 0, capacity = 0;
+    *keys = NULL;
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        slc_value list, key;
+        if (!slc_table_find(headers, slc_slice_str(names[i]), &list) || list.type != SLC_TYPE_ARRAY)
+            continue;
+        slc_table_iter iter = slc_table_iter_of(list.bytes);
+        while (slc_array_next(&iter, &key)) {
+            if (key.type != SLC_TYPE_LONGSTR || key.bytes.bytes > UINT8_MAX)
+                continue; // no key can be that long
+            if (count == capacity) {
+                capacity = capacity == 0 ? 8 : 2 * capacity;
+                *keys = slc_realloc(*keys, capacity * sizeof **keys);
+            }
+            (*keys)[count++] = key.bytes;
+        }
+    }
+    return count;
 }

@@ -24,9 +24,11 @@ typedef enum slc_property {
 
 /** False: the message has none; *value is not touched. The value points into the message. */
 bool slc_message_property(const slc_message *message, slc_property property, slc_slice *value);
-/** Append the flags and list of its properties with another headers table (bytes 0: none) and without the property `without`. */
-void slc_message_properties_with(const slc_message *message, slc_slice headers,
-                                 slc_property without, slc_buffer *out);
+/** Append properties (flags and list) with another headers table (bytes 0: none) and without the property `without`. */
+void slc_properties_with(slc_slice props, slc_slice headers, slc_property without, slc_buffer *out);
+/** The further routing keys in the CC and BCC headers of a message: how many; *keys is on the heap, NULL when there is none.
+ *  The keys point into headers. @spec amqp-semantics 17.2 */
+uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys);
 /** Content of its headers table; bytes 0: none. */
 slc_slice slc_message_headers(const slc_message *message);
 

@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/properties.h"
 #include "core/schedule.h"
 
 #include <assert.h>
@@ -138,11 +139,74 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
     return slc_publish_try(broker, message, queues, count, &refused);
 }
 
+static slc_err exchange_of(slc_vhost *vhost, slc_slice name, slc_exchange **out, slc_error *error)
+{
+    char text[640];
+    slc_exchange *exchange = slc_vhost_exchange(vhost, name);
+    if (exchange == NULL)
+        return slc_error_set(error, SLC_ENOTFOUND, "no %s",
+                             slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+    if (exchange->internal)
+        return slc_error_set(error, SLC_EACCESS, "cannot publish to internal %s",
+                             slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+    *out = exchange;
+    return SLC_OK;
+}
+
+static void route_to_name(slc_vhost *vhost, slc_slice name, slc_route *route)
+{
+    slc_queue *queue = slc_vhost_queue(vhost, name);
+    if (queue != NULL)
+        slc_route_to_queue(route, &queue->dest);
+}
+
+void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m, slc_slice headers,
+                        slc_route *route)
+{
+    slc_slice *keys;
+    uint32_t count = slc_headers_more_keys(headers, &keys);
+    if (exchange != NULL) {
+        slc_route_input input = {.key = slc_message_key(m),
+                                 .more_keys = keys,
+                                 .more_key_count = count,
+                                 .headers = headers,
+                                 .message = m};
+        slc_route_message(exchange, &input, route);
+    } else {
+        slc_route_begin(route);
+        route_to_name(vhost, slc_message_key(m), route);
+        for (uint32_t i = 0; i < count; i++)
+            route_to_name(vhost, keys[i], route);
+    }
+    slc_free(keys);
+}
+
+static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice headers,
+                                  slc_error *error)
+{
+    slc_vhost *vhost = s->client->vhost;
+    slc_slice name = slc_message_exchange(m);
+    slc_exchange *exchange = NULL;
+    slc_err rc = name.bytes == 0 ? SLC_OK : exchange_of(vhost, name, &exchange, error);
+    if (rc != SLC_OK)
+        return rc;
+    if (exchange != NULL)
+        exchange->messages_in++;
+    slc_route_all_keys(vhost, exchange, m, headers, &s->route);
+    return SLC_OK;
+}
+
 /** The queues for message; from the cache when the topology has not changed. */
 static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
                              slc_destination ***queues, uint32_t *count, slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
+    if (m->more_keys) {
+        slc_err rc = publish_route_keys(s, m, headers, error);
+        *queues = s->route.queues;
+        *count = s->route.count;
+        return rc;
+    }
     if (s->route_cache == NULL)
         s->route_cache = slc_alloc_zero(ROUTE_SLOTS, sizeof *s->route_cache);
     slc_slice key = slc_message_key(m);
@@ -171,16 +235,9 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
         if (queue != NULL)
             route->queues[0] = &queue->dest;
     } else {
-        exchange = slc_vhost_exchange(vhost, name);
-        char text[640];
-        if (exchange == NULL)
-            return slc_error_set(
-                error, SLC_ENOTFOUND, "no %s",
-                slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
-        if (exchange->internal)
-            return slc_error_set(
-                error, SLC_EACCESS, "cannot publish to internal %s",
-                slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+        slc_err rc = exchange_of(vhost, name, &exchange, error);
+        if (rc != SLC_OK)
+            return rc;
         exchange->messages_in++;
         slc_route_message(exchange,
                           &(slc_route_input){.key = key, .headers = headers, .message = m}, route);

@@ -38,7 +38,7 @@ static void routing_reach_exchange(slc_route *route, slc_exchange *exchange)
 void slc_route_to_queue(slc_route *route, slc_destination *queue)
 {
     route->matched = true;
-    if (queue->route_mark >= route->first)
+    if (queue->route_mark == route->serial)
         return;
     queue->route_mark = route->serial;
     if (route->count == route->capacity)
@@ -79,25 +79,31 @@ void slc_route_begin(slc_route *route)
 {
     route->count = 0;
     route->cacheable = true;
-    route->first = routing_serial = routing_serial + 1;
-    route->serial = route->first;
+    route->serial = ++routing_serial;
+}
+
+/** A kind that looks at the key is asked with each of them. */
+static void routing_ask(slc_exchange *x, const slc_route_input *input, slc_route *route)
+{
+    x->kind->route(x, input, route);
+    if (!x->kind->by_key_only)
+        return;
+    slc_route_input one = *input;
+    for (uint32_t i = 0; i < input->more_key_count; i++) {
+        one.key = input->more_keys[i];
+        x->kind->route(x, &one, route);
+    }
 }
 
 void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route)
 {
     slc_route_begin(route);
-    slc_route_message_more(exchange, input, route);
-}
-
-void slc_route_message_more(slc_exchange *exchange, const slc_route_input *input, slc_route *route)
-{
-    route->serial = ++routing_serial;
     route->pending_count = 0;
     routing_reach_exchange(route, exchange);
     for (uint32_t at = 0; at < route->pending_count; at++) {
         slc_exchange *x = route->pending[at];
         route->matched = false;
-        x->kind->route(x, input, route);
+        routing_ask(x, input, route);
         if (!x->kind->by_key_only)
             route->cacheable = false;
         if (!route->matched && x->alternate.bytes > 0)

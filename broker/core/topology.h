@@ -82,6 +82,9 @@ struct slc_exchange {
 /** What a message shows to routing. */
 typedef struct slc_route_input {
     slc_slice key;
+    const slc_slice
+        *more_keys; // of the CC and BCC headers: what is bound with one of them matches, too
+    uint32_t more_key_count;
     slc_slice headers; // table content of the headers property, checked; bytes 0: none
     slc_message *
         message; // the whole of it, borrowed; NULL: kinds that need more than key and headers see none
@@ -149,10 +152,8 @@ void slc_binding_remove(slc_binding *binding);
  *  (an exchange that yields no destination passes the message to its alternate). route->count is reset.
  *  @spec amqp-semantics 7.6, 8.7 */
 void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
-/** Begin with no queue at all, for slc_route_message_more and slc_route_to_queue. */
+/** Begin with no queue at all, for slc_route_to_queue alone. */
 void slc_route_begin(slc_route *route);
-/** What a further key of the same message reaches besides: after slc_route_message, with the same route. */
-void slc_route_message_more(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
 /** For kinds: the binding matches. A destination reached before is not entered twice. */
 void slc_route_to(slc_route *route, slc_binding *binding);
 /** For a kind that has a queue without a binding. */
