@@ -42,7 +42,6 @@ enum {
     AMQP_UNLIMITED_FRAME_MAX = 1 << 20, // method and header frames when frame_max 0 was negotiated
 };
 #define AMQP_BODY_BYTES_MAX (512ull << 20)
-#define AMQP_REPLY_TO       "amq.rabbitmq.reply-to"
 
 typedef enum amqp_state {
     AMQP_HEADER,
@@ -82,6 +81,7 @@ typedef struct amqp_channel {
     slc_message *message; // BODY: owned; NULL: the body is dropped because of `refusal`
     slc_slice headers;    // of message; with its BCC when all_headers holds them
     char *all_headers;    // owned, NULL: none
+    bool fast_reply;      // of the message being received: its reply-to is the pseudo queue
     bool more_keys;       // of the message being received: it has a CC or BCC header
     uint64_t ttl;         // of the message being received: its expiration in ms + 1; 0: none
     uint64_t body_left;

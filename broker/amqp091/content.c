@@ -13,6 +13,7 @@
 
 #include "amqp091/amqp_impl.h"
 #include "core/properties.h"
+#include "core/reply_to.h"
 
 static void refuse(amqp_channel *ch, const char *format, ...) SLC_PRINTF(2, 3);
 
@@ -70,21 +71,27 @@ static void check_extra_keys(amqp_channel *ch, slc_slice headers, const char *na
         ch->more_keys = true;
 }
 
-/** The BCC header goes before anybody sees the message; its keys are kept for the routing. The properties without it. */
-static void props_without_bcc(amqp_channel *ch, const slc_amqp_content *content, slc_buffer *out)
+/** What the broker changes before anybody sees the message: the BCC header goes (its keys are kept in all_headers for the routing),
+ *  the pseudo queue in reply-to becomes the name of this channel. */
+static void props_rewrite(amqp_channel *ch, const slc_amqp_content *content, bool bcc,
+                          slc_buffer *out)
 {
+    slc_slice headers = content->props.headers;
+    slc_slice reply = ch->fast_reply ? slc_session_reply_name(ch->session) : (slc_slice){0};
     slc_table_builder b = {0};
-    slc_table_iter iter = slc_table_iter_of(content->props.headers);
-    slc_slice key;
-    slc_value value;
-    while (slc_table_next(&iter, &key, &value)) {
-        if (!slc_slice_is(key, "BCC"))
-            slc_table_put_value(&b, key, &value);
+    if (bcc) {
+        slc_table_iter iter = slc_table_iter_of(headers);
+        slc_slice key;
+        slc_value value;
+        while (slc_table_next(&iter, &key, &value)) {
+            if (!slc_slice_is(key, "BCC"))
+                slc_table_put_value(&b, key, &value);
+        }
+        slc_free(ch->all_headers);
+        ch->all_headers = slc_strndup((const char *)headers.data, headers.bytes);
+        headers = slc_table_builder_content(&b);
     }
-    slc_free(ch->all_headers);
-    ch->all_headers =
-        slc_strndup((const char *)content->props.headers.data, content->props.headers.bytes);
-    slc_properties_with(content->list, slc_table_builder_content(&b), SLC_PROPERTY_NONE, out);
+    slc_properties_with(content->list, headers, SLC_PROPERTY_NONE, reply, out);
     slc_table_builder_fini(&b);
 }
 
@@ -92,9 +99,11 @@ static void props_without_bcc(amqp_channel *ch, const slc_amqp_content *content,
 static void check_props(amqp_channel *ch, const slc_amqp_props *props)
 {
     if ((props->flags & SLC_AMQP_PROP_REPLY_TO) != 0 &&
-        slc_slice_is(props->reply_to, AMQP_REPLY_TO))
-        refuse(ch, "property reply-to '" AMQP_REPLY_TO
-                   "': direct reply-to is not supported yet by this version");
+        slc_slice_is(props->reply_to, SLC_REPLY_TO)) {
+        ch->fast_reply = true;
+        if (slc_session_reply_name(ch->session).bytes == 0)
+            refuse(ch, "fast reply consumer does not exist");
+    }
     if ((props->flags & SLC_AMQP_PROP_EXPIRATION) != 0)
         check_expiration(ch, props->expiration);
     if (props->headers.bytes > 0) {
@@ -188,7 +197,7 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
         return false;
     }
     ch->ttl = 0;
-    ch->more_keys = false;
+    ch->more_keys = ch->fast_reply = false;
     uint64_t bytes_max = c->server->settings.max_message_bytes;
     if (content.body_bytes > bytes_max) {
         refuse(ch, "message size %" PRIu64 " is larger than configured max size %" PRIu64,
@@ -202,24 +211,25 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
     if (ch->refusal == NULL) {
         bool bcc =
             ch->more_keys && slc_table_find(content.props.headers, slc_slice_str("BCC"), NULL);
-        slc_buffer without = {0};
-        if (bcc)
-            props_without_bcc(ch, &content, &without);
-        slc_slice list = bcc ? slc_buffer_slice(&without) : content.list;
+        slc_buffer changed = {0};
+        if (bcc || ch->fast_reply)
+            props_rewrite(ch, &content, bcc, &changed);
+        slc_slice list = changed.bytes > 0 ? slc_buffer_slice(&changed) : content.list;
         if (bcc)
             ch->headers = slc_slice_of(ch->all_headers, content.props.headers.bytes);
         ch->message = slc_message_new(exchange, key, list, content.body_bytes,
                                       content.props.delivery_mode == 2);
         if (ch->message == NULL)
             refuse(ch, "not enough memory for a message of %" PRIu64 " octets", content.body_bytes);
-        slc_buffer_fini(&without);
+        slc_buffer_fini(&changed);
     }
     if (ch->message != NULL) {
         ch->message->priority = content.props.priority;
         ch->message->ttl = ch->ttl;
         ch->message->more_keys = ch->more_keys;
         if (content.props.headers.bytes > 0 &&
-            ch->headers.bytes == 0) // where the table lies in the message's own copy
+            ch->headers.bytes ==
+                0) // where the table lies in the message's own copy: reply-to comes behind it
             ch->headers = slc_slice_of(slc_message_props(ch->message).data +
                                            (content.props.headers.data - content.list.data),
                                        content.props.headers.bytes);

@@ -153,10 +153,6 @@ static slc_err do_consume(method_call *m)
         .exclusive = in->exclusive,
         .arguments = in->arguments,
     };
-    if (slc_slice_is(in->queue, AMQP_REPLY_TO))
-        return slc_error_set(m->error, SLC_EPRECONDITION,
-                             "queue '" AMQP_REPLY_TO
-                             "': direct reply-to is not supported yet by this version");
     slc_err rc = slc_session_consume(m->ch->session, &consume, &consumer, m->error);
     m->nowait = in->nowait;
     m->out.id = SLC_AMQP_BASIC_CONSUME_OK;

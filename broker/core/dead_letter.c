@@ -74,7 +74,7 @@ static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const s
                       settings->has_dead_letter_key && broker->x_death_drops_cc, &event,
                       &d->headers);
     slc_properties_with(slc_message_props(m), slc_buffer_slice(&d->headers),
-                        SLC_PROPERTY_EXPIRATION, &d->props);
+                        SLC_PROPERTY_EXPIRATION, (slc_slice){0}, &d->props);
     slc_message *copy = slc_message_new(settings->dead_letter_exchange,
                                         settings->has_dead_letter_key ? settings->dead_letter_key
                                                                       : slc_message_key(m),

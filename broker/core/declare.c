@@ -383,6 +383,19 @@ static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_d
     return rc == SLC_OK ? queue_found(s, queue, out) : rc;
 }
 
+/** Asks whether somebody still waits for an answer there. */
+static slc_err reply_declare(slc_session *session, slc_slice name, slc_queue_declared *out,
+                             slc_error *error)
+{
+    char text[640];
+    if (!slc_reply_to_alive(session, name))
+        return slc_error_set(
+            error, SLC_ENOTFOUND, "no %s",
+            slc_resource_text(session->client->vhost, SLC_DEST_QUEUE, name, text, sizeof text));
+    *out = (slc_queue_declared){.name = name, .ready = 0, .consumers = 1};
+    return SLC_OK;
+}
+
 slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare *declare,
                                   slc_queue_declared *out, slc_error *error)
 {
@@ -392,6 +405,8 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
     slc_slice name = clean_name(declare->name, clean);
     slc_err rc = SLC_OK;
     bool finished = slc_session_finished(session, &rc, NULL);
+    if (slc_slice_is(name, SLC_REPLY_TO) || slc_reply_to_is_name(name))
+        return reply_declare(session, name, out, error);
     if (declare->passive)
         return queue_declare_passive(session, name, out, error);
     slc_slice generated = session->declaring; // of the call that waited

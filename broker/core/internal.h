@@ -26,6 +26,7 @@
 #include "core/due.h"
 #include "core/policy_impl.h"
 #include "core/queue_settings.h"
+#include "core/reply_to.h"
 #include "core/session.h"
 
 enum {
@@ -281,8 +282,9 @@ struct slc_session {
     bool in_confirm_list;
     slc_tx *tx; // NULL: not transactional
     slc_consumer *consumers;
-    slc_slice last_queue; // owned name of the queue declared last
-    slc_slice declaring;  // owned: generated name of the declare that waits
+    slc_reply_to *reply_to; // NULL: it does not consume direct replies
+    slc_slice last_queue;   // owned name of the queue declared last
+    slc_slice declaring;    // owned: generated name of the declare that waits
 
     slc_wait wait;
     slc_op *op;
@@ -346,10 +348,11 @@ struct slc_broker {
     uint32_t session_capacity, session_free;
     uint32_t *session_generation;
 
-    slc_queue *dirty;   // DL: something may be deliverable
-    slc_trash *trash;   // DL: what was purged or deleted and is not freed yet
-    slc_queue *stored;  // DL: queues with a qid
-    slc_deaths *deaths; // messages on their way to a dead letter exchange; NULL: never any
+    slc_queue *dirty;         // DL: something may be deliverable
+    slc_trash *trash;         // DL: what was purged or deleted and is not freed yet
+    slc_queue *stored;        // DL: queues with a qid
+    uint32_t reply_consumers; // sessions with reply_to
+    slc_deaths *deaths;       // messages on their way to a dead letter exchange; NULL: never any
     bool x_death_trusted, x_death_drops_cc;
     slc_due_heap expiries; // of queues: a message may expire
     slc_due_heap idles;    // of queues: unused for too long

@@ -90,7 +90,8 @@ static void list_put_headers(slc_slice headers, slc_buffer *out)
     slc_buffer_put(out, headers.data, headers.bytes);
 }
 
-void slc_properties_with(slc_slice props, slc_slice headers, slc_property without, slc_buffer *out)
+void slc_properties_with(slc_slice props, slc_slice headers, slc_property without,
+                         slc_slice reply_to, slc_buffer *out)
 {
     slc_slice list = props;
     unsigned flags = list.bytes < FLAG_BYTES ? 0 : (unsigned)list.data[0] << 8 | list.data[1];
@@ -111,8 +112,12 @@ void slc_properties_with(slc_slice props, slc_slice headers, slc_property withou
         size_t head, bytes;
         if (!field_size(field_of(bit), list, &head, &bytes))
             return;
-        if (bit != SLC_PROPERTY_HEADERS && (wanted & 1u << bit) != 0)
+        if (bit == SLC_PROPERTY_REPLY_TO && reply_to.bytes > 0) {
+            slc_buffer_octet(out, (uint8_t)reply_to.bytes);
+            slc_buffer_put(out, reply_to.data, reply_to.bytes);
+        } else if (bit != SLC_PROPERTY_HEADERS && (wanted & 1u << bit) != 0) {
             slc_buffer_put(out, list.data, head + bytes);
+        }
         list = slc_slice_of(list.data + head + bytes, list.bytes - head - bytes);
     }
 }

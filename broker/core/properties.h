@@ -17,6 +17,7 @@ typedef enum slc_property {
     SLC_PROPERTY_NONE = 0,
     SLC_PROPERTY_HEADERS = 13,        // content of the table
     SLC_PROPERTY_CORRELATION_ID = 10, // the octets
+    SLC_PROPERTY_REPLY_TO = 9,        // the octets
     SLC_PROPERTY_EXPIRATION = 8,      // the octets
     SLC_PROPERTY_MESSAGE_ID = 7,      // the octets
     SLC_PROPERTY_TIMESTAMP = 6,       // 8 octets, big-endian
@@ -24,8 +25,10 @@ typedef enum slc_property {
 
 /** False: the message has none; *value is not touched. The value points into the message. */
 bool slc_message_property(const slc_message *message, slc_property property, slc_slice *value);
-/** Append properties (flags and list) with another headers table (bytes 0: none) and without the property `without`. */
-void slc_properties_with(slc_slice props, slc_slice headers, slc_property without, slc_buffer *out);
+/** Append properties (flags and list) with another headers table (bytes 0: none), without the property `without`, and if reply_to
+ *  is not empty with that in place of the one they have. */
+void slc_properties_with(slc_slice props, slc_slice headers, slc_property without,
+                         slc_slice reply_to, slc_buffer *out);
 /** The further routing keys in the CC and BCC headers of a message: how many; *keys is on the heap, NULL when there is none.
  *  The keys point into headers. @spec amqp-semantics 17.2 */
 uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys);

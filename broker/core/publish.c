@@ -273,13 +273,16 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
     }
     uint64_t ticket = 0;
     bool refused = false;
-    if (count == 0) {
+    bool replied = broker->reply_consumers > 0 && message->exchange_bytes == 0 &&
+                   (count == 0 || message->more_keys) &&
+                   slc_reply_to_publish(broker, message, headers) > 0;
+    if (count == 0 && !replied) {
         broker->totals.unroutable++;
         if (mandatory) {
             broker->totals.returned++;
             session->ops->returned(session, message);
         }
-    } else {
+    } else if (count > 0) {
         ticket = slc_publish_try(broker, message, queues, count, &refused);
     }
     if (session->confirming && refused)

@@ -281,6 +281,17 @@ static slc_err session_queue(slc_session *s, slc_slice name, slc_queue **out, sl
     return SLC_OK;
 }
 
+static slc_err consume_replies(slc_session *session, const slc_consume *consume,
+                               const slc_consumer **out, slc_error *error)
+{
+    slc_slice tag =
+        consume->tag.bytes > 0 ? consume->tag : slc_generated_name(session->broker, "amq.ctag-");
+    slc_err rc = slc_reply_to_consume(session, tag, consume->no_ack, out, error);
+    if (consume->tag.bytes == 0)
+        slc_free((void *)tag.data);
+    return rc;
+}
+
 slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
                             const slc_consumer **out, slc_error *error)
 {
@@ -289,7 +300,7 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
     slc_consumer *consumer = NULL;
     if (consume->tag.bytes > 0)
         HASH_FIND(hh, session->consumers, consume->tag.data, consume->tag.bytes, consumer);
-    if (consumer != NULL)
+    if (consumer != NULL || slc_reply_to_has_tag(session, consume->tag))
         return slc_error_set(error, SLC_ENOTALLOWED, "attempt to reuse consumer tag '%.*s'",
                              SLC_SLICE_FMT(consume->tag));
     uint32_t consumers_max = session->broker->session_consumers_max;
@@ -297,6 +308,8 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
         return slc_error_set(error, SLC_ENOTALLOWED,
                              "reached maximum (%" PRIu32 ") of consumers per channel",
                              consumers_max);
+    if (slc_slice_is(consume->queue, SLC_REPLY_TO))
+        return consume_replies(session, consume, out, error);
     slc_queue *queue;
     slc_err rc = session_queue(session, consume->queue, &queue, error);
     if (rc != SLC_OK)
@@ -327,6 +340,8 @@ slc_err slc_session_cancel(slc_session *session, slc_slice tag, slc_error *error
     if (slc_session_finished(session, &rc, NULL))
         return SLC_OK; // whether the queue could be deleted or not, the consumer is gone
     (void)error;
+    if (slc_reply_to_cancel(session, tag))
+        return SLC_OK;
     slc_consumer *consumer;
     HASH_FIND(hh, session->consumers, tag.data, tag.bytes, consumer);
     if (consumer == NULL)
@@ -402,6 +417,7 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
 static void session_shut(slc_session *s)
 {
     s->closing = true;
+    slc_reply_to_fini(s);
     if (s->tx != NULL)
         slc_tx_fini(s);
     slc_consumer *consumer, *next;

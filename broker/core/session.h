@@ -136,6 +136,9 @@ SLC_MUST_USE slc_err slc_session_consume(slc_session *session, const slc_consume
 /** An unknown tag is fine. */
 SLC_MUST_USE slc_err slc_session_cancel(slc_session *session, slc_slice tag, slc_error *error);
 slc_slice slc_consumer_tag(const slc_consumer *consumer);
+/** What a reply-to of "amq.rabbitmq.reply-to" in a publish of this session stands for; bytes 0: the session does not consume
+ *  direct replies (406 "fast reply consumer does not exist"). @spec amqp-semantics 17.1 */
+slc_slice slc_session_reply_name(const slc_session *session);
 
 typedef struct slc_got {
     slc_message *message; // NULL: the queue is empty; else a reference that is the caller's now

@@ -1,6 +1,7 @@
 // Transactions: publishes are routed at once and wait here; settlements leave the unacked list at once and wait here.
 // A commit is one batch of the store: publishes in order, then settlements in order.
 #include "core/internal.h"
+#include "core/properties.h"
 
 #include <stdlib.h>
 
@@ -107,6 +108,9 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
         slc_publish_try(broker, message, publish->queues, alive, &session->tx->refused);
         return;
     }
+    if (message->exchange_bytes == 0 &&
+        slc_reply_to_publish(broker, message, slc_message_headers(message)) > 0)
+        return;
     broker->totals.unroutable++;
     if (publish->mandatory) {
         broker->totals.returned++;

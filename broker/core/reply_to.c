@@ -1,0 +1,149 @@
+#include "core/reply_to.h"
+
+#include <stdio.h>
+
+#include "core/internal.h"
+#include "core/properties.h"
+
+enum { TOKEN_BYTES = 24, NAME_BYTES = sizeof SLC_REPLY_TO + 2 * TOKEN_BYTES };
+
+struct slc_reply_to {
+    slc_consumer consumer; // in no list; no queue
+    char name[NAME_BYTES + 1];
+};
+
+static void name_make(slc_session *session, char *name)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t token[TOKEN_BYTES];
+    for (int i = 0; i < 8; i++)
+        token[i] = (uint8_t)(session->handle >> (56 - 8 * i));
+    session->broker->env.random(session->broker->env.arg, token + 8, TOKEN_BYTES - 8);
+    char *at = name + sprintf(name, "%s.", SLC_REPLY_TO);
+    for (int i = 0; i < TOKEN_BYTES; i++) {
+        *at++ = digits[token[i] >> 4];
+        *at++ = digits[token[i] & 15];
+    }
+    *at = '\0';
+}
+
+slc_err slc_reply_to_consume(slc_session *session, slc_slice tag, bool no_ack,
+                             const slc_consumer **out, slc_error *error)
+{
+    if (!no_ack)
+        return slc_error_set(error, SLC_EPRECONDITION, "reply consumer cannot acknowledge");
+    if (session->reply_to != NULL)
+        return slc_error_set(error, SLC_EPRECONDITION, "reply consumer already set");
+    slc_reply_to *r = slc_alloc_zero(1, sizeof *r);
+    r->consumer.session = session;
+    r->consumer.no_ack = true;
+    r->consumer.tag = slc_slice_copy(tag);
+    name_make(session, r->name);
+    session->reply_to = r;
+    session->broker->reply_consumers++;
+    *out = &r->consumer;
+    return SLC_OK;
+}
+
+bool slc_reply_to_has_tag(const slc_session *session, slc_slice tag)
+{
+    return session->reply_to != NULL && slc_slice_equal(session->reply_to->consumer.tag, tag);
+}
+
+bool slc_reply_to_cancel(slc_session *session, slc_slice tag)
+{
+    if (!slc_reply_to_has_tag(session, tag))
+        return false;
+    slc_reply_to_fini(session);
+    return true;
+}
+
+void slc_reply_to_fini(slc_session *session)
+{
+    if (session->reply_to == NULL)
+        return;
+    slc_free((void *)session->reply_to->consumer.tag.data);
+    slc_free(session->reply_to);
+    session->reply_to = NULL;
+    session->broker->reply_consumers--;
+}
+
+slc_slice slc_session_reply_name(const slc_session *session)
+{
+    return session->reply_to == NULL ? (slc_slice){0} : slc_slice_str(session->reply_to->name);
+}
+
+bool slc_reply_to_is_name(slc_slice name)
+{
+    return name.bytes == NAME_BYTES &&
+           memcmp(name.data, SLC_REPLY_TO ".", sizeof SLC_REPLY_TO) == 0;
+}
+
+static int digit_of(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static slc_session *session_of(const slc_broker *broker, slc_slice name)
+{
+    if (!slc_reply_to_is_name(name))
+        return NULL;
+    uint64_t handle = 0;
+    for (size_t i = sizeof SLC_REPLY_TO; i < sizeof SLC_REPLY_TO + 16; i++) {
+        int digit = digit_of(name.data[i]);
+        if (digit < 0)
+            return NULL;
+        handle = handle << 4 | (uint64_t)digit;
+    }
+    slc_session *session = slc_session_by_handle(broker, handle);
+    if (session == NULL || session->reply_to == NULL || session->closing ||
+        !slc_slice_is(name, session->reply_to->name))
+        return NULL;
+    return session;
+}
+
+bool slc_reply_to_alive(const slc_session *session, slc_slice name)
+{
+    if (slc_slice_is(name, SLC_REPLY_TO))
+        return session->reply_to != NULL;
+    return session_of(session->broker, name) != NULL;
+}
+
+/** As published, or when another of its keys leads here a copy with that key. */
+static slc_message *message_for(slc_message *m, slc_slice name)
+{
+    if (slc_slice_equal(slc_message_key(m), name))
+        return slc_message_ref(m);
+    slc_message *copy =
+        slc_message_new((slc_slice){0}, name, slc_message_props(m), m->body_bytes, m->persistent);
+    if (copy != NULL && m->body_bytes > 0)
+        memcpy(slc_message_body(copy), slc_message_body(m), m->body_bytes);
+    return copy;
+}
+
+static uint32_t deliver_to(slc_broker *broker, slc_message *m, slc_slice name)
+{
+    slc_session *session = session_of(broker, name);
+    if (session == NULL)
+        return 0;
+    slc_message *reply = message_for(m, name);
+    if (reply == NULL)
+        return 0;
+    broker->totals.delivered++;
+    session->ops->deliver(session, &session->reply_to->consumer, ++session->last_tag, false, reply);
+    slc_message_unref(reply);
+    return 1;
+}
+
+uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message, slc_slice headers)
+{
+    uint32_t delivered = deliver_to(broker, message, slc_message_key(message));
+    if (message->more_keys) {
+        slc_slice *keys;
+        uint32_t count = slc_headers_more_keys(headers, &keys);
+        for (uint32_t i = 0; i < count; i++)
+            delivered += deliver_to(broker, message, keys[i]);
+        slc_free(keys);
+    }
+    return delivered;
+}

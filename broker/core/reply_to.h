@@ -1,0 +1,32 @@
+/** Direct reply-to: answers go from one channel straight to another, without a queue.
+ *
+ *      consume "amq.rabbitmq.reply-to" ──> the session has a name, "amq.rabbitmq.reply-to.<48 hexadecimal digits>"
+ *      publish with reply-to = "amq.rabbitmq.reply-to" ──> the front end puts that name in its place
+ *      publish to the default exchange with the name as key ──> delivered to the session, or unroutable when it is gone
+ *
+ *  The digits are the session's handle and 16 random octets: nobody can guess them, and a session that is gone is not
+ *  mistaken for a later one. Owner: the session. Thread: the loop. @spec amqp-semantics 17.1
+ */
+#ifndef SLC_CORE_REPLY_TO_H
+#define SLC_CORE_REPLY_TO_H
+
+#include "core/session.h"
+
+typedef struct slc_reply_to slc_reply_to;
+
+#define SLC_REPLY_TO "amq.rabbitmq.reply-to"
+
+/** SLC_EPRECONDITION: with acknowledgements, or there is one already. tag: not empty. */
+SLC_MUST_USE slc_err slc_reply_to_consume(slc_session *session, slc_slice tag, bool no_ack,
+                                          const slc_consumer **out, slc_error *error);
+/** False: this is not its tag. */
+bool slc_reply_to_cancel(slc_session *session, slc_slice tag);
+bool slc_reply_to_has_tag(const slc_session *session, slc_slice tag);
+void slc_reply_to_fini(slc_session *session);
+/** A name of this kind whose session still consumes, or the pseudo queue's own on a session that does. */
+bool slc_reply_to_alive(const slc_session *session, slc_slice name);
+bool slc_reply_to_is_name(slc_slice name);
+/** Deliver a message of the default exchange to those that its key (and more keys) name; how many. headers: with CC and BCC. */
+uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message, slc_slice headers);
+
+#endif
