@@ -7,6 +7,7 @@
 // So it costs the same whether there are priorities or not, but for the levels that are passed without a ready consumer.
 // @spec amqp-semantics 12.1, 12.2
 #include "core/internal.h"
+#include "core/properties.h"
 
 /* ---- levels ---- */
 
@@ -209,6 +210,19 @@ void slc_consumer_pass(slc_consumer *consumer, slc_message *message)
     session->ops->deliver(session, consumer, ++session->last_tag, false, message);
 }
 
+static void consumer_hand_over(slc_consumer *consumer, uint64_t tag, bool redelivered,
+                               const slc_entry *entry)
+{
+    slc_session *session = consumer->session;
+    if (slc_entry_returns(entry) == 0) {
+        session->ops->deliver(session, consumer, tag, redelivered, entry->message);
+        return;
+    }
+    slc_message *counted = slc_message_counted(entry->message, slc_entry_returns(entry));
+    session->ops->deliver(session, consumer, tag, redelivered, counted);
+    slc_message_unref(counted);
+}
+
 void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
 {
     slc_session *session = consumer->session;
@@ -224,7 +238,7 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
     consumer_rotate(consumer);
     consumer_counted(consumer);
     if (consumer->no_ack) {
-        session->ops->deliver(session, consumer, tag, redelivered, entry->message);
+        consumer_hand_over(consumer, tag, redelivered, entry);
         slc_queue_settled(queue, entry, 0 /* ack */);
         return;
     }
@@ -246,7 +260,7 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
     } else {
         slc_consumer_update(consumer);
     }
-    session->ops->deliver(session, consumer, tag, redelivered, entry->message);
+    consumer_hand_over(consumer, tag, redelivered, entry);
 }
 
 slc_slice slc_consumer_tag(const slc_consumer *consumer)

@@ -1,5 +1,7 @@
 #include "core/properties.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 
 enum { FLAG_BYTES = 2, FLAG_FIRST = 15, FLAG_LAST = 2 };
@@ -143,4 +145,31 @@ uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys)
         }
     }
     return count;
+}
+
+slc_message *slc_message_counted(slc_message *message, uint32_t returns)
+{
+    static const char name[] = "x-delivery-count";
+    slc_table_builder b = {0};
+    slc_buffer props = {0};
+    slc_slice headers = slc_message_headers(message), key;
+    slc_table_iter iter = slc_table_iter_of(headers);
+    slc_value value;
+    while (slc_table_next(&iter, &key, &value)) {
+        if (!slc_slice_is(key, name))
+            slc_table_put_value(&b, key, &value);
+    }
+    slc_table_put_i64(&b, name, returns);
+    slc_properties_with(slc_message_props(message), slc_table_builder_content(&b),
+                        SLC_PROPERTY_NONE, (slc_slice){0}, &props);
+    slc_message *copy =
+        slc_message_new(slc_message_exchange(message), slc_message_key(message),
+                        slc_buffer_slice(&props), message->body_bytes, message->persistent);
+    slc_table_builder_fini(&b);
+    slc_buffer_fini(&props);
+    if (copy == NULL)
+        return slc_message_ref(message);
+    if (message->body_bytes > 0)
+        memcpy(slc_message_body(copy), slc_message_body(message), message->body_bytes);
+    return copy;
 }

@@ -32,6 +32,9 @@ void slc_properties_with(slc_slice props, slc_slice headers, slc_property withou
 /** The further routing keys in the CC and BCC headers of a message: how many; *keys is on the heap, NULL when there is none.
  *  The keys point into headers. @spec amqp-semantics 17.2 */
 uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys);
+/** A copy for a consumer with x-delivery-count, the number of times that the message was given back; the message itself, counted once
+ *  more, when there is no memory for its body. @spec amqp-semantics 15.4 */
+slc_message *slc_message_counted(slc_message *message, uint32_t returns);
 /** Content of its headers table; bytes 0: none. */
 slc_slice slc_message_headers(const slc_message *message);
 

@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/properties.h"
 
 #include <inttypes.h>
 
@@ -388,7 +389,9 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     *out = (slc_got){0};
     if (entry == NULL)
         return SLC_OK;
-    out->message = slc_message_ref(entry->message);
+    out->message = slc_entry_returns(entry) == 0
+                       ? slc_message_ref(entry->message)
+                       : slc_message_counted(entry->message, slc_entry_returns(entry));
     out->delivery_tag = ++session->last_tag;
     out->redelivered = (entry->flags & SLC_ENTRY_DELIVERED) != 0;
     queue->redelivered += out->redelivered;

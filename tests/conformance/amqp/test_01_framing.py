@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from expect import differs, later, spec
+from expect import differs, spec
 from wire import (BODY, HEADER, HEADER_FRAME, HEARTBEAT, METHOD, Raw, encode_frame, encode_header,
                   encode_method)
 
@@ -366,7 +366,7 @@ def roundtrip(ch, name, props):
 
 @spec("1.4")
 @pytest.mark.parametrize("prop", [
-    pytest.param(p, marks=later if p in ("expiration", "all") else ())  # expiration comes with issue 4
+    p
     for p in (*sorted(ALL_PROPS), "none", "all but expiration", "all")])
 def test_property_comes_back_bit_exact(ch, name, prop):
     props = {"none": {}, "all": ALL_PROPS, "all but expiration":

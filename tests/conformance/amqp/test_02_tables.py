@@ -2,7 +2,7 @@
 
 import pytest
 
-from expect import differs, later, spec
+from expect import differs, spec
 from wire import Raw, V, encode_header, encode_table, longstr, shortstr
 
 VALUES = [
@@ -138,14 +138,12 @@ def test_arguments_of_every_type_are_accepted(ch, name):
     assert ch.count(name) == (0, 0)
 
 
-@later
 @spec("2.2")
 @pytest.mark.parametrize("tag", ["b", "B", "s", "u", "I", "i", "l", "L"])
 def test_every_integer_type_is_an_integer(ch, names, tag):
     ch.queue(names(tag), exclusive=True, arguments={"x-max-length": V(tag, 5)})
 
 
-@later
 @spec("2.2")
 @pytest.mark.parametrize("value", [V("d", 5.0), V("f", 5.0), V("D", (0, 5)), V("S", "5"), V("t", True), V("T", 5)],
                          ids=lambda v: v.tag)
@@ -154,7 +152,6 @@ def test_other_types_are_no_integers(ch, name, value):
                "queue.declare", queue=name, arguments={"x-max-length": value})
 
 
-@later
 @spec("2.3", vector=29)
 @pytest.mark.parametrize("tag", ["b", "B", "s", "u", "i", "l"])
 def test_integers_of_any_width_are_equivalent(ch, name, tag):

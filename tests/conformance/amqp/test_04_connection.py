@@ -2,7 +2,7 @@
 
 import pytest
 
-from expect import differs, later, spec
+from expect import differs, spec
 from wire import ALL_CAPABILITIES, HEADER, Closed, Table, Timeout, V, encode_table
 
 # --- 4.1 start ---
@@ -27,8 +27,8 @@ def test_server_property_is_text(connect, key):
 @spec("4.1")
 @pytest.mark.parametrize("capability", [
     "publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
-    "connection.blocked", pytest.param("consumer_priorities", marks=later), "authentication_failure_close", "per_consumer_qos",
-    pytest.param("direct_reply_to", marks=later)])
+    "connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+    "direct_reply_to"])
 def test_server_capability(connect, capability):
     caps = connect(stop="start").start.server_properties.typed("capabilities")
     assert caps.tag == "F" and Table(caps.value).typed(capability) == V("t", True)

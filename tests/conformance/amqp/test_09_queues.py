@@ -2,7 +2,7 @@
 
 import pytest
 
-from expect import differs, later, spec
+from expect import differs, spec
 from wire import V
 
 LOCKED = ("cannot obtain exclusive access to locked queue '{}' in vhost '/'. It could be originally declared on "
@@ -147,7 +147,6 @@ def test_queue_type_classic_equals_absent(ch, names):
     ch.queue(b, durable=True, arguments={"x-queue-type": "classic"})
 
 
-@later
 @spec("9.2", vector=28)
 @pytest.mark.parametrize("old,new,text", [
     ({"x-max-length": 10}, {"x-max-length": 20}, "received '20' but current is '10'"),

@@ -2,10 +2,9 @@
 
 import pytest
 
-from expect import differs, later, spec
+from expect import differs, spec
 from wire import V
 
-pytestmark = later
 
 BAD = [
     ({"x-message-ttl": -1}, "x-message-ttl", "{value_negative,-1}"),

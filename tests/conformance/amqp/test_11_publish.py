@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import MAX_MESSAGE_SIZE
-from expect import later, spec
+from expect import spec
 from wire import BODY, HEADER_FRAME, encode_frame, encode_header
 
 # --- 11.1 ---
@@ -299,7 +299,6 @@ def test_large_window_in_one_write(conn, ch, name):
     assert ch.count(name) == (5000, 0)
 
 
-@later
 @spec("11.4", vector=44)
 def test_reject_publish_nacks(ch, names):
     full, other = names("full"), names("other")

@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from expect import differs, later, spec
+from expect import differs, spec
 
-pytestmark = later
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import broker as support
 from expect import differs, later, spec
 from wire import Conn
 
-pytestmark = later
 
 PSEUDO = "amq.rabbitmq.reply-to"
 
@@ -89,6 +88,7 @@ def test_user_id(ch, name):
 
 @pytest.mark.needs_restart
 @spec("17.3", vector=47)
+@later
 def test_user_id_of_an_impersonator():
     with support.new({"default_user_tags.impersonator": "true"}) as b:
         ch = Conn(b.host, b.port).channel()
