@@ -1,5 +1,7 @@
+#include "core/event.h"
 #include "core/internal.h"
 #include "core/schedule.h"
+#include "core/system_message.h"
 
 // Of one turn: messages of a queue, and queues.
 enum { COOL_BUDGET = 4096, COOL_QUEUES = 64 };
@@ -20,6 +22,10 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->sac_loose = options->sac_loose;
     broker->session_consumers_max = options->session_consumers_max;
     broker->ack_timeout_ms = options->ack_timeout_ms;
+    broker->system.node = slc_strdup(options->node != NULL ? options->node : "");
+    broker->system.log_lines = options->log_lines;
+    if (options->event_vhost != NULL)
+        broker->system.event_vhost = slc_strdup(options->event_vhost);
     return broker;
 }
 
@@ -60,6 +66,7 @@ void slc_broker_free(slc_broker *broker)
     broker->env.store_queue_del = ignore_queue_del; // freeing forgets nothing
     broker->env.store_drop = ignore_drop;
     broker->env.store_drop_range = ignore_drop_range;
+    slc_system_fini(broker); // no events of what goes now
     HASH_ITER(hh, broker->vhosts, vhost, next) slc_vhost_free(vhost);
     slc_parameters_forget(broker, NULL); // the global ones
     slc_object *object, *next_object;
@@ -109,7 +116,19 @@ static void propose_vhost(slc_broker *broker, slc_slice name)
         slc_changes_put_exchange(&changes, &id, &vhost, slc_slice_str(x->name),
                                  slc_slice_str(x->type), false, x->internal, (slc_slice){0});
     }
+    slc_system_exchanges(broker, &changes, NULL, name, &vhost);
     slc_propose(broker, &changes, NULL, 0, 0);
+}
+
+/** By configuration a vhost may need an exchange of the broker that it does not have yet. */
+static void propose_system_exchanges(slc_broker *broker)
+{
+    slc_changes changes = {0};
+    slc_vhost *vhost, *next;
+    HASH_ITER(hh, broker->vhosts, vhost, next)
+    slc_system_exchanges(broker, &changes, vhost, vhost->name, &vhost->id);
+    if (changes.count > 0)
+        slc_propose(broker, &changes, NULL, 0, 0);
 }
 
 void slc_broker_start(slc_broker *broker)
@@ -137,6 +156,7 @@ void slc_broker_start(slc_broker *broker)
         }
     }
     slc_slice name = slc_slice_str(broker->default_vhost);
+    propose_system_exchanges(broker);
     if (slc_broker_vhost(broker, name) == NULL)
         propose_vhost(broker, name);
 }
@@ -221,6 +241,7 @@ bool slc_broker_turn(slc_broker *broker)
     more |= slc_expiry_next_due_ms(broker) != SLC_NEVER && slc_expiry_turn(broker);
     more |= slc_dead_letter_turn(broker);
     more |= broker_dispatch(broker);
+    more |= broker->system.first != NULL && slc_system_turn(broker);
     slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {
         broker->confirms_due = false;
@@ -251,6 +272,10 @@ const char *slc_broker_pressure_reason(const slc_broker *broker)
 void slc_broker_pressure(slc_broker *broker, bool memory, bool disk)
 {
     bool was = broker->memory_alarm || broker->disk_alarm;
+    if (memory != broker->memory_alarm)
+        slc_event_alarm(broker, "memory", memory);
+    if (disk != broker->disk_alarm)
+        slc_event_alarm(broker, "disk", disk);
     broker->memory_alarm = memory;
     broker->disk_alarm = disk;
     bool is = memory || disk;
@@ -337,6 +362,7 @@ void slc_client_open(slc_client *client)
     client->info.connected_at_ms = broker->env.wall_ms(broker->env.arg);
     DL_APPEND(broker->clients, client);
     broker->totals.connections++;
+    slc_event_client(client, true);
 }
 
 void slc_client_close(slc_client *client)
@@ -344,6 +370,7 @@ void slc_client_close(slc_client *client)
     SLC_ASSERT(client->sessions == NULL);
     while (client->exclusive_queues != NULL)
         slc_queue_delete(client->exclusive_queues);
+    slc_event_client(client, false);
     DL_DELETE(client->broker->clients, client);
     client->broker->totals.connections--;
 }

@@ -36,6 +36,9 @@ typedef struct slc_broker_options {
     bool sac_loose;
     uint32_t session_consumers_max; // 0: no limit
     uint64_t ack_timeout_ms;        // as in slc_broker_ack_timeout
+    const char *node;               // name in traces and events; copied; NULL: ""
+    const char *event_vhost;        // events go to its amq.rabbitmq.event; copied; NULL: no events
+    bool log_lines; // slc_broker_log_line publishes to amq.rabbitmq.log of the default vhost
 } slc_broker_options;
 
 slc_broker *slc_broker_new(const slc_broker_options *options);
@@ -81,6 +84,10 @@ void slc_broker_stop(slc_broker *broker);
 
 slc_vhost *slc_broker_vhost(const slc_broker *broker, slc_slice name);
 slc_slice slc_vhost_name(const slc_vhost *vhost);
+
+/** The firehose of a vhost (core/trace.h), until the next start. */
+void slc_vhost_trace(slc_vhost *vhost, bool on);
+bool slc_vhost_traced(const slc_vhost *vhost);
 
 /* ---- for lists and operators; all in insertion order; pointers are valid until the next turn ---- */
 

@@ -6,8 +6,10 @@
 //
 // So it costs the same whether there are priorities or not, but for the levels that are passed without a ready consumer.
 // @spec amqp-semantics 12.1, 12.2
+#include "core/event.h"
 #include "core/internal.h"
 #include "core/properties.h"
+#include "core/trace.h"
 
 /* ---- levels ---- */
 
@@ -104,6 +106,7 @@ slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice
         slc_single_active_joined(c);
     else
         slc_consumer_update(c);
+    slc_event_consumer(c, true);
     return c;
 }
 
@@ -127,6 +130,7 @@ void slc_consumer_free(slc_consumer *consumer)
 {
     slc_queue *queue = consumer->queue;
     slc_session *session = consumer->session;
+    slc_event_consumer(consumer, false);
     consumer_leave_ready(consumer);
     DL_DELETE2(queue->consumers, consumer, queue_prev, queue_next);
     queue->consumer_count--;
@@ -207,6 +211,8 @@ void slc_consumer_pass(slc_consumer *consumer, slc_message *message)
     slc_session *session = consumer->session;
     consumer_rotate(consumer);
     consumer_counted(consumer);
+    if (slc_tracing(session->broker))
+        slc_trace_deliver(session, consumer->queue, message, false);
     session->ops->deliver(session, consumer, ++session->last_tag, false, message);
 }
 
@@ -237,6 +243,8 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
         queue->delivered_qseq = entry->qseq;
     consumer_rotate(consumer);
     consumer_counted(consumer);
+    if (slc_tracing(session->broker))
+        slc_trace_deliver(session, queue, entry->message, redelivered);
     if (consumer->no_ack) {
         consumer_hand_over(consumer, tag, redelivered, entry);
         slc_queue_settled(queue, entry, 0 /* ack */);

@@ -309,6 +309,7 @@ struct slc_vhost {
     slc_broker *broker;
     slc_id id;
     slc_slice name; // owned
+    bool traced;    // the firehose is on; see trace.h
     slc_exchange *exchanges;
     slc_exchange *default_exchange; // the nameless; in no map
     slc_queue *queues;
@@ -321,8 +322,23 @@ struct slc_vhost {
     UT_hash_handle hh;
 };
 
+typedef struct slc_system_item slc_system_item;
+
+/** What the broker publishes itself; see system_message.h. */
+typedef struct slc_system {
+    slc_system_item *first, *last; // posted, oldest first
+    slc_route route;
+    bool publishing;
+    bool log_lines;    // amq.rabbitmq.log gets the lines of the log
+    char *event_vhost; // amq.rabbitmq.event is there; NULL: no events
+    char *node;
+    uint64_t dropped; // for want of memory
+} slc_system;
+
 struct slc_broker {
     slc_env env;
+    uint32_t traced_vhosts;
+    slc_system system;
     uint64_t cache_bytes;   // budget of hot_bytes
     uint64_t hot_bytes;     // memory of ready entries and, once each, of their messages
     uint64_t reading_bytes; // what the reads under way may add to it

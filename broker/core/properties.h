@@ -15,12 +15,20 @@
 /** The value is the bit of its flag. */
 typedef enum slc_property {
     SLC_PROPERTY_NONE = 0,
-    SLC_PROPERTY_HEADERS = 13,        // content of the table
-    SLC_PROPERTY_CORRELATION_ID = 10, // the octets
-    SLC_PROPERTY_REPLY_TO = 9,        // the octets
-    SLC_PROPERTY_EXPIRATION = 8,      // the octets
-    SLC_PROPERTY_MESSAGE_ID = 7,      // the octets
-    SLC_PROPERTY_TIMESTAMP = 6,       // 8 octets, big-endian
+    SLC_PROPERTY_CONTENT_TYPE = 15, // where nothing is said: the octets of a text
+    SLC_PROPERTY_CONTENT_ENCODING = 14,
+    SLC_PROPERTY_HEADERS = 13,       // content of the table
+    SLC_PROPERTY_DELIVERY_MODE = 12, // 1 octet
+    SLC_PROPERTY_PRIORITY = 11,      // 1 octet
+    SLC_PROPERTY_CORRELATION_ID = 10,
+    SLC_PROPERTY_REPLY_TO = 9,
+    SLC_PROPERTY_EXPIRATION = 8,
+    SLC_PROPERTY_MESSAGE_ID = 7,
+    SLC_PROPERTY_TIMESTAMP = 6, // 8 octets, big-endian
+    SLC_PROPERTY_TYPE = 5,
+    SLC_PROPERTY_USER_ID = 4,
+    SLC_PROPERTY_APP_ID = 3,
+    SLC_PROPERTY_CLUSTER_ID = 2,
 } slc_property;
 
 /** False: the message has none; *value is not touched. The value points into the message. */

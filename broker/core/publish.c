@@ -1,6 +1,7 @@
 #include "core/internal.h"
 #include "core/properties.h"
 #include "core/schedule.h"
+#include "core/trace.h"
 
 #include <assert.h>
 
@@ -260,6 +261,8 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
         slc_message_unref(message);
         return rc;
     }
+    if (slc_tracing(broker))
+        slc_trace_publish(session, message, queues, count);
     if (session->tx != NULL) {
         slc_route route = {.queues = queues, .count = count};
         slc_tx_publish(session, message, &route, mandatory);

@@ -1,3 +1,4 @@
+#include "core/event.h"
 #include "core/internal.h"
 #include "core/schedule.h"
 
@@ -31,6 +32,7 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     if (durable)
         slc_object_add(vhost->broker, SLC_OBJECT_QUEUE, id, q);
     slc_policy_attach(vhost, &q->dest); // last: it reads the settings again
+    slc_event_queue(q, true);
     return q;
 }
 
@@ -270,6 +272,7 @@ void slc_queue_delete(slc_queue *queue)
     }
     while (queue->dest.bindings_in != NULL)
         slc_vhost_unbind(queue->dest.bindings_in);
+    slc_event_queue(queue, false);
     broker->resume_due = true; // a basic.get may wait for it
     slc_queue_release(queue);
 }

@@ -1,5 +1,7 @@
+#include "core/event.h"
 #include "core/internal.h"
 #include "core/properties.h"
+#include "core/trace.h"
 
 #include <inttypes.h>
 
@@ -50,6 +52,7 @@ slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_ses
     DL_APPEND(client->sessions, s);
     client->session_count++;
     s->broker->totals.sessions++;
+    slc_event_session(s, true);
     return s;
 }
 
@@ -399,6 +402,8 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     out->ready = (uint32_t)queue->ready;
     queue->got++;
     session->broker->totals.delivered++;
+    if (slc_tracing(session->broker))
+        slc_trace_deliver(session, queue, out->message, out->redelivered);
     if (no_ack) {
         slc_queue_settled(queue, entry, 0);
         return SLC_OK;
@@ -456,6 +461,7 @@ static void session_free(slc_session *s)
     slc_publish_route_fini(s);
     DL_DELETE(s->client->sessions, s);
     s->client->session_count--;
+    slc_event_session(s, false);
     s->broker->totals.sessions--;
     slc_free((void *)s->last_queue.data);
     slc_free((void *)s->declaring.data);

@@ -1,4 +1,6 @@
+#include "core/event.h"
 #include "core/internal.h"
+#include "core/system_message.h"
 
 #include <stdio.h>
 
@@ -82,6 +84,7 @@ slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id)
                          true, false, false, (slc_slice){0});
     HASH_ADD_KEYPTR(hh, broker->vhosts, vhost->name.data, vhost->name.bytes, vhost);
     slc_object_add(broker, SLC_OBJECT_VHOST, id, vhost);
+    slc_event_vhost(vhost, true);
     return vhost;
 }
 
@@ -95,6 +98,9 @@ void slc_vhost_free(slc_vhost *vhost)
     while ((x = vhost->exchanges) != NULL)
         slc_vhost_delete_exchange(x);
     slc_trash_empty(vhost->broker, UINT64_MAX); // it points to the queues
+    slc_vhost_trace(vhost, false);
+    slc_event_vhost(vhost, false);
+    slc_system_forget(vhost);
     slc_exchange_free(vhost->default_exchange);
     slc_parameters_forget(vhost->broker, vhost);
     slc_policies_fini(&vhost->policies);
@@ -137,6 +143,7 @@ void slc_vhost_add_exchange(slc_vhost *vhost, slc_exchange *exchange)
                     exchange);
     vhost->topology_version++;
     slc_policy_attach(vhost, &exchange->dest);
+    slc_event_exchange(exchange, true);
 }
 
 void slc_vhost_routes_changed(slc_vhost *vhost)
@@ -157,6 +164,7 @@ void slc_vhost_delete_exchange(slc_exchange *exchange)
         slc_vhost_unbind(exchange->dest.bindings_in);
     if (exchange->dest.durable)
         slc_object_remove(vhost->broker, slc_destination_id(&exchange->dest));
+    slc_event_exchange(exchange, false);
     slc_exchange_free(exchange);
 }
 
@@ -170,6 +178,7 @@ slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice ke
     if (rc == SLC_OK) {
         source->vhost->topology_version++;
         source->vhost->broker->totals.bindings++;
+        slc_event_binding(binding, true);
         if (source->kind->bound != NULL)
             source->kind->bound(source, binding);
     }
@@ -202,6 +211,7 @@ void slc_vhost_unbind(slc_binding *binding)
     slc_broker *broker = vhost->broker;
     if (binding->stored)
         slc_object_remove(broker, (const slc_id *)(const void *)binding->id);
+    slc_event_binding(binding, false);
     slc_binding_remove(binding);
     vhost->topology_version++;
     broker->totals.bindings--;
