@@ -72,6 +72,12 @@ const slc_ctl_command slc_ctl_commands[] = {
      "stat, look for damage (check), give free space back to the file system (compact), make a "
      "damaged store usable again, after saying what is lost (salvage)",
      NULL},
+    {"trace_on", "Operations", "", 0, 0, OPT_VHOST | OPT_CHANGE, slc_ctl_trace_on,
+     "Publishes a copy of every message of a virtual host to amq.rabbitmq.trace there, until "
+     "trace_off or the next start",
+     NULL},
+    {"trace_off", "Operations", "", 0, 0, OPT_VHOST | OPT_CHANGE, slc_ctl_trace_off,
+     "Stops the copies of trace_on", NULL},
     {"purge_queue", "Operations", "<queue>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_queue_purge,
      "Removes all ready messages of a queue", NULL},
 

@@ -254,6 +254,8 @@ int slc_ctl_definitions_import(slc_ctl *ctl);
 json_t *slc_ctl_json_argument(const char *text);
 /** PUT body (stolen) or DELETE (body NULL) and say how it went. */
 int slc_ctl_change(slc_ctl *ctl, char *path, json_t *body);
+int slc_ctl_trace_on(slc_ctl *ctl);
+int slc_ctl_trace_off(slc_ctl *ctl);
 int slc_ctl_queue_purge(slc_ctl *ctl);
 int slc_ctl_queue_delete(slc_ctl *ctl);
 int slc_ctl_connection_close(slc_ctl *ctl);

@@ -12,6 +12,7 @@
 #include "app/backup.h"
 #include "app/boot_definitions.h"
 #include "app/instance.h"
+#include "app/log_lines.h"
 #include "app/monitor.h"
 #include "app/notify.h"
 #include "app/options.h"
@@ -65,6 +66,7 @@ typedef struct daemon_state {
     slc_http *http;
     slc_app_backup *backup;
     slc_monitor monitor;
+    slc_log_lines_box log_lines;
     slc_listener **listeners;
     uint32_t listener_count;
     bool definitions_begun, definitions_loaded; // of load_definitions
@@ -285,6 +287,7 @@ static void backup_stopped(void *arg)
     daemon_state *d = arg;
     d->backup = NULL;
     slc_monitor_stop(&d->monitor);
+    slc_log_lines_close(&d->log_lines);
     slc_amqp_free(d->amqp);
     slc_world_close(&d->world, world_closed, d);
 }
@@ -594,6 +597,9 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .session_consumers_max = s->consumer_max_per_channel,
         .ack_timeout_ms = s->consumer_timeout_ms,
         .default_vhost = s->default_vhost,
+        .node = s->node_name,
+        .event_vhost = s->event_vhost,
+        .log_lines = s->log_exchange,
     };
     switch (slc_world_open(&d->world, &options, &d->recovered, error)) {
     case SLC_OK:
@@ -713,6 +719,10 @@ static int daemon_run(daemon_state *d, slc_error *error)
     slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s),
                       s->disk_free_limit_bytes, s->memory_monitor_interval_ms);
     daemon_handles(d);
+    slc_error lines_error = {0};
+    if (s->log_exchange &&
+        slc_log_lines_open(&d->log_lines, &d->loop, d->world.broker, &lines_error) != SLC_OK)
+        daemon_fail(d, EXIT_SYSTEM, &lines_error);
     slc_error http_error = {0};
     if (slc_http_start(&http, &d->http, &http_error) != SLC_OK)
         daemon_fail(d, EXIT_ADDRESS,

@@ -104,8 +104,6 @@ static const char *const settings_later[] = {
     "log.syslog.*",
     "log.journald",
     "log.journald.*",
-    "log.exchange",
-    "log.exchange.*",
     "log.connection.*",
     "log.channel.*",
     "log.queue.*",
@@ -483,6 +481,10 @@ static void settings_fill(slc_settings *s)
     s->log_file = settings_log_file(s);
     s->log_file_level = settings_level(c, KEY_LOG_FILE_LEVEL);
     s->log_file_json = slc_config_enum(c, KEY_LOG_FILE_FORMAT) == 1;
+    s->log_exchange = slc_config_bool(c, KEY_LOG_EXCHANGE);
+    s->log_exchange_level = settings_level(c, KEY_LOG_EXCHANGE_LEVEL);
+    s->log_exchange_json = slc_config_enum(c, KEY_LOG_EXCHANGE_FORMAT) == 1;
+    s->event_vhost = slc_config_text(c, KEY_EVENT_VHOST);
 }
 
 // What no key can know by itself.
@@ -586,6 +588,9 @@ slc_log_options slc_settings_log(const slc_settings *settings)
                              .file = settings->log_file,
                              .file_level = settings->log_file_level,
                              .file_json = settings->log_file_json,
+                             .lines = settings->log_exchange,
+                             .line_level = settings->log_exchange_level,
+                             .line_json = settings->log_exchange_json,
                              .node = settings->node_name};
 }
 

@@ -108,6 +108,10 @@ typedef struct slc_settings {
     const char *log_file; // whole path; NULL: off
     slc_log_level log_file_level;
     bool log_file_json;
+    bool log_exchange; // to amq.rabbitmq.log too
+    slc_log_level log_exchange_level;
+    bool log_exchange_json;
+    const char *event_vhost; // of amq.rabbitmq.event; NULL: no events
 
     char *owned[8]; // texts made up here; private
     uint32_t owned_count;

@@ -193,7 +193,17 @@
     X(LOG_FILE_LEVEL, "log.file.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                             \
       "Least level that is written there.")                                                                                     \
     X(LOG_FILE_FORMAT, "log.file.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",          \
-      "Lines for people or JSON objects.")
+      "Lines for people or JSON objects.")                                                                                      \
+    X(LOG_EXCHANGE, "log.exchange", BOOL, 0, NULL, 0, 0, "false", NULL, "Log",                                                  \
+      "Publish the lines of the log to the topic exchange amq.rabbitmq.log of default_vhost; the routing key is the level: "    \
+      "debug, info, warning, error.")                                                                                           \
+    X(LOG_EXCHANGE_LEVEL, "log.exchange.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                     \
+      "Least level that is published there.")                                                                                   \
+    X(LOG_EXCHANGE_FORMAT, "log.exchange.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",  \
+      "Lines for people or JSON objects.")                                                                                      \
+    X(EVENT_VHOST, "event_exchange.vhost", TEXT, 0, NULL, 1, 255, NULL, NULL, "Log",                                            \
+      "Publish events (queue.created, connection.closed, ...) to the topic exchange amq.rabbitmq.event of this virtual host. "  \
+      "Unless it is set: no events.")
 // clang-format on
 
 #endif

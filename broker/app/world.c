@@ -299,6 +299,9 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
         .session_consumers_max = options->session_consumers_max,
         .ack_timeout_ms = options->ack_timeout_ms,
         .default_vhost = options->default_vhost,
+        .node = options->node,
+        .event_vhost = options->event_vhost,
+        .log_lines = options->log_lines,
     };
     world->broker = slc_broker_new(&broker_options);
 

@@ -38,6 +38,8 @@ typedef struct slc_world_options {
     uint32_t session_consumers_max;
     uint64_t ack_timeout_ms;
     const char *default_vhost;
+    const char *node, *event_vhost; // as in slc_broker_options
+    bool log_lines;
 } slc_world_options;
 
 typedef struct slc_world_recovered {

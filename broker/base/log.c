@@ -35,6 +35,8 @@ typedef struct log_line {
     struct log_line *next;
     struct log_output *output; // not a line but new options, owned: they hold for the lines behind
     slc_log_level level;
+    uint64_t time_s;
+    bool muted; // not for the function of slc_log_lines
     uint32_t plain_bytes; // 0: not made
     uint32_t json_bytes;  // behind the plain text; 0: not made
     char text[];
@@ -60,6 +62,8 @@ typedef struct log_sink {
 typedef struct log_output {
     log_sink console;
     log_sink file;
+    slc_log_level line_level;
+    bool line_json;
     char path[4096];
 } log_output;
 
@@ -82,12 +86,21 @@ static char log_node[LOG_NODE_BYTES];
 
 static _Atomic int log_least = SLC_LOG_INFO;
 static _Atomic uint64_t log_lost;
-static log_output log_out = {.console.fd = -1, .file.fd = -1};
+static log_output log_out = {
+    .console.fd = -1, .file.fd = -1, .line_level = SLC_LOG_NONE};
 static uv_thread_t log_thread;
+
+// Who gets the lines as well. Held during the call, so that nobody is in it once it was taken away.
+static uv_mutex_t log_lines_lock;
+static void (*log_lines_call)(const slc_log_line *line, void *arg);
+static void *log_lines_arg;
+static _Thread_local bool log_muted;
 
 static void log_setup(void)
 {
     int rc = uv_mutex_init(&log_lock);
+    SLC_ASSERT(rc == 0);
+    rc = uv_mutex_init(&log_lines_lock);
     SLC_ASSERT(rc == 0);
     rc = uv_cond_init(&log_wake);
     SLC_ASSERT(rc == 0);
@@ -161,6 +174,8 @@ static log_line *log_line_new(const slc_log_record *record, bool plain, bool jso
     size_t json_bytes = json ? slc_log_format_json(record, text + plain_bytes) : 0;
     log_line *line = slc_alloc(sizeof *line + plain_bytes + json_bytes);
     *line = (log_line){.level = record->level,
+                       .time_s = (uint64_t)record->time.tv_sec,
+                       .muted = log_muted,
                        .plain_bytes = (uint32_t)plain_bytes,
                        .json_bytes = (uint32_t)json_bytes};
     memcpy(line->text, text, plain_bytes + json_bytes);
@@ -262,6 +277,38 @@ static void log_output_take(log_output *output)
     slc_free(output);
 }
 
+static void log_line_give(const log_line *line)
+{
+    if (line->muted || log_out.line_level == SLC_LOG_NONE || line->level < log_out.line_level)
+        return;
+    bool json = line->json_bytes > 0 && (log_out.line_json || line->plain_bytes == 0);
+    slc_log_line given = {
+        .level = line->level,
+        .time_s = line->time_s,
+        .json = json,
+        .text = json ? line->text + line->plain_bytes : line->text,
+        .bytes = json ? line->json_bytes : line->plain_bytes,
+    };
+    uv_mutex_lock(&log_lines_lock);
+    if (log_lines_call != NULL)
+        log_lines_call(&given, log_lines_arg);
+    uv_mutex_unlock(&log_lines_lock);
+}
+
+void slc_log_lines(void (*line)(const slc_log_line *line, void *arg), void *arg)
+{
+    uv_once(&log_once, log_setup);
+    uv_mutex_lock(&log_lines_lock);
+    log_lines_call = line;
+    log_lines_arg = arg;
+    uv_mutex_unlock(&log_lines_lock);
+}
+
+void slc_log_mute(bool on)
+{
+    log_muted = on;
+}
+
 static void log_write_lines(log_line *lines)
 {
     uint64_t failed = 0;
@@ -276,6 +323,7 @@ static void log_write_lines(log_line *lines)
         bool console = log_sink_write(&log_out.console, line);
         bool file = log_sink_write(&log_out.file, line);
         failed += !console || !file;
+        log_line_give(line);
         slc_free(line);
     }
     if (failed > 0)
@@ -338,6 +386,8 @@ static slc_err log_output_new(const slc_log_options *options, log_output **out, 
                                  .json = options->json,
                                  .journal = log_stderr_is_journal()};
     output->file = (log_sink){.fd = -1, .level = options->file_level, .json = options->file_json};
+    output->line_level = options->lines ? options->line_level : SLC_LOG_NONE;
+    output->line_json = options->line_json;
     if (options->file != NULL) {
         int written = snprintf(output->path, sizeof output->path, "%s", options->file);
         if (written < 0 || (size_t)written >= sizeof output->path) {
@@ -372,12 +422,17 @@ static void log_options_apply(const slc_log_options *options)
 {
     bool console = options->level != SLC_LOG_NONE;
     bool file = options->file != NULL && options->file_level != SLC_LOG_NONE;
-    log_want_plain = (console && !options->json) || (file && !options->file_json);
-    log_want_json = (console && options->json) || (file && options->file_json);
+    bool lines = options->lines && options->line_level != SLC_LOG_NONE;
+    log_want_plain = (console && !options->json) || (file && !options->file_json) ||
+                     (lines && !options->line_json);
+    log_want_json = (console && options->json) || (file && options->file_json) ||
+                    (lines && options->line_json);
     snprintf(log_node, sizeof log_node, "%s", options->node == NULL ? "" : options->node);
     int least = (int)options->level;
     if (file && (int)options->file_level < least)
         least = (int)options->file_level;
+    if (lines && (int)options->line_level < least)
+        least = (int)options->line_level;
     atomic_store(&log_least, least);
 }
 

@@ -56,6 +56,9 @@ typedef struct slc_log_options {
     slc_log_level file_level;
     bool file_json;
     const char *node; // for JSON lines; may be NULL
+    bool lines; // lines are given to the function of slc_log_lines too
+    slc_log_level line_level;
+    bool line_json;
 } slc_log_options;
 
 /** Start the writer thread. Options are copied. */
@@ -66,6 +69,21 @@ SLC_MUST_USE slc_err slc_log_configure(const slc_log_options *options, slc_error
 void slc_log_reopen(void);
 /** Write out what is in the ring and stop the thread. */
 void slc_log_stop(void);
+
+typedef struct slc_log_line {
+    slc_log_level level;
+    uint64_t time_s; // wall clock
+    bool json;
+    const char *text; // with its line end; borrowed for the call
+    size_t bytes;
+} slc_log_line;
+
+/** Give each line to line() too, from the writer thread: it must not wait, and not log. NULL: no more, and none is under way on
+ *  return. The lines of the log about itself (dropped, repeated) are not given. @thread any but the writer's. */
+void slc_log_lines(void (*line)(const slc_log_line *line, void *arg), void *arg);
+/** What this thread logs until it says false is not given to the function of slc_log_lines: whoever handles such a line must not
+ *  make another one by that. */
+void slc_log_mute(bool on);
 
 /** Whether a line of this level would be written anywhere. */
 bool slc_log_enabled(slc_log_level level);

@@ -89,6 +89,11 @@ slc_slice slc_vhost_name(const slc_vhost *vhost);
 void slc_vhost_trace(slc_vhost *vhost, bool on);
 bool slc_vhost_traced(const slc_vhost *vhost);
 
+/** A line of the log, to amq.rabbitmq.log of the default vhost in the next turn: the level is the routing key, content type,
+ *  timestamp and a header `node` are as RabbitMQ sets them. Nothing without options.log_lines or a binding there. */
+void slc_broker_log_line(slc_broker *broker, const char *level, uint64_t time_s, bool json,
+                         slc_slice line);
+
 /* ---- for lists and operators; all in insertion order; pointers are valid until the next turn ---- */
 
 typedef struct slc_queue_info {

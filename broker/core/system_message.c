@@ -104,7 +104,13 @@ static bool system_run(slc_broker *broker, uint64_t budget)
         system->first = item->next;
         if (system->first == NULL)
             system->last = NULL;
+        // What is logged because of a line of the log must not become a line of the log exchange.
+        bool is_line = slc_slice_is(slc_message_exchange(item->message), SLC_LOG_EXCHANGE);
+        if (is_line)
+            slc_log_mute(true);
         system_publish(broker, item->vhost, item->message);
+        if (is_line)
+            slc_log_mute(false);
         slc_message_unref(item->message);
         slc_free(item);
     }

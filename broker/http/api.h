@@ -96,6 +96,8 @@ void slc_api_connection_channels(slc_http_request *request);
 void slc_api_channels(slc_http_request *request);
 void slc_api_vhost_channels(slc_http_request *request);
 void slc_api_consumers(slc_http_request *request);
+void slc_api_trace_on(slc_http_request *request);
+void slc_api_trace_off(slc_http_request *request);
 void slc_api_certificates(slc_http_request *request);
 void slc_api_health_certificates(slc_http_request *request);
 void slc_api_policies(slc_http_request *request); // and operator-policies, by the path

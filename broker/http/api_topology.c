@@ -254,7 +254,7 @@ static void vhost_each(slc_vhost *vhost, void *arg)
     slc_json *w = &api->w;
     slc_json_open(w, '{');
     slc_json_put_slice(w, "name", slc_vhost_name(vhost));
-    slc_json_put_bool(w, "tracing", false);
+    slc_json_put_bool(w, "tracing", slc_vhost_traced(vhost));
     slc_json_key(w, "cluster_state");
     slc_json_open(w, '{');
     slc_json_key(w, api->options->node);

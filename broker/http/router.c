@@ -77,6 +77,8 @@ static const slc_route_entry routes[] = {
     {GET, "sluice/ready", slc_api_ready},
     {GET, "sluice/certificates", slc_api_certificates},
     {GET, "health/checks/certificate-expiration/*/*", slc_api_health_certificates},
+    {SLC_HTTP_PUT, "sluice/trace/*", slc_api_trace_on},
+    {DELETE, "sluice/trace/*", slc_api_trace_off},
     {GET, "sluice/listeners", slc_api_listeners},
     {POST, "sluice/shutdown", slc_api_shutdown},
     {GET, "sluice/backup", slc_api_backup},
