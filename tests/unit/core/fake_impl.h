@@ -28,6 +28,7 @@ struct fake_world {
     uint64_t ticket, durable, time_ms;
     uint32_t last_qid;
     uint64_t random, cache_bytes;
+    bool system_exchanges;
     bool hold, hold_reads, damaged;
     fake_client *clients;
 };

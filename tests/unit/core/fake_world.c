@@ -442,6 +442,9 @@ static void broker_make(fake_world *w)
                 fake_propose},
         .cache_bytes = w->cache_bytes,
         .default_vhost = "/",
+        .node = "sluice@test",
+        .event_vhost = w->system_exchanges ? "/" : NULL,
+        .log_lines = w->system_exchanges,
     };
     w->broker = slc_broker_new(&options);
 }
@@ -461,6 +464,11 @@ fake_world *fake_world_new(void)
 void fake_cache_bytes(fake_world *w, uint64_t bytes)
 {
     w->cache_bytes = bytes;
+}
+
+void fake_system_exchanges(fake_world *w)
+{
+    w->system_exchanges = true;
 }
 
 void fake_damage(fake_world *w, bool damaged)

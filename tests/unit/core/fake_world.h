@@ -49,6 +49,8 @@ void fake_damage(fake_world *w, bool damaged);
 void fake_damage_at(fake_world *w, uint64_t qseq);    // this position of any queue; 0: none
 void fake_lose(fake_world *w, uint64_t qseq);         // without a word to core
 void fake_cache_bytes(fake_world *w, uint64_t bytes); // for the next start
+/** From the next start on: events and the lines of the log go to exchanges of vhost "/". */
+void fake_system_exchanges(fake_world *w);
 
 fake_client *fake_client_open(fake_world *w);
 /** Closed in order (sessions first) or lost. */
