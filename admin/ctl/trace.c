@@ -4,7 +4,8 @@
 
 static int trace_set(slc_ctl *ctl, bool on)
 {
-    slc_ctl_banner(ctl, "%s tracing for vhost \"%s\" ...", on ? "Starting" : "Stopping", ctl->vhost);
+    slc_ctl_banner(ctl, "%s tracing for vhost \"%s\" ...", on ? "Starting" : "Stopping",
+                   ctl->vhost);
     char *path = slc_ctl_path("/api/sluice/trace/%s", ctl->vhost);
     slc_ctl_reply reply;
     int rc = slc_ctl_request(ctl, on ? "PUT" : "DELETE", path, NULL, &reply);

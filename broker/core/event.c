@@ -52,9 +52,8 @@ void slc_event_post(slc_broker *broker, const char *name, const slc_event_field 
     }
     uint64_t ms = broker->env.wall_ms(broker->env.arg);
     slc_table_put_i64(&b, "timestamp_in_ms", (int64_t)ms);
-    slc_system_properties properties = {.headers = slc_table_builder_content(&b),
-                                        .timestamp_s = ms / 1000,
-                                        .persistent = true};
+    slc_system_properties properties = {
+        .headers = slc_table_builder_content(&b), .timestamp_s = ms / 1000, .persistent = true};
     slc_system_post(vhost, SLC_EVENT_EXCHANGE, slc_slice_str(name), &properties, (slc_slice){0});
     slc_table_builder_fini(&b);
 }
@@ -121,15 +120,15 @@ void slc_event_queue(const slc_queue *queue, bool created)
 void slc_event_binding(const slc_binding *binding, bool created)
 {
     const slc_vhost *vhost = binding->source->vhost;
-    slc_event(
-        vhost->broker, created ? "binding.created" : "binding.deleted",
-        SLC_EVENT_TEXT("source_kind", "exchange"),
-        SLC_EVENT_SLICE("source_name", binding->source->dest.name),
-        SLC_EVENT_TEXT("destination_kind",
-                       binding->destination->kind == SLC_DEST_QUEUE ? "queue" : "exchange"),
-        SLC_EVENT_SLICE("destination_name", binding->destination->name),
-        SLC_EVENT_SLICE("routing_key", binding->key),
-        SLC_EVENT_TABLE("arguments", binding->arguments), SLC_EVENT_SLICE("vhost", vhost->name));
+    slc_event(vhost->broker, created ? "binding.created" : "binding.deleted",
+              SLC_EVENT_TEXT("source_kind", "exchange"),
+              SLC_EVENT_SLICE("source_name", binding->source->dest.name),
+              SLC_EVENT_TEXT("destination_kind",
+                             binding->destination->kind == SLC_DEST_QUEUE ? "queue" : "exchange"),
+              SLC_EVENT_SLICE("destination_name", binding->destination->name),
+              SLC_EVENT_SLICE("routing_key", binding->key),
+              SLC_EVENT_TABLE("arguments", binding->arguments),
+              SLC_EVENT_SLICE("vhost", vhost->name));
 }
 
 /* ---- clients ---- */
@@ -138,29 +137,27 @@ static void client_created(const slc_client *client)
 {
     const slc_client_info *info = &client->info;
     char pid[PID_BYTES];
-    slc_event(client->broker, "connection.created",
-              SLC_EVENT_TEXT("pid", pid_text(client, 0, pid)), SLC_EVENT_TEXT("name", info->name),
-              SLC_EVENT_TEXT("node", client->broker->system.node), SLC_EVENT_TEXT("type", "network"),
-              SLC_EVENT_TEXT("host", info->host), SLC_EVENT_NUMBER("port", info->port),
-              SLC_EVENT_TEXT("peer_host", info->peer_host),
-              SLC_EVENT_NUMBER("peer_port", info->peer_port),
-              SLC_EVENT_TEXT("user", info->user), SLC_EVENT_SLICE("vhost", client->vhost->name),
-              SLC_EVENT_TEXT("protocol", info->protocol),
-              SLC_EVENT_TEXT("auth_mechanism", info->auth_mechanism),
-              SLC_EVENT_NUMBER("timeout", info->heartbeat_s),
-              SLC_EVENT_NUMBER("frame_max", info->frame_max),
-              SLC_EVENT_NUMBER("channel_max", info->channel_max),
-              SLC_EVENT_NUMBER("connected_at", info->connected_at_ms),
-              SLC_EVENT_BOOL("ssl", info->tls_protocol[0] != 0),
-              SLC_EVENT_TEXT("ssl_protocol", info->tls_protocol),
-              SLC_EVENT_TEXT("ssl_key_exchange", info->tls_key_exchange),
-              SLC_EVENT_TEXT("ssl_cipher", info->tls_cipher),
-              SLC_EVENT_TEXT("ssl_hash", info->tls_hash),
-              SLC_EVENT_TEXT("peer_cert_subject", info->peer_subject),
-              SLC_EVENT_TEXT("peer_cert_issuer", info->peer_issuer),
-              SLC_EVENT_TEXT("peer_cert_validity", info->peer_validity),
-              SLC_EVENT_TABLE("client_properties", info->client_properties),
-              SLC_EVENT_TEXT("user_who_performed_action", info->user));
+    slc_event(
+        client->broker, "connection.created", SLC_EVENT_TEXT("pid", pid_text(client, 0, pid)),
+        SLC_EVENT_TEXT("name", info->name), SLC_EVENT_TEXT("node", client->broker->system.node),
+        SLC_EVENT_TEXT("type", "network"), SLC_EVENT_TEXT("host", info->host),
+        SLC_EVENT_NUMBER("port", info->port), SLC_EVENT_TEXT("peer_host", info->peer_host),
+        SLC_EVENT_NUMBER("peer_port", info->peer_port), SLC_EVENT_TEXT("user", info->user),
+        SLC_EVENT_SLICE("vhost", client->vhost->name), SLC_EVENT_TEXT("protocol", info->protocol),
+        SLC_EVENT_TEXT("auth_mechanism", info->auth_mechanism),
+        SLC_EVENT_NUMBER("timeout", info->heartbeat_s),
+        SLC_EVENT_NUMBER("frame_max", info->frame_max),
+        SLC_EVENT_NUMBER("channel_max", info->channel_max),
+        SLC_EVENT_NUMBER("connected_at", info->connected_at_ms),
+        SLC_EVENT_BOOL("ssl", info->tls_protocol[0] != 0),
+        SLC_EVENT_TEXT("ssl_protocol", info->tls_protocol),
+        SLC_EVENT_TEXT("ssl_key_exchange", info->tls_key_exchange),
+        SLC_EVENT_TEXT("ssl_cipher", info->tls_cipher), SLC_EVENT_TEXT("ssl_hash", info->tls_hash),
+        SLC_EVENT_TEXT("peer_cert_subject", info->peer_subject),
+        SLC_EVENT_TEXT("peer_cert_issuer", info->peer_issuer),
+        SLC_EVENT_TEXT("peer_cert_validity", info->peer_validity),
+        SLC_EVENT_TABLE("client_properties", info->client_properties),
+        SLC_EVENT_TEXT("user_who_performed_action", info->user));
 }
 
 void slc_event_client(const slc_client *client, bool created)
@@ -172,8 +169,7 @@ void slc_event_client(const slc_client *client, bool created)
         return;
     }
     char pid[PID_BYTES];
-    slc_event(client->broker, "connection.closed",
-              SLC_EVENT_TEXT("pid", pid_text(client, 0, pid)),
+    slc_event(client->broker, "connection.closed", SLC_EVENT_TEXT("pid", pid_text(client, 0, pid)),
               SLC_EVENT_TEXT("name", client->info.name),
               SLC_EVENT_TEXT("node", client->broker->system.node),
               SLC_EVENT_TABLE("client_properties", client->info.client_properties),
@@ -196,7 +192,8 @@ void slc_event_session(const slc_session *session, bool created)
     }
     slc_event(session->broker, "channel.created", SLC_EVENT_TEXT("pid", pid),
               SLC_EVENT_TEXT("name", name), SLC_EVENT_TEXT("connection", connection),
-              SLC_EVENT_NUMBER("number", session->number), SLC_EVENT_TEXT("user", client->info.user),
+              SLC_EVENT_NUMBER("number", session->number),
+              SLC_EVENT_TEXT("user", client->info.user),
               SLC_EVENT_SLICE("vhost", client->vhost->name),
               SLC_EVENT_TEXT("user_who_performed_action", client->info.user));
 }
@@ -211,7 +208,8 @@ void slc_event_consumer(const slc_consumer *consumer, bool created)
     pid_text(client, session->number, channel);
     if (!created) {
         slc_event(session->broker, "consumer.deleted",
-                  SLC_EVENT_SLICE("consumer_tag", consumer->tag), SLC_EVENT_TEXT("channel", channel),
+                  SLC_EVENT_SLICE("consumer_tag", consumer->tag),
+                  SLC_EVENT_TEXT("channel", channel),
                   SLC_EVENT_SLICE("queue", consumer->queue->dest.name),
                   SLC_EVENT_SLICE("vhost", client->vhost->name),
                   SLC_EVENT_TEXT("user_who_performed_action", client->info.user));

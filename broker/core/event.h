@@ -35,8 +35,7 @@ typedef struct slc_event_field {
     ((slc_event_field){.name = (name_), .type = SLC_EVENT_IS_TEXT, .text = (slice_)})
 #define SLC_EVENT_TEXT(name_, text_) SLC_EVENT_SLICE(name_, slc_slice_str(text_))
 #define SLC_EVENT_NUMBER(name_, number_)                                                           \
-    ((slc_event_field){                                                                            \
-        .name = (name_), .type = SLC_EVENT_IS_NUMBER, .number = (int64_t)(number_)})
+    ((slc_event_field){.name = (name_), .type = SLC_EVENT_IS_NUMBER, .number = (int64_t)(number_)})
 #define SLC_EVENT_BOOL(name_, bool_)                                                               \
     ((slc_event_field){.name = (name_), .type = SLC_EVENT_IS_BOOL, .number = (bool_)})
 #define SLC_EVENT_TABLE(name_, content_)                                                           \

@@ -127,9 +127,9 @@ static void trace_post(slc_session *session, const char *what, slc_slice name,
     slc_buffer key = {0};
     slc_buffer_text(&key, what);
     slc_buffer_put(&key, name.data, name.bytes);
-    slc_slice body = slc_slice_of(message->content + slc_message_content_bytes(message) -
-                                      message->body_bytes,
-                                  message->body_bytes);
+    slc_slice body =
+        slc_slice_of(message->content + slc_message_content_bytes(message) - message->body_bytes,
+                     message->body_bytes);
     slc_system_post(session->client->vhost, SLC_TRACE_EXCHANGE, slc_buffer_slice(&key),
                     &(slc_system_properties){.headers = slc_table_builder_content(b)}, body);
     slc_buffer_fini(&key);
