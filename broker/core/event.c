@@ -1,8 +1,10 @@
 #include "core/event.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 
+#include "core/json_table.h"
 #include "core/system_message.h"
 
 enum { PID_BYTES = 512, NAME_BYTES = 512 };
@@ -39,6 +41,17 @@ static void put_field(slc_table_builder *b, const slc_event_field *field)
     }
 }
 
+/** fields: all of them but the time, which is added. */
+static void event_send(slc_vhost *vhost, const char *name, slc_table_builder *fields)
+{
+    const slc_env *env = &vhost->broker->env;
+    uint64_t ms = env->wall_ms(env->arg);
+    slc_table_put_i64(fields, "timestamp_in_ms", (int64_t)ms);
+    slc_system_properties properties = {
+        .headers = slc_table_builder_content(fields), .timestamp_s = ms / 1000, .persistent = true};
+    slc_system_post(vhost, SLC_EVENT_EXCHANGE, slc_slice_str(name), &properties, (slc_slice){0});
+}
+
 void slc_event_post(slc_broker *broker, const char *name, const slc_event_field *fields,
                     uint32_t count)
 {
@@ -50,11 +63,18 @@ void slc_event_post(slc_broker *broker, const char *name, const slc_event_field 
         if (fields[i].name != NULL)
             put_field(&b, &fields[i]);
     }
-    uint64_t ms = broker->env.wall_ms(broker->env.arg);
-    slc_table_put_i64(&b, "timestamp_in_ms", (int64_t)ms);
-    slc_system_properties properties = {
-        .headers = slc_table_builder_content(&b), .timestamp_s = ms / 1000, .persistent = true};
-    slc_system_post(vhost, SLC_EVENT_EXCHANGE, slc_slice_str(name), &properties, (slc_slice){0});
+    event_send(vhost, name, &b);
+    slc_table_builder_fini(&b);
+}
+
+void slc_event_table(slc_broker *broker, const char *name, slc_slice fields)
+{
+    slc_vhost *vhost = event_vhost(broker);
+    if (vhost == NULL)
+        return;
+    slc_table_builder b = {0};
+    slc_buffer_put(&b.buffer, fields.data, fields.bytes);
+    event_send(vhost, name, &b);
     slc_table_builder_fini(&b);
 }
 
@@ -229,4 +249,51 @@ void slc_event_alarm(slc_broker *broker, const char *source, bool set)
 {
     slc_event(broker, set ? "alarm.set" : "alarm.cleared", SLC_EVENT_TEXT("source", source),
               SLC_EVENT_TEXT("node", broker->system.node));
+}
+
+/* ---- parameters ---- */
+
+static void put_slice(json_t *object, const char *key, slc_slice text)
+{
+    json_object_set_new(object, key, json_stringn((const char *)text.data, text.bytes));
+}
+
+static void event_json(slc_broker *broker, const char *event, const json_t *fields)
+{
+    slc_buffer table = {0};
+    // A value that no table can hold (nested too deep) was refused when it was set, or is left out with its event.
+    if (slc_table_from_json(fields, &table, NULL) == SLC_OK)
+        slc_event_table(broker, event, slc_buffer_slice(&table));
+    slc_buffer_fini(&table);
+}
+
+void slc_event_parameter(slc_broker *broker, const slc_vhost *vhost, slc_slice component,
+                         slc_slice name, const struct json_t *value)
+{
+    if (!events_on(broker))
+        return;
+    bool is_policy = slc_slice_is(component, "policy");
+    bool is_operator = slc_slice_is(component, "operator_policy");
+    json_t *fields = json_object();
+    put_slice(fields, "name", name);
+    if (vhost != NULL)
+        put_slice(fields, "vhost", vhost->name);
+    if (is_policy || is_operator) {
+        json_t *policy = json_copy(fields);
+        if (value != NULL)
+            json_object_update(policy, (json_t *)(uintptr_t)value);
+        event_json(broker,
+                   value != NULL ? "policy.set"
+                   : is_policy   ? "policy.cleared"
+                                 : "operator.policy.cleared",
+                   policy);
+        json_decref(policy);
+    }
+    if (!is_policy) {
+        put_slice(fields, "component", component.bytes > 0 ? component : slc_slice_str("global"));
+        if (value != NULL)
+            json_object_set(fields, "value", (json_t *)(uintptr_t)value);
+        event_json(broker, value != NULL ? "parameter.set" : "parameter.cleared", fields);
+    }
+    json_decref(fields);
 }

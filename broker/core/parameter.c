@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "core/event.h"
 #include "core/internal.h"
 #include "core/json_table.h"
 #include "core/policy_impl.h"
@@ -253,6 +254,7 @@ slc_err slc_parameter_apply(slc_broker *broker, const slc_env_change *change, sl
         entry_free(broker, entry);
         if (known != NULL && known->changed != NULL)
             known->changed(vhost, name, NULL);
+        slc_event_parameter(broker, vhost, component, name, NULL);
         return SLC_OK;
     }
     if (stored.bytes < 2 || stored.data[0] != VALUE_VERSION)
@@ -268,6 +270,7 @@ slc_err slc_parameter_apply(slc_broker *broker, const slc_env_change *change, sl
     entry_put(broker, vhost, key, component_bytes, value);
     if (known != NULL && known->changed != NULL)
         known->changed(vhost, name, value);
+    slc_event_parameter(broker, vhost, component, name, value);
     return SLC_OK;
 }
 

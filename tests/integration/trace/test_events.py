@@ -103,6 +103,21 @@ def test_consumer(connection, channel, tap, name):
     event(tap, "consumer.deleted", queue=name, consumer_tag="tag-" + name, channel=created.headers["channel"])
 
 
+def test_policy_and_parameter(broker, tap, name):
+    assert ctl(broker, "set_policy", name, "^never$", '{"max-length":5}')[0] == 0
+    event(tap, "policy.set", name=name, vhost="/", pattern="^never$", definition={"max-length": 5}, priority=0,
+          apply__to="all")
+    assert ctl(broker, "clear_policy", name)[0] == 0
+    event(tap, "policy.cleared", name=name, vhost="/")
+    assert ctl(broker, "set_operator_policy", name, "^never$", '{"max-length":6}')[0] == 0
+    assert event(tap, "parameter.set", name=name, component="operator_policy").headers["value"]["pattern"] == "^never$"
+    assert ctl(broker, "clear_operator_policy", name)[0] == 0
+    event(tap, "operator.policy.cleared", name=name, vhost="/")
+    assert ctl(broker, "set_global_parameter", name, "17")[0] == 0
+    event(tap, "parameter.set", name=name, component="global", value=17)
+    assert ctl(broker, "clear_global_parameter", name)[0] == 0
+
+
 def test_pattern_chooses(channel, connection, name):
     only = Tap(connection.channel(), "amq.rabbitmq.event", "queue.*")
     channel.exchange_declare(name, auto_delete=True)

@@ -6,7 +6,7 @@ from conftest import Tap, closed_code, ctl, sluice_only, support, wait_for
 
 PROPERTIES = dict(
     content_type="text/plain", content_encoding="utf8", headers={"a": 1, "b": [1, "x"], "t": {"k": True}},
-    delivery_mode=2, priority=5, correlation_id="c", reply_to="r", message_id="m",
+    delivery_mode=2, priority=5, correlation_id="c", reply_to="r", expiration="60000", message_id="m",
     timestamp=1234, type="t", user_id="guest", app_id="app", cluster_id="cl")
 
 
