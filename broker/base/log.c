@@ -36,7 +36,7 @@ typedef struct log_line {
     struct log_output *output; // not a line but new options, owned: they hold for the lines behind
     slc_log_level level;
     uint64_t time_s;
-    bool muted; // not for the function of slc_log_lines
+    bool muted;           // not for the function of slc_log_lines
     uint32_t plain_bytes; // 0: not made
     uint32_t json_bytes;  // behind the plain text; 0: not made
     char text[];
@@ -86,8 +86,7 @@ static char log_node[LOG_NODE_BYTES];
 
 static _Atomic int log_least = SLC_LOG_INFO;
 static _Atomic uint64_t log_lost;
-static log_output log_out = {
-    .console.fd = -1, .file.fd = -1, .line_level = SLC_LOG_NONE};
+static log_output log_out = {.console.fd = -1, .file.fd = -1, .line_level = SLC_LOG_NONE};
 static uv_thread_t log_thread;
 
 // Who gets the lines as well. Held during the call, so that nobody is in it once it was taken away.
@@ -425,8 +424,8 @@ static void log_options_apply(const slc_log_options *options)
     bool lines = options->lines && options->line_level != SLC_LOG_NONE;
     log_want_plain = (console && !options->json) || (file && !options->file_json) ||
                      (lines && !options->line_json);
-    log_want_json = (console && options->json) || (file && options->file_json) ||
-                    (lines && options->line_json);
+    log_want_json =
+        (console && options->json) || (file && options->file_json) || (lines && options->line_json);
     snprintf(log_node, sizeof log_node, "%s", options->node == NULL ? "" : options->node);
     int least = (int)options->level;
     if (file && (int)options->file_level < least)

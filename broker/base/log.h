@@ -56,7 +56,7 @@ typedef struct slc_log_options {
     slc_log_level file_level;
     bool file_json;
     const char *node; // for JSON lines; may be NULL
-    bool lines; // lines are given to the function of slc_log_lines too
+    bool lines;       // lines are given to the function of slc_log_lines too
     slc_log_level line_level;
     bool line_json;
 } slc_log_options;
