@@ -49,6 +49,7 @@ void slc_broker_free(slc_broker *broker)
     broker->env.store_drop = ignore_drop;
     broker->env.store_drop_range = ignore_drop_range;
     HASH_ITER(hh, broker->vhosts, vhost, next) slc_vhost_free(vhost);
+    slc_parameters_forget(broker, NULL); // the global ones
     slc_object *object, *next_object;
     HASH_ITER(hh, broker->objects, object, next_object)
     {
@@ -80,22 +81,14 @@ bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uu
 
 static void propose_vhost(slc_broker *broker, slc_slice name)
 {
-    static const struct {
-        const char *name, *type;
-        bool internal;
-    } predeclared[] = {
-        {"amq.direct", "direct", false},       {"amq.fanout", "fanout", false},
-        {"amq.headers", "headers", false},     {"amq.match", "headers", false},
-        {"amq.rabbitmq.trace", "topic", true}, {"amq.topic", "topic", false},
-    };
     slc_changes changes = {0};
     slc_id vhost = slc_id_new(broker);
     slc_changes_put_vhost(&changes, &vhost, name);
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(predeclared); i++) {
+    for (uint32_t i = 0; i < slc_predeclared_count; i++) {
+        const slc_predeclared *x = &slc_predeclared_exchanges[i];
         slc_id id = slc_id_new(broker);
-        slc_changes_put_exchange(&changes, &id, &vhost, slc_slice_str(predeclared[i].name),
-                                 slc_slice_str(predeclared[i].type), false, predeclared[i].internal,
-                                 (slc_slice){0});
+        slc_changes_put_exchange(&changes, &id, &vhost, slc_slice_str(x->name),
+                                 slc_slice_str(x->type), false, x->internal, (slc_slice){0});
     }
     slc_propose(broker, &changes, NULL, 0, 0);
 }
@@ -104,6 +97,7 @@ void slc_broker_start(slc_broker *broker)
 {
     SLC_ASSERT(!broker->started);
     broker->started = true;
+    slc_policy_start(broker);
     slc_vhost *vhost, *next;
     HASH_ITER(hh, broker->vhosts, vhost, next)
     {
@@ -192,7 +186,10 @@ bool slc_broker_turn(slc_broker *broker)
         broker->resume_due = false;
         slc_session_resume_ready(broker);
     }
-    bool more = broker_dispatch(broker);
+    if (broker->imports != NULL)
+        slc_import_turn(broker);
+    bool more = slc_policy_turn(broker);
+    more |= broker_dispatch(broker);
     slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {
         broker->confirms_due = false;
@@ -256,7 +253,8 @@ bool slc_broker_flowing(const slc_broker *broker)
 
 bool slc_broker_idle(const slc_broker *broker)
 {
-    if (broker->ops != NULL || broker->waiting != NULL || broker->trash != NULL)
+    if (broker->ops != NULL || broker->waiting != NULL || broker->trash != NULL ||
+        broker->imports != NULL)
         return false;
     const slc_session *session;
     DL_FOREACH2(broker->confirm_list, session, confirm_next)

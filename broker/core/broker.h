@@ -69,6 +69,7 @@ typedef struct slc_queue_info {
     bool durable, auto_delete, exclusive;
     const slc_client *owner;             // of an exclusive queue
     slc_slice arguments;                 // table content
+    const slc_destination *dest;         // its policies
     uint64_t ready, unacked;             // messages; "messages" is the sum
     uint64_t ready_bytes, unacked_bytes; // of bodies
     uint64_t persistent, persistent_bytes;

@@ -6,6 +6,7 @@
 //            exchange [1, vhost id, name, type, auto-delete, internal, arguments]
 //            queue    [1, vhost id, name, auto-delete, arguments]
 //            binding  [1, source id, destination kind, destination id, key, arguments]
+//   parameters (kind 8) have natural keys: parameter.h
 //   ids, names and tables are msgpack `bin`.
 //
 // Bindings name their ends by id: a binding whose exchange or queue is gone means nothing, even when the name comes
@@ -39,23 +40,26 @@ const slc_id *slc_destination_id(const slc_destination *dest)
 
 /* ---- lists of changes ---- */
 
-static void changes_add(slc_changes *changes, slc_object_kind kind, const slc_id *id,
-                        slc_slice value)
+void slc_changes_add_raw(slc_changes *changes, slc_slice key, slc_slice value)
 {
     if (changes->count == changes->capacity) {
         changes->capacity = changes->capacity == 0 ? 8 : changes->capacity * 2;
         changes->items = slc_realloc(changes->items, changes->capacity * sizeof *changes->items);
     }
+    changes->items[changes->count++] = (slc_env_change){.key = key, .value = value};
+}
+
+static void changes_add(slc_changes *changes, slc_object_kind kind, const slc_id *id,
+                        slc_slice value)
+{
     uint8_t key[1 + SLC_ID_BYTES];
     key[0] = (uint8_t)kind;
     memcpy(key + 1, id->octets, SLC_ID_BYTES);
-    changes->items[changes->count++] = (slc_env_change){
-        .key = slc_slice_copy(slc_slice_of(key, sizeof key)),
-        .value = value.data != NULL ? slc_slice_copy(value) : (slc_slice){0},
-    };
+    slc_changes_add_raw(changes, slc_slice_copy(slc_slice_of(key, sizeof key)),
+                        value.data != NULL ? slc_slice_copy(value) : (slc_slice){0});
 }
 
-static void changes_clear(slc_changes *changes)
+void slc_changes_clear(slc_changes *changes)
 {
     for (uint32_t i = 0; i < changes->count; i++) {
         slc_free((void *)changes->items[i].key.data);
@@ -261,6 +265,8 @@ uint64_t slc_touch(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name)
 
 bool slc_op_conflict(const slc_broker *broker, uint64_t touch1, uint64_t touch2)
 {
+    if (broker->imports != NULL)
+        return true; // an import wants to see the definitions with nothing under way
     const slc_op *op;
     DL_FOREACH(broker->ops, op)
     {
@@ -307,7 +313,7 @@ slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *sessi
         session->op = op;
     }
     broker->env.propose(broker->env.arg, changes->items, changes->count, op_proposed, op);
-    changes_clear(changes);
+    slc_changes_clear(changes);
     return op;
 }
 
@@ -469,6 +475,8 @@ static bool apply_put(slc_broker *broker, slc_object_kind kind, const slc_id *id
 slc_err slc_broker_apply(slc_broker *broker, const slc_env_change *change, slc_error *error)
 {
     slc_slice key = change->key;
+    if (key.bytes > 0 && key.data[0] == SLC_PARAMETER_KIND)
+        return slc_parameter_apply(broker, change, error);
     if (key.bytes != 1 + SLC_ID_BYTES || key.data[0] < SLC_OBJECT_VHOST ||
         key.data[0] > SLC_OBJECT_BINDING)
         return slc_error_set(error, SLC_EVERSION,

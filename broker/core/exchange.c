@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/table.h"
+#include "core/policy_impl.h"
 
 static const slc_exchange_kind *const exchange_kinds[] = {
     &slc_exchange_direct,
@@ -31,6 +32,17 @@ static slc_slice exchange_store(uint8_t **room, slc_slice slice)
     return stored;
 }
 
+static slc_slice exchange_alternate(const slc_exchange *x)
+{
+    static const slc_slice none;
+    slc_value alternate;
+    slc_slice key = slc_slice_str("alternate-exchange");
+    if (!slc_table_find(x->arguments, key, &alternate) &&
+        !slc_table_find(x->dest.policy, key, &alternate))
+        return none;
+    return alternate.type == SLC_TYPE_LONGSTR ? alternate.bytes : none;
+}
+
 slc_exchange *slc_exchange_new(slc_vhost *vhost, slc_slice name, const slc_exchange_kind *kind,
                                bool durable, bool auto_delete, bool internal, slc_slice arguments)
 {
@@ -45,13 +57,17 @@ slc_exchange *slc_exchange_new(slc_vhost *vhost, slc_slice name, const slc_excha
     x->internal = internal;
     x->arguments = exchange_store(&room, arguments);
 
-    slc_value alternate;
-    if (slc_table_find(x->arguments, slc_slice_str("alternate-exchange"), &alternate) &&
-        alternate.type == SLC_TYPE_LONGSTR)
-        x->alternate = alternate.bytes;
+    x->alternate = exchange_alternate(x);
     if (kind->init != NULL)
         kind->init(x);
     return x;
+}
+
+void slc_exchange_settings_changed(slc_exchange *exchange)
+{
+    exchange->alternate = exchange_alternate(exchange);
+    exchange->alternate_missing = false;
+    slc_vhost_routes_changed(exchange->vhost);
 }
 
 void slc_exchange_free(slc_exchange *exchange)
@@ -62,5 +78,6 @@ void slc_exchange_free(slc_exchange *exchange)
     SLC_ASSERT(exchange->dest.bindings_in == NULL);
     if (exchange->kind->fini != NULL)
         exchange->kind->fini(exchange);
+    slc_policy_detach(&exchange->dest);
     slc_free(exchange);
 }

@@ -22,6 +22,7 @@
 #include "base/map.h"
 #include "base/table.h"
 #include "core/broker.h"
+#include "core/policy_impl.h"
 #include "core/session.h"
 
 enum {
@@ -196,6 +197,7 @@ typedef struct slc_confirm_ring {
     uint64_t acked_seq; // confirmed to the peer up to here
 } slc_confirm_ring;
 
+typedef struct slc_parameter_entry slc_parameter_entry;
 typedef struct slc_tx slc_tx;
 
 typedef struct slc_route_slot slc_route_slot;
@@ -252,6 +254,7 @@ struct slc_vhost {
         doomed; // transient auto-delete exchanges that lost their last binding, while they are removed
     uint32_t doomed_count, doomed_capacity;
     bool removing_doomed;
+    slc_policies policies;
     UT_hash_handle hh;
 };
 
@@ -264,6 +267,10 @@ struct slc_broker {
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
+    slc_parameter_entry *parameters; // by stored key
+    bool parameters_sorted;
+    const struct slc_definitions_users *definitions_users; // core/definitions_file.h; NULL: none
+    struct slc_import *imports; // DL: they wait until no proposal is under way; core/definitions_import.c
 
     slc_client *clients;
     uint64_t last_client_id;
@@ -306,6 +313,14 @@ void slc_changes_put_queue(slc_changes *changes, const slc_id *id, const slc_id 
 void slc_changes_put_binding(slc_changes *changes, const slc_id *id, const slc_id *source,
                              slc_dest_kind kind, const slc_id *destination, slc_slice key,
                              slc_slice arguments);
+/** Any change; takes key and value (on the heap). */
+void slc_changes_add_raw(slc_changes *changes, slc_slice key, slc_slice value);
+void slc_changes_clear(slc_changes *changes);
+/** vhost NULL: global. */
+void slc_changes_put_parameter(slc_changes *changes, const slc_id *vhost, slc_slice component,
+                               slc_slice name, const json_t *value);
+/** Those of a vhost that is deleted. */
+void slc_changes_delete_parameters(slc_changes *changes, const slc_vhost *vhost);
 void slc_changes_delete(slc_changes *changes, slc_object_kind kind, const slc_id *id);
 /** Deletes of a queue or exchange with its durable bindings and the auto-delete exchanges that lose their last one. */
 void slc_changes_delete_destination(slc_changes *changes, slc_broker *broker,
@@ -319,7 +334,18 @@ uint64_t slc_touch(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name);
 bool slc_op_conflict(const slc_broker *broker, uint64_t touch1, uint64_t touch2);
 const slc_id *slc_destination_id(const slc_destination *dest);
 
+/* definitions_import.c */
+/** Begin the next import when no proposal is under way. */
+void slc_import_turn(slc_broker *broker);
+
 /* vhost.c */
+/** The exchanges that every vhost has. @spec amqp-semantics 6.2 */
+typedef struct slc_predeclared {
+    const char *name, *type;
+    bool internal;
+} slc_predeclared;
+extern const slc_predeclared slc_predeclared_exchanges[];
+extern const uint32_t slc_predeclared_count;
 slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id);
 void slc_vhost_free(slc_vhost *vhost);
 slc_queue *slc_vhost_queue(const slc_vhost *vhost, slc_slice name);

@@ -22,6 +22,7 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
         DL_APPEND2(owner->exclusive_queues, q, owner_prev, owner_next);
     if (durable)
         slc_object_add(vhost->broker, SLC_OBJECT_QUEUE, id, q);
+    slc_policy_attach(vhost, &q->dest); // last: it reads the settings again
     return q;
 }
 
@@ -52,6 +53,7 @@ static void queue_free(slc_queue *q)
     SLC_ASSERT(!slc_queue_has_hot(q));
     SLC_ASSERT(q->late.head == NULL);
     SLC_ASSERT(!q->dirty);
+    slc_policy_detach(&q->dest);
     slc_free((void *)q->dest.name.data);
     slc_free((void *)q->arguments.data);
     slc_free(q);
@@ -199,6 +201,7 @@ void slc_queue_delete(slc_queue *queue)
     slc_vhost *vhost = queue->vhost;
     slc_broker *broker = vhost->broker;
     slc_queue_hold(queue);
+    slc_policy_leaving(vhost, &queue->dest);
     HASH_DELETE(hh, vhost->queues, queue);
     vhost->topology_version++;
     if (queue->owner != NULL)
@@ -265,6 +268,7 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
         .exclusive = queue->owner != NULL,
         .owner = queue->owner,
         .arguments = queue->arguments,
+        .dest = &queue->dest,
         .ready = queue->ready,
         .unacked = queue->unacked,
         .ready_bytes = queue->ready_bytes,

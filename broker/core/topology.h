@@ -37,6 +37,7 @@ typedef struct slc_destination {
     bool durable;
     // What the policies say that apply to it: table content, borrowed from the vhost's policies; bytes 0: none.
     slc_slice policy, operator_policy;
+    struct slc_policy *policy_held, *operator_policy_held; // whose tables these are; core/policy.h
 } slc_destination;
 
 struct slc_binding {
@@ -65,7 +66,8 @@ struct slc_exchange {
     bool internal;
     bool had_binding;    // auto-delete needs at least one binding to have existed
     slc_slice arguments; // table content as declared; owned
-    slc_slice alternate; // name of the alternate exchange; bytes 0: none; points into arguments
+    // Name of the alternate exchange; bytes 0: none; points into the arguments or the policy.
+    slc_slice alternate;
     slc_binding
         *bindings;  // map by identity: bindings with this exchange as source, in insertion order
     void *index;    // the kind's
@@ -117,6 +119,8 @@ const slc_exchange_kind *slc_exchange_kind_find(slc_slice name);
  *  alternate-exchange was checked to be a longstr. */
 slc_exchange *slc_exchange_new(slc_vhost *vhost, slc_slice name, const slc_exchange_kind *kind,
                                bool durable, bool auto_delete, bool internal, slc_slice arguments);
+/** What a policy says about it may have changed: take its alternate exchange anew (an argument wins over a policy). */
+void slc_exchange_settings_changed(slc_exchange *exchange);
 /** All bindings from and to it must be gone. */
 void slc_exchange_free(slc_exchange *exchange);
 
@@ -137,6 +141,8 @@ void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc
 void slc_route_to(slc_route *route, slc_binding *binding);
 void slc_route_fini(slc_route *route);
 
+/** What routes looked up before no longer holds in this vhost; implemented by vhost.c. */
+void slc_vhost_routes_changed(slc_vhost *vhost);
 /** For slc_route_message: the exchange of that name or NULL; implemented by vhost.c. */
 slc_exchange *slc_vhost_exchange(const slc_vhost *vhost, slc_slice name);
 

@@ -63,6 +63,13 @@ void slc_object_remove(slc_broker *broker, const slc_id *id)
 
 /* ---- the vhost and what is in it ---- */
 
+const slc_predeclared slc_predeclared_exchanges[] = {
+    {"amq.direct", "direct", false},       {"amq.fanout", "fanout", false},
+    {"amq.headers", "headers", false},     {"amq.match", "headers", false},
+    {"amq.rabbitmq.trace", "topic", true}, {"amq.topic", "topic", false},
+};
+const uint32_t slc_predeclared_count = SLC_ARRAY_COUNT(slc_predeclared_exchanges);
+
 slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id)
 {
     slc_vhost *vhost = slc_alloc_zero(1, sizeof *vhost);
@@ -89,6 +96,8 @@ void slc_vhost_free(slc_vhost *vhost)
         slc_vhost_delete_exchange(x);
     slc_trash_empty(vhost->broker, UINT64_MAX); // it points to the queues
     slc_exchange_free(vhost->default_exchange);
+    slc_parameters_forget(vhost->broker, vhost);
+    slc_policies_fini(&vhost->policies);
     HASH_DELETE(hh, vhost->broker->vhosts, vhost);
     slc_object_remove(vhost->broker, &vhost->id);
     slc_free(vhost->doomed);
@@ -127,11 +136,18 @@ void slc_vhost_add_exchange(slc_vhost *vhost, slc_exchange *exchange)
     HASH_ADD_KEYPTR(hh, vhost->exchanges, exchange->dest.name.data, exchange->dest.name.bytes,
                     exchange);
     vhost->topology_version++;
+    slc_policy_attach(vhost, &exchange->dest);
+}
+
+void slc_vhost_routes_changed(slc_vhost *vhost)
+{
+    vhost->topology_version++;
 }
 
 void slc_vhost_delete_exchange(slc_exchange *exchange)
 {
     slc_vhost *vhost = exchange->vhost;
+    slc_policy_leaving(vhost, &exchange->dest);
     HASH_DELETE(hh, vhost->exchanges, exchange);
     vhost->topology_version++;
     exchange->auto_delete = false; // it is on its way out already
