@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/permission.h"
 
 #include <assert.h>
 
@@ -117,6 +118,9 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
         return SLC_OK;
     }
     slc_slice name = slc_message_exchange(m);
+    slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
+    if (rc != SLC_OK)
+        return rc;
     slc_exchange *exchange = NULL;
     slc_route *route = &s->route;
     if (name.bytes == 0) {
@@ -140,6 +144,9 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
             return slc_error_set(
                 error, SLC_EACCESS, "cannot publish to internal %s",
                 slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text));
+        rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
+        if (rc != SLC_OK)
+            return rc;
         exchange->messages_in++;
         slc_route_message(exchange, &(slc_route_input){.key = key, .headers = headers}, route);
     }
