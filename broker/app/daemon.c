@@ -663,6 +663,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
     slc_http_options http = {
         .loop = &d->loop,
         .broker = d->world.broker,
+        .auth = d->auth,
         .socket_path = s->management_socket,
         .socket_path_fallback = fallback,
         .group = s->management_group,

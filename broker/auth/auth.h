@@ -75,6 +75,9 @@ void slc_auth_free(slc_auth *auth);
 /** Reload: ttl, delay, failures, hashing. */
 void slc_auth_set(slc_auth *auth, const slc_auth_options *options);
 
+/** From and to the base64 of password_hash in definitions. out: SLC_AUTH_HASH_BYTES_MAX octets; false: no base64, too long. */
+bool slc_auth_hash_decode(slc_slice base64, uint8_t *out, size_t *bytes);
+
 /* ---- logging in ---- */
 
 typedef struct slc_auth_ticket slc_auth_ticket;

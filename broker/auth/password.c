@@ -144,3 +144,9 @@ slc_err slc_password_hash_check(slc_auth_hashing hashing, slc_slice hash, slc_er
                              hash.bytes, hashings[hashing].name, wanted);
     return SLC_OK;
 }
+
+bool slc_auth_hash_decode(slc_slice base64, uint8_t *out, size_t *bytes)
+{
+    return sodium_base642bin(out, SLC_AUTH_HASH_BYTES_MAX, (const char *)base64.data, base64.bytes,
+                             NULL, bytes, NULL, sodium_base64_VARIANT_ORIGINAL) == 0;
+}

@@ -7,6 +7,7 @@
 #define GET    SLC_HTTP_GET
 #define POST   SLC_HTTP_POST
 #define DELETE SLC_HTTP_DELETE
+#define PUT    SLC_HTTP_PUT
 
 // The first entry that fits counts, so words stand before `*`.
 static const slc_route_entry routes[] = {
@@ -16,6 +17,38 @@ static const slc_route_entry routes[] = {
     {GET, "nodes/*", slc_api_node},
     {GET, "vhosts", slc_api_vhosts},
     {GET, "vhosts/*", slc_api_vhost},
+    {PUT, "vhosts/*", slc_api_vhost_put},
+    {DELETE, "vhosts/*", slc_api_vhost_delete},
+    {GET, "vhosts/*/permissions", slc_api_vhost_permissions},
+    {GET, "vhosts/*/topic-permissions", slc_api_vhost_topic_permissions},
+    {GET, "whoami", slc_api_whoami},
+    {GET, "users", slc_api_users},
+    {GET, "users/without-permissions", slc_api_users_without_permissions},
+    {POST, "users/bulk-delete", slc_api_users_bulk_delete},
+    {GET, "users/*", slc_api_user},
+    {PUT, "users/*", slc_api_user_put},
+    {DELETE, "users/*", slc_api_user_delete},
+    {GET, "users/*/permissions", slc_api_user_permissions},
+    {GET, "users/*/topic-permissions", slc_api_user_topic_permissions},
+    {GET, "permissions", slc_api_permissions},
+    {GET, "permissions/*/*", slc_api_permission},
+    {PUT, "permissions/*/*", slc_api_permission_put},
+    {DELETE, "permissions/*/*", slc_api_permission_delete},
+    {GET, "topic-permissions", slc_api_topic_permissions},
+    {GET, "topic-permissions/*/*", slc_api_topic_permission},
+    {PUT, "topic-permissions/*/*", slc_api_topic_permission_put},
+    {DELETE, "topic-permissions/*/*", slc_api_topic_permission_delete},
+    {GET, "topic-permissions/*/*/*", slc_api_topic_permission},
+    {DELETE, "topic-permissions/*/*/*", slc_api_topic_permission_delete},
+    {GET, "user-limits", slc_api_user_limits},
+    {GET, "user-limits/*", slc_api_user_limits},
+    {PUT, "user-limits/*/*", slc_api_user_limit_put},
+    {DELETE, "user-limits/*/*", slc_api_user_limit_delete},
+    {GET, "vhost-limits", slc_api_vhost_limits},
+    {GET, "vhost-limits/*", slc_api_vhost_limits},
+    {PUT, "vhost-limits/*/*", slc_api_vhost_limit_put},
+    {DELETE, "vhost-limits/*/*", slc_api_vhost_limit_delete},
+    {POST, "sluice/authenticate", slc_api_authenticate},
     {GET, "vhosts/*/connections", slc_api_vhost_connections},
     {GET, "vhosts/*/channels", slc_api_vhost_channels},
     {GET, "healthchecks/node", slc_api_health_node},

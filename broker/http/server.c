@@ -87,6 +87,8 @@ static void request_free(slc_http_request *request)
     slc_free(request->target);
     slc_free(request->audit);
     slc_free(request->reason);
+    slc_buffer_fini(&request->input);
+    json_decref(request->json);
     slc_free(request);
 }
 
@@ -192,6 +194,22 @@ static size_t on_unescape(void *arg, struct MHD_Connection *connection, char *te
     return strlen(text);
 }
 
+const json_t *slc_http_json(slc_http_request *request)
+{
+    if (request->json != NULL)
+        return request->json;
+    if (request->input.bytes == 0)
+        request->json = json_object();
+    else
+        request->json = json_loadb((const char *)request->input.data, request->input.bytes,
+                                   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    if (json_is_object(request->json))
+        return request->json;
+    slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request", "not_json");
+    slc_http_answer(request);
+    return NULL;
+}
+
 static slc_http_method method_of(const char *name)
 {
     static const struct {
@@ -237,6 +255,9 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     } else if (!request->peer.admin) {
         slc_http_fail(request, MHD_HTTP_UNAUTHORIZED, "not_authorised", "uid %u %s",
                       (unsigned)request->peer.uid, http->denied);
+    } else if (request->input_too_large) {
+        slc_http_fail(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
+                      "the body has more than %d octets", SLC_HTTP_INPUT_BYTES_MAX);
     } else if (slc_path_parse(request->target, &request->path) != SLC_OK) {
         slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request",
                       "the target is not a path that can be decoded");
@@ -269,14 +290,17 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)connection;
     (void)url;
     (void)version;
-    (void)upload;
     slc_http_request *request = *context;
     if (!request->begun) {
         request->begun = true;
         return MHD_YES;
     }
     if (*upload_bytes > 0) {
-        *upload_bytes = 0; // no path of ours takes a body yet
+        if (*upload_bytes > SLC_HTTP_INPUT_BYTES_MAX - request->input.bytes)
+            request->input_too_large = true;
+        if (!request->input_too_large)
+            slc_buffer_put(&request->input, upload, *upload_bytes);
+        *upload_bytes = 0;
         return MHD_YES;
     }
     if (request->sent)
