@@ -215,6 +215,12 @@ static CURLcode perform(const slc_ctl *ctl, const char *socket, const char *meth
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     if (strcmp(method, "POST") == 0)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+    if (ctl->body != NULL) {
+        headers = curl_slist_append(headers, "Content-Type: application/json");
+        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ctl->body);
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    }
     if (ctl->timeout_s > 0)
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(ctl->timeout_s * 1000));
     CURLcode rc = curl_easy_perform(curl);
