@@ -26,8 +26,8 @@
 /** sysexits, as rabbitmqctl uses them. */
 enum {
     CTL_OK = 0,
-    CTL_USAGE = 64,       // unknown command or column, wrong number of arguments
-    CTL_DATA = 65,        // bad value, no such object
+    CTL_USAGE = 64, // unknown command or column, wrong number of arguments
+    CTL_DATA = 65,  // bad value, no such object
     CTL_NO_USER = 67,
     CTL_UNAVAILABLE = 69, // no daemon, unknown node
     CTL_SOFTWARE = 70,    // an answer that makes no sense
@@ -54,12 +54,12 @@ enum {
     OPT_GLOBAL = 1 << 3,
     OPT_LIMIT = 1 << 4,
     OPT_DELAY = 1 << 5,
-    OPT_PLACE = 1 << 6,  // --online, --offline, --local
-    OPT_LIST = 1 << 7,   // --no-table-headers, --sort, --reverse
-    OPT_CHANGE = 1 << 8, // --dry-run
-    OPT_FORMAT = 1 << 9, // --formatter
-    OPT_STORE = 1 << 10, // --dir, --yes
-    OPT_RATE = 1 << 11,  // --rate
+    OPT_PLACE = 1 << 6,       // --online, --offline, --local
+    OPT_LIST = 1 << 7,        // --no-table-headers, --sort, --reverse
+    OPT_CHANGE = 1 << 8,      // --dry-run
+    OPT_FORMAT = 1 << 9,      // --formatter
+    OPT_STORE = 1 << 10,      // --dir, --yes
+    OPT_RATE = 1 << 11,       // --rate
     OPT_VHOST_DATA = 1 << 12, // --description, --tags, --default-queue-type
     OPT_USER = 1 << 13,       // --user
 };
@@ -88,7 +88,7 @@ struct slc_ctl {
     uint64_t limit, delay_ms;
     const char *dir; // of data; NULL: the running broker, or what the configuration says
     bool yes, socket_given;
-    const char *rate; // as given or NULL
+    const char *rate;                                           // as given or NULL
     const char *description, *tags, *default_queue_type, *user; // as given or NULL
     const char *body; // JSON of the next request; NULL: none
 

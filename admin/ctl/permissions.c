@@ -39,8 +39,7 @@ int slc_ctl_list_user_permissions(slc_ctl *ctl)
 
 int slc_ctl_set_topic_permissions(slc_ctl *ctl)
 {
-    slc_ctl_banner(ctl,
-                   "Setting topic permissions on \"%s\" for user \"%s\" in vhost \"%s\" ...",
+    slc_ctl_banner(ctl, "Setting topic permissions on \"%s\" for user \"%s\" in vhost \"%s\" ...",
                    ctl->args[1], ctl->args[0], ctl->vhost);
     return slc_ctl_change(ctl, "PUT",
                           slc_ctl_path("/api/topic-permissions/%s/%s", ctl->vhost, ctl->args[0]),

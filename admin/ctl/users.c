@@ -45,9 +45,9 @@ static slc_ctl_cell cell_of(const json_t *value)
 {
     slc_buffer text = {0};
     if (json_is_string(value))
-        return (slc_ctl_cell){.kind = CELL_TEXT,
-                              .text = slc_slice_of(json_string_value(value),
-                                                   json_string_length(value))};
+        return (slc_ctl_cell){
+            .kind = CELL_TEXT,
+            .text = slc_slice_of(json_string_value(value), json_string_length(value))};
     if (json_is_array(value)) {
         slc_buffer_text(&text, "[");
         for (size_t i = 0; i < json_array_size(value); i++)
@@ -244,7 +244,8 @@ int slc_ctl_set_user_limits(slc_ctl *ctl)
     json_object_foreach(limits, name, value)
     {
         if (rc == CTL_OK)
-            rc = slc_ctl_change(ctl, "PUT", slc_ctl_path("/api/user-limits/%s/%s", ctl->args[0], name),
+            rc = slc_ctl_change(ctl, "PUT",
+                                slc_ctl_path("/api/user-limits/%s/%s", ctl->args[0], name),
                                 json_pack("{s:O}", "value", value), CTL_NO_USER);
     }
     json_decref(limits);

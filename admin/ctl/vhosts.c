@@ -59,7 +59,8 @@ int slc_ctl_set_vhost_limits(slc_ctl *ctl)
     json_object_foreach(limits, name, value)
     {
         if (rc == CTL_OK)
-            rc = slc_ctl_change(ctl, "PUT", slc_ctl_path("/api/vhost-limits/%s/%s", ctl->vhost, name),
+            rc = slc_ctl_change(ctl, "PUT",
+                                slc_ctl_path("/api/vhost-limits/%s/%s", ctl->vhost, name),
                                 json_pack("{s:O}", "value", value), CTL_DATA);
     }
     json_decref(limits);

@@ -117,10 +117,10 @@ struct amqp_conn {
     uint64_t heard_octets;   // at the last check
     uint64_t deadline_ms;    // 0: none
     const slc_sasl_mechanism *mechanism;
-    slc_auth_ticket *login;  // a password is being checked, input rests; NULL: none
-    uint32_t login_id;       // the method that gave it
-    char *forced; // reason of an operator's close that is still to be done
-    char *name;   // "127.0.0.1:50962 -> 127.0.0.1:5672"; owned, as are user and properties
+    slc_auth_ticket *login; // a password is being checked, input rests; NULL: none
+    uint32_t login_id;      // the method that gave it
+    char *forced;           // reason of an operator's close that is still to be done
+    char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"; owned, as are user and properties
     char *user;
     char *properties; // content of client-properties
     slc_client client;

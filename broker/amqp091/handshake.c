@@ -98,11 +98,11 @@ static void login_granted(amqp_conn *c)
 
 static void login_refused(amqp_conn *c, const slc_error *error)
 {
-    slc_log(SLC_LOG_ERROR, "connection", "connection.login_refused",
-            SLC_FIELDS(SLC_F_STR("connection", c->name),
-                       SLC_F_STR("mechanism", c->mechanism->name)),
-            "Error on AMQP connection (%s, state: %s): %s login refused: %s", c->name,
-            slc_amqp_state_name(c), c->mechanism->name, error->text);
+    slc_log(
+        SLC_LOG_ERROR, "connection", "connection.login_refused",
+        SLC_FIELDS(SLC_F_STR("connection", c->name), SLC_F_STR("mechanism", c->mechanism->name)),
+        "Error on AMQP connection (%s, state: %s): %s login refused: %s", c->name,
+        slc_amqp_state_name(c), c->mechanism->name, error->text);
     slc_amqp_conn_error(
         c, SLC_AMQP_ACCESS_REFUSED, c->login_id,
         "Login was refused using authentication mechanism %s. For details see the broker "
@@ -212,8 +212,7 @@ static bool open_limited(amqp_conn *c, slc_vhost *vhost)
 {
     slc_broker *broker = c->server->broker;
     int64_t limit = vhost != NULL ? slc_vhost_limit(vhost, "max-connections") : -1;
-    if (limit >= 0 &&
-        slc_broker_count_clients(broker, vhost, NULL, NULL) >= (uint64_t)limit) {
+    if (limit >= 0 && slc_broker_count_clients(broker, vhost, NULL, NULL) >= (uint64_t)limit) {
         slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
                             "access to vhost '%.*s' refused for user '%s': connection limit "
                             "(%" PRId64 ") is reached",
@@ -222,8 +221,7 @@ static bool open_limited(amqp_conn *c, slc_vhost *vhost)
     }
     const slc_auth_user *user = slc_auth_user_find(c->server->auth, slc_slice_str(c->user));
     if (user != NULL && user->max_connections >= 0 &&
-        slc_broker_count_clients(broker, NULL, c->user, NULL) >=
-            (uint64_t)user->max_connections) {
+        slc_broker_count_clients(broker, NULL, c->user, NULL) >= (uint64_t)user->max_connections) {
         slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
                             "connection refused for user '%s': user connection limit (%" PRId64
                             ") is reached",

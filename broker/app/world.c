@@ -256,8 +256,8 @@ static void first_user_done(slc_err rc, const slc_error *error, void *arg)
     const slc_world *world = arg;
     (void)world;
     if (rc != SLC_OK)
-        slc_log(SLC_LOG_ERROR, "auth", "auth.first_user", SLC_FIELDS(SLC_F_STR("error", error->text)),
-                "nobody can log in: %s", error->text);
+        slc_log(SLC_LOG_ERROR, "auth", "auth.first_user",
+                SLC_FIELDS(SLC_F_STR("error", error->text)), "nobody can log in: %s", error->text);
 }
 
 static void count_vhost(slc_vhost *vhost, void *arg)

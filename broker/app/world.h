@@ -19,7 +19,8 @@ typedef struct slc_world {
     slc_store *store;
     slc_control *control;
     slc_broker *broker;
-    slc_auth *auth; // the caller's; set before slc_world_open: it gets its objects of the definitions
+    slc_auth
+        *auth; // the caller's; set before slc_world_open: it gets its objects of the definitions
     int64_t wall_offset_ms; // wall clock minus the loop's clock
     bool disk_full;         // the store refuses appends for now
     uint64_t window_bytes;  // messages that may wait for the store before publishers are not read

@@ -165,8 +165,8 @@ static auth_permission *permission_find(auth_permission *map, uint8_t kind, slc_
 const slc_auth_permission *slc_auth_permission_find(const slc_auth *auth, slc_slice user,
                                                     slc_slice vhost)
 {
-    const auth_permission *p = permission_find(auth->permissions, AUTH_KIND_PERMISSION, user, vhost,
-                                               (slc_slice){0});
+    const auth_permission *p =
+        permission_find(auth->permissions, AUTH_KIND_PERMISSION, user, vhost, (slc_slice){0});
     return p != NULL ? &p->info : NULL;
 }
 
@@ -224,12 +224,13 @@ static bool pattern_allows(const slc_pattern *pattern, const slc_auth_permission
     case SLC_PATTERN_LIMIT:
         break;
     }
-    slc_log(SLC_LOG_WARN, "auth", "auth.pattern_limit",
-            SLC_FIELDS(SLC_F_STR("user", (const char *)p->user.data), SLC_F_STR("vhost", (const char *)p->vhost.data)),
-            "refusing user '%.*s' in vhost '%.*s': the permission pattern '%.*s' takes too much work "
-            "on '%.*s'; make it simpler",
-            SLC_SLICE_FMT(p->user), SLC_SLICE_FMT(p->vhost), SLC_SLICE_FMT(text),
-            SLC_SLICE_FMT(name));
+    slc_log(
+        SLC_LOG_WARN, "auth", "auth.pattern_limit",
+        SLC_FIELDS(SLC_F_STR("user", (const char *)p->user.data),
+                   SLC_F_STR("vhost", (const char *)p->vhost.data)),
+        "refusing user '%.*s' in vhost '%.*s': the permission pattern '%.*s' takes too much work "
+        "on '%.*s'; make it simpler",
+        SLC_SLICE_FMT(p->user), SLC_SLICE_FMT(p->vhost), SLC_SLICE_FMT(text), SLC_SLICE_FMT(name));
     return false;
 }
 
@@ -243,8 +244,8 @@ static slc_slice pattern_text(const slc_auth_permission *p, slc_auth_access acce
 bool slc_auth_may(const slc_auth *auth, slc_slice user, slc_slice vhost, slc_auth_access access,
                   slc_slice name)
 {
-    const auth_permission *p = permission_find(auth->permissions, AUTH_KIND_PERMISSION, user, vhost,
-                                               (slc_slice){0});
+    const auth_permission *p =
+        permission_find(auth->permissions, AUTH_KIND_PERMISSION, user, vhost, (slc_slice){0});
     if (p == NULL)
         return false;
     if (name.bytes == 0)
@@ -347,7 +348,8 @@ static void compile(auth_permission *p, slc_auth_access access, bool topic)
         topic ? expand(text, p->info.user, p->info.vhost, (slc_slice){0}) : auth_copy(text);
     if (slc_pattern_new(used, &p->patterns[access], &error) != SLC_OK)
         slc_log(SLC_LOG_ERROR, "auth", "auth.pattern_invalid",
-                SLC_FIELDS(SLC_F_STR("user", (const char *)p->info.user.data), SLC_F_STR("vhost", (const char *)p->info.vhost.data)),
+                SLC_FIELDS(SLC_F_STR("user", (const char *)p->info.user.data),
+                           SLC_F_STR("vhost", (const char *)p->info.vhost.data)),
                 "a permission of user '%.*s' in vhost '%.*s' allows nothing: %s",
                 SLC_SLICE_FMT(p->info.user), SLC_SLICE_FMT(p->info.vhost), error.text);
     auth_drop(&used);
@@ -390,8 +392,7 @@ static void apply_delete(slc_auth *auth, slc_slice key)
         auth_drop(&name);
         return;
     }
-    auth_permission **map =
-        key.data[0] == AUTH_KIND_TOPIC ? &auth->topics : &auth->permissions;
+    auth_permission **map = key.data[0] == AUTH_KIND_TOPIC ? &auth->topics : &auth->permissions;
     auth_permission *p;
     HASH_FIND(hh, *map, key.data, key.bytes, p);
     if (p != NULL)
@@ -403,10 +404,11 @@ static slc_err apply_put(slc_auth *auth, const slc_change *change, slc_error *er
     uint8_t kind = change->key.data[0];
     uint64_t version = auth_decode_version(change->value);
     if (version > 1)
-        return slc_error_set(error, SLC_EVERSION,
-                             "a definition of kind %u has version %llu, this version reads 1; start "
-                             "the version that wrote it",
-                             kind, (unsigned long long)version);
+        return slc_error_set(
+            error, SLC_EVERSION,
+            "a definition of kind %u has version %llu, this version reads 1; start "
+            "the version that wrote it",
+            kind, (unsigned long long)version);
     slc_auth_user user;
     slc_auth_permission permission;
     if (version == 1 && kind == AUTH_KIND_USER && auth_decode_user(change->value, &user)) {

@@ -41,9 +41,9 @@ typedef struct slc_auth slc_auth;
 /** How a password is kept. The names are those of RabbitMQ's hashing_algorithm and password_hashing_module. */
 typedef enum slc_auth_hashing {
     SLC_AUTH_ARGON2ID, // "argon2id": a PHC string
-    SLC_AUTH_SHA256,   // "rabbit_password_hashing_sha256": 4 octets of salt, digest of salt and password
-    SLC_AUTH_SHA512,   // "rabbit_password_hashing_sha512"
-    SLC_AUTH_MD5,      // "rabbit_password_hashing_md5": imported ones only
+    SLC_AUTH_SHA256, // "rabbit_password_hashing_sha256": 4 octets of salt, digest of salt and password
+    SLC_AUTH_SHA512, // "rabbit_password_hashing_sha512"
+    SLC_AUTH_MD5,    // "rabbit_password_hashing_md5": imported ones only
 } slc_auth_hashing;
 
 const char *slc_auth_hashing_name(slc_auth_hashing hashing);
@@ -171,7 +171,8 @@ bool slc_auth_may_topic(const slc_auth *auth, slc_slice user, slc_slice vhost, s
 typedef void (*slc_auth_done)(slc_err rc, const slc_error *error, void *arg);
 
 typedef enum slc_auth_put {
-    SLC_AUTH_PUT_CREATE = 1,   // SLC_EEXIST when there is one of this name; without it and UPSERT: must exist
+    SLC_AUTH_PUT_CREATE =
+        1, // SLC_EEXIST when there is one of this name; without it and UPSERT: must exist
     SLC_AUTH_PUT_UPSERT = 2,   // create or change
     SLC_AUTH_PUT_TAGS = 4,     // .tags
     SLC_AUTH_PUT_PASSWORD = 8, // .password; it is hashed on a worker

@@ -27,8 +27,9 @@ typedef struct auth_user {
 typedef struct auth_permission {
     slc_auth_permission info; // slices owned
     slc_slice key;            // owned: that of the control plane
-    slc_pattern *patterns[3]; // by slc_auth_access; NULL: it does not compile (an older PCRE2 took it), nothing matches
-    UT_hash_handle hh;        // of auth->permissions or ->topics by key
+    slc_pattern *patterns
+        [3]; // by slc_auth_access; NULL: it does not compile (an older PCRE2 took it), nothing matches
+    UT_hash_handle hh; // of auth->permissions or ->topics by key
 } auth_permission;
 
 typedef struct auth_mutation auth_mutation;

@@ -98,9 +98,10 @@ static slc_err user_check(const auth_mutation *m, slc_error *error)
         return slc_error_set(error, SLC_EINVAL, "user '%.*s': tags have %zu octets, at most %d",
                              SLC_SLICE_FMT(c->name), c->tags.bytes, SLC_AUTH_TAGS_BYTES_MAX);
     if ((c->put & SLC_AUTH_PUT_PASSWORD) != 0 && c->password.bytes == 0)
-        return slc_error_set(error, SLC_EINVAL,
-                             "user '%.*s': the password is empty; with an empty one nobody can log in",
-                             SLC_SLICE_FMT(c->name));
+        return slc_error_set(
+            error, SLC_EINVAL,
+            "user '%.*s': the password is empty; with an empty one nobody can log in",
+            SLC_SLICE_FMT(c->name));
     if ((c->put & SLC_AUTH_PUT_PASSWORD) != 0 && c->password.bytes > SLC_AUTH_PASSWORD_BYTES_MAX)
         return slc_error_set(error, SLC_EINVAL, "user '%.*s': the password has more than %d octets",
                              SLC_SLICE_FMT(c->name), SLC_AUTH_PASSWORD_BYTES_MAX);
@@ -121,8 +122,9 @@ static slc_err permission_check(const auth_mutation *m, slc_error *error)
     for (size_t i = 0; rc == SLC_OK && i < SLC_ARRAY_COUNT(texts); i++) {
         slc_pattern *pattern = NULL;
         if (texts[i].bytes > SLC_AUTH_PATTERN_BYTES_MAX)
-            return slc_error_set(error, SLC_EINVAL, "a permission pattern has %zu octets, at most %d",
-                                 texts[i].bytes, SLC_AUTH_PATTERN_BYTES_MAX);
+            return slc_error_set(error, SLC_EINVAL,
+                                 "a permission pattern has %zu octets, at most %d", texts[i].bytes,
+                                 SLC_AUTH_PATTERN_BYTES_MAX);
         rc = slc_pattern_new(texts[i], &pattern, error);
         slc_pattern_free(pattern);
     }
@@ -428,8 +430,8 @@ void slc_auth_first_user(slc_auth *auth, const slc_auth_first *first, slc_auth_d
     size_t bytes = 0;
     first_user *f = slc_alloc(sizeof *f);
     *f = (first_user){auth, done, arg};
-    slc_err rc = slc_password_hash(auth->options.hashing, slc_slice_str(first->password), hash,
-                                   &bytes);
+    slc_err rc =
+        slc_password_hash(auth->options.hashing, slc_slice_str(first->password), hash, &bytes);
     if (rc != SLC_OK) {
         first_proposed(rc, f);
         return;

@@ -113,8 +113,8 @@ static void known_add(slc_auth *auth, const auth_job *job)
     if (known != NULL)
         known_drop(auth, known);
     // Oldest first: those over are at the front.
-    while (auth->known != NULL && (HASH_COUNT(auth->known) >= KNOWN_MAX ||
-                                   auth->known->until_ms <= now_ms(auth)))
+    while (auth->known != NULL &&
+           (HASH_COUNT(auth->known) >= KNOWN_MAX || auth->known->until_ms <= now_ms(auth)))
         known_drop(auth, auth->known);
     known = slc_alloc_zero(1, sizeof *known);
     memcpy(known->mac, job->mac, AUTH_MAC_BYTES);

@@ -159,8 +159,8 @@ bool auth_decode_user(slc_slice value, slc_auth_user *out)
     *out = (slc_auth_user){0};
     bool good = fields_begin(&f, value) &&
                 field_slice(&f, 1, SLC_AUTH_NAME_BYTES_MAX, &out->name) && out->name.bytes > 0 &&
-                field_slice(&f, 2, SLC_AUTH_HASH_BYTES_MAX, &out->password_hash) &&
-                f.count > 3 && f.items[3].type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
+                field_slice(&f, 2, SLC_AUTH_HASH_BYTES_MAX, &out->password_hash) && f.count > 3 &&
+                f.items[3].type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
                 f.items[3].via.u64 <= SLC_AUTH_MD5 &&
                 field_slice(&f, 4, SLC_AUTH_TAGS_BYTES_MAX, &out->tags) &&
                 field_limit(&f, 5, &out->max_connections_set, &out->max_connections) &&
@@ -177,13 +177,13 @@ bool auth_decode_permission(slc_slice value, bool topic, slc_auth_permission *ou
 {
     fields f;
     *out = (slc_auth_permission){0};
-    bool good =
-        fields_begin(&f, value) && field_slice(&f, 1, SLC_AUTH_NAME_BYTES_MAX, &out->user) &&
-        out->user.bytes > 0 && field_slice(&f, 2, SLC_AUTH_NAME_BYTES_MAX, &out->vhost) &&
-        field_slice(&f, 3, topic ? SLC_AUTH_NAME_BYTES_MAX : SLC_AUTH_PATTERN_BYTES_MAX,
-                    topic ? &out->exchange : &out->configure) &&
-        field_slice(&f, 4, SLC_AUTH_PATTERN_BYTES_MAX, &out->write) &&
-        field_slice(&f, 5, SLC_AUTH_PATTERN_BYTES_MAX, &out->read);
+    bool good = fields_begin(&f, value) &&
+                field_slice(&f, 1, SLC_AUTH_NAME_BYTES_MAX, &out->user) && out->user.bytes > 0 &&
+                field_slice(&f, 2, SLC_AUTH_NAME_BYTES_MAX, &out->vhost) &&
+                field_slice(&f, 3, topic ? SLC_AUTH_NAME_BYTES_MAX : SLC_AUTH_PATTERN_BYTES_MAX,
+                            topic ? &out->exchange : &out->configure) &&
+                field_slice(&f, 4, SLC_AUTH_PATTERN_BYTES_MAX, &out->write) &&
+                field_slice(&f, 5, SLC_AUTH_PATTERN_BYTES_MAX, &out->read);
     msgpack_unpacked_destroy(&f.result);
     return good;
 }

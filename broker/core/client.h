@@ -42,7 +42,7 @@ typedef struct slc_client_ops {
 typedef struct slc_client_info {
     const char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"
     const char *user;
-    bool impersonator; // may publish under any user_id
+    bool impersonator;    // may publish under any user_id
     const char *protocol; // "{0,9,1}" as RabbitMQ shows it
     const char *state;    // running, blocking, blocked, flow, closing
     const char *auth_mechanism;

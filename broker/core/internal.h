@@ -57,7 +57,7 @@ typedef struct slc_object {
 /** Something that a session (or nobody) waits for: a proposal under way. */
 typedef struct slc_op {
     slc_broker *broker;
-    uint64_t serial; // in order of proposing
+    uint64_t serial;                             // in order of proposing
     slc_session *session;                        // NULL: nobody waits (any more)
     uint64_t touches[2];                         // hashes of the names it changes; 0: none
     void (*done)(struct slc_op *op, slc_err rc); // may be NULL; before the session resumes
@@ -235,7 +235,7 @@ struct slc_session {
     uint64_t wait_ticket;
 
     slc_route_slot **route_cache;
-    slc_route route; // of messages that cannot be cached
+    slc_route route;                  // of messages that cannot be cached
     slc_permission_slot *permissions; // permission.c; NULL: nothing asked yet
 
     slc_session *prev, *next;                 // of client->sessions
@@ -259,7 +259,7 @@ struct slc_vhost {
     bool removing_doomed;
     slc_vhost_metadata metadata; // owned
     void *doomed_by;             // who wants it deleted; NULL: nobody
-    uint64_t doomed_serial;      // the deletion waits for the proposals up to here; 0: for its clients
+    uint64_t doomed_serial; // the deletion waits for the proposals up to here; 0: for its clients
     bool delete_proposed;
     slc_policies policies;
     UT_hash_handle hh;
@@ -277,7 +277,8 @@ struct slc_broker {
     slc_parameter_entry *parameters; // by stored key
     bool parameters_sorted;
     const struct slc_definitions_users *definitions_users; // core/definitions_file.h; NULL: none
-    struct slc_import *imports; // DL: they wait until no proposal is under way; core/definitions_import.c
+    struct slc_import
+        *imports; // DL: they wait until no proposal is under way; core/definitions_import.c
 
     slc_client *clients;
     uint64_t last_client_id;

@@ -35,8 +35,7 @@ static bool may(slc_session *s, slc_access access, slc_dest_kind kind, slc_slice
     uint32_t hash = slc_hash(name.data, name.bytes) + (uint32_t)kind;
     slc_permission_slot *slot = &s->permissions[hash % PERMISSION_SLOTS];
     uint64_t version = s->broker->permission_version;
-    bool same =
-        slot->version == version && slot->kind == kind && slc_slice_equal(slot->name, name);
+    bool same = slot->version == version && slot->kind == kind && slc_slice_equal(slot->name, name);
     if (same && (slot->granted & 1u << access) != 0)
         return true;
     if (!client->ops->may(s->client, access, (int)kind, name))
@@ -59,10 +58,9 @@ static slc_err refused(const slc_session *s, slc_access access, slc_dest_kind ki
                        slc_error *error)
 {
     char text[640];
-    return slc_error_set(error, SLC_EACCESS, "%s access to %s refused for user '%s'",
-                         access_names[access],
-                         slc_resource_text(s->client->vhost, kind, name, text, sizeof text),
-                         s->client->info.user);
+    return slc_error_set(
+        error, SLC_EACCESS, "%s access to %s refused for user '%s'", access_names[access],
+        slc_resource_text(s->client->vhost, kind, name, text, sizeof text), s->client->info.user);
 }
 
 slc_err slc_session_may(slc_session *session, slc_access access, slc_dest_kind kind, slc_slice name,
@@ -90,11 +88,11 @@ slc_err slc_session_may_topic(slc_session *session, slc_access access, const slc
         client->ops->may_topic(client, access, exchange->dest.name, key))
         return SLC_OK;
     char text[640];
-    return slc_error_set(error, SLC_EACCESS, "%s access to topic '%.*s' in %s refused for user '%s'",
-                         access_names[access], SLC_SLICE_FMT(key),
-                         slc_resource_text(client->vhost, SLC_DEST_EXCHANGE, exchange->dest.name,
-                                           text, sizeof text),
-                         client->info.user);
+    return slc_error_set(
+        error, SLC_EACCESS, "%s access to topic '%.*s' in %s refused for user '%s'",
+        access_names[access], SLC_SLICE_FMT(key),
+        slc_resource_text(client->vhost, SLC_DEST_EXCHANGE, exchange->dest.name, text, sizeof text),
+        client->info.user);
 }
 
 void slc_broker_permissions_changed(slc_broker *broker)

@@ -56,8 +56,8 @@ static void put_predeclared(slc_broker *broker, slc_changes *changes, const slc_
     for (uint32_t i = 0; i < slc_predeclared_count; i++) {
         const slc_predeclared *x = &slc_predeclared_exchanges[i];
         slc_id id = slc_id_new(broker);
-        slc_changes_put_exchange(changes, &id, vhost, slc_slice_str(x->name), slc_slice_str(x->type),
-                                 false, x->internal, (slc_slice){0});
+        slc_changes_put_exchange(changes, &id, vhost, slc_slice_str(x->name),
+                                 slc_slice_str(x->type), false, x->internal, (slc_slice){0});
     }
 }
 
@@ -303,10 +303,10 @@ slc_err slc_check_exchange_limit(slc_vhost *vhost, slc_slice name, slc_error *er
     HASH_ITER(hh, broker->vhosts, each, next) total += HASH_COUNT(each->exchanges);
     char text[640];
     if (total >= broker->limits.exchanges)
-        return slc_error_set(
-            error, SLC_EPRECONDITION, "cannot declare %s: exchange limit of %u is reached",
-            slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text),
-            broker->limits.exchanges);
+        return slc_error_set(error, SLC_EPRECONDITION,
+                             "cannot declare %s: exchange limit of %u is reached",
+                             slc_resource_text(vhost, SLC_DEST_EXCHANGE, name, text, sizeof text),
+                             broker->limits.exchanges);
     return SLC_OK;
 }
 

@@ -58,7 +58,8 @@ slc_slice slc_api_text(const json_t *body, const char *key);
 bool slc_api_need(slc_http_request *request, const json_t *body, const char *const *keys,
                   uint32_t count);
 /** The answer to a change: 204, or what the error means. */
-void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *error, unsigned status);
+void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *error,
+                     unsigned status);
 
 /** handlers; named by the path */
 void slc_api_overview(slc_http_request *request);

@@ -50,10 +50,10 @@ struct slc_http_request {
     slc_path path;
     slc_slice vars[3]; // what stood at the `*` of the route: vhost, name, ...
     uint32_t var_count;
-    char *reason; // owned; header X-Reason or NULL
-    slc_buffer input;    // the body that came
+    char *reason;         // owned; header X-Reason or NULL
+    slc_buffer input;     // the body that came
     bool input_too_large; // more than SLC_HTTP_INPUT_BYTES_MAX: dropped
-    json_t *json;        // of slc_http_json; owned
+    json_t *json;         // of slc_http_json; owned
     const slc_route_entry *route;
     bool begun, sent, suspended;
 
