@@ -5,12 +5,14 @@
 #include "core/internal.h"
 #include "core/json_table.h"
 
-typedef struct export {
+typedef struct export
+{
     slc_buffer *out;
     const slc_vhost *only; // NULL: all
     slc_vhost *at;
     bool some; // an object of the section was written
-} export;
+}
+export;
 
 static void put_key(export *e, const char *key, bool first)
 {
@@ -120,8 +122,8 @@ static void policy_each(const slc_parameter *p, void *arg)
     const json_t *priority = json_object_get(p->value, "priority");
     put_key(e, "pattern", false);
     put_json(e, json_object_get(p->value, "pattern"));
-    put_text(e, "apply-to", apply_to != NULL ? slc_json_string_slice(apply_to) : slc_slice_str("all"),
-             false);
+    put_text(e, "apply-to",
+             apply_to != NULL ? slc_json_string_slice(apply_to) : slc_slice_str("all"), false);
     put_key(e, "definition", false);
     put_json(e, json_object_get(p->value, "definition"));
     put_key(e, "priority", false);

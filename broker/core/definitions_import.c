@@ -211,11 +211,11 @@ static void import_vhost(slc_import *job, const json_t *item)
         slc_id id = slc_id_new(job->broker);
         slc_changes_put_exchange(&job->changes, &id, &staged->id, slc_slice_str(x->name), type,
                                  false, x->internal, (slc_slice){0});
-        staged_dest *dest = dest_stage(job, staged, SLC_DEST_EXCHANGE, slc_slice_str(x->name), &id,
-                                       NULL, true);
-        dest->made =
-            slc_exchange_new(&staged->stand_in, slc_slice_str(x->name),
-                             slc_exchange_kind_find(type), true, false, x->internal, (slc_slice){0});
+        staged_dest *dest =
+            dest_stage(job, staged, SLC_DEST_EXCHANGE, slc_slice_str(x->name), &id, NULL, true);
+        dest->made = slc_exchange_new(&staged->stand_in, slc_slice_str(x->name),
+                                      slc_exchange_kind_find(type), true, false, x->internal,
+                                      (slc_slice){0});
     }
 }
 
@@ -618,9 +618,8 @@ static const uint8_t *sink_vhost_id(slc_definitions_sink *sink, slc_slice name)
 static void import_user_item(slc_import *job, slc_definitions_section section, const json_t *item)
 {
     const slc_definitions_users *users = job->broker->definitions_users;
-    const char *name = json_string_value(json_object_get(item, section == SLC_DEFINITIONS_USERS
-                                                                   ? "name"
-                                                                   : "user"));
+    const char *name = json_string_value(
+        json_object_get(item, section == SLC_DEFINITIONS_USERS ? "name" : "user"));
     const char *version = json_string_value(json_object_get(job->root, "rabbit_version"));
     slc_error error = {0};
     if (users->import_item(section, item, version != NULL ? version : "", &job->sink, &error,

@@ -91,10 +91,11 @@ slc_err slc_parameter_check(bool global, slc_slice component, slc_slice name, co
                             slc_error *error)
 {
     if (name.bytes == 0 || name.bytes > SLC_PARAMETER_NAME_BYTES_MAX)
-        return slc_error_set(error, SLC_EINVAL,
-                             "Validation failed\n\nthe name of a parameter has 1 to %d octets, this "
-                             "one has %zu\n",
-                             SLC_PARAMETER_NAME_BYTES_MAX, name.bytes);
+        return slc_error_set(
+            error, SLC_EINVAL,
+            "Validation failed\n\nthe name of a parameter has 1 to %d octets, this "
+            "one has %zu\n",
+            SLC_PARAMETER_NAME_BYTES_MAX, name.bytes);
     if (!slc_utf8_check(name))
         return slc_error_set(error, SLC_EINVAL,
                              "Validation failed\n\nthe name of a parameter must be UTF-8\n");
@@ -196,8 +197,8 @@ void slc_broker_each_parameter(slc_broker *broker,
 
 int64_t slc_vhost_limit(slc_vhost *vhost, const char *limit)
 {
-    const slc_parameter *p = slc_parameter_find(
-        vhost->broker, vhost, slc_slice_str("vhost-limits"), slc_slice_str("limits"));
+    const slc_parameter *p = slc_parameter_find(vhost->broker, vhost, slc_slice_str("vhost-limits"),
+                                                slc_slice_str("limits"));
     const json_t *value = p != NULL ? json_object_get(p->value, limit) : NULL;
     int64_t number = json_is_integer(value) ? json_integer_value(value) : -1;
     return number < 0 ? -1 : number;
@@ -220,8 +221,8 @@ static void entry_put(slc_broker *broker, slc_vhost *vhost, slc_slice key, size_
     entry->parameter = (slc_parameter){
         .vhost = vhost,
         .component = slc_slice_of(entry->key.data + at, component_bytes),
-        .name = slc_slice_of(entry->key.data + at + component_bytes,
-                             key.bytes - at - component_bytes),
+        .name =
+            slc_slice_of(entry->key.data + at + component_bytes, key.bytes - at - component_bytes),
         .value = value,
     };
     HASH_ADD_KEYPTR(hh, broker->parameters, entry->key.data, entry->key.bytes, entry);
@@ -242,7 +243,8 @@ slc_err slc_parameter_apply(slc_broker *broker, const slc_env_change *change, sl
     if (vhost == NULL && memcmp(&id, &nobody, sizeof id) != 0)
         return SLC_OK; // of a vhost that is gone
     slc_slice component = slc_slice_of(key.data + at, component_bytes);
-    slc_slice name = slc_slice_of(key.data + at + component_bytes, key.bytes - at - component_bytes);
+    slc_slice name =
+        slc_slice_of(key.data + at + component_bytes, key.bytes - at - component_bytes);
     const struct component *known = vhost != NULL ? component_find(component) : NULL;
     if (stored.data == NULL) {
         slc_parameter_entry *entry = entry_find(broker, key);
@@ -304,8 +306,7 @@ static void parameter_proposed(slc_op *op, slc_err rc)
 {
     parameter_op *state = op->done_arg;
     parameter_job *job = state->job;
-    slc_vhost *vhost =
-        state->vhost.bytes > 0 ? slc_broker_vhost(op->broker, state->vhost) : NULL;
+    slc_vhost *vhost = state->vhost.bytes > 0 ? slc_broker_vhost(op->broker, state->vhost) : NULL;
     slc_free((void *)state->vhost.data);
     slc_free(state);
     if (rc != SLC_OK) {

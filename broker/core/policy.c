@@ -111,7 +111,8 @@ slc_err slc_policy_pattern_try(slc_slice pattern, slc_slice name, bool *found, s
 static slc_slice pattern_prefix(slc_slice pattern, bool *whole)
 {
     *whole = false;
-    if (pattern.bytes < 2 || pattern.data[0] != '^' || memchr(pattern.data, '|', pattern.bytes) != NULL)
+    if (pattern.bytes < 2 || pattern.data[0] != '^' ||
+        memchr(pattern.data, '|', pattern.bytes) != NULL)
         return (slc_slice){0};
     size_t end = 1;
     while (end < pattern.bytes && pattern.data[end] != 0 &&
@@ -143,8 +144,8 @@ slc_slice slc_policy_name(const slc_policy *policy)
 
 static apply_to apply_to_of(const json_t *value)
 {
-    static const char *const names[] = {"all",            "queues",        "exchanges",
-                                        "classic_queues", "quorum_queues", "streams"};
+    static const char *const names[] = {"all",           "queues", "exchanges", "classic_queues",
+                                        "quorum_queues", "streams"};
     const char *text = json_string_value(json_object_get(value, "apply-to"));
     for (size_t i = 0; text != NULL && i < SLC_ARRAY_COUNT(names); i++) {
         if (strcmp(text, names[i]) == 0)
@@ -163,9 +164,8 @@ static slc_policy *policy_new(slc_slice name, bool is_operator, const json_t *va
         slc_buffer_fini(&table);
         return NULL;
     }
-    pcre2_code *code = json_is_string(pattern)
-                           ? pattern_compile(slc_json_string_slice(pattern), error)
-                           : NULL;
+    pcre2_code *code =
+        json_is_string(pattern) ? pattern_compile(slc_json_string_slice(pattern), error) : NULL;
     if (code == NULL) {
         slc_buffer_fini(&table);
         return NULL;
@@ -249,8 +249,7 @@ static void list_remove(slc_policy_list *list, slc_slice name)
         if (!slc_slice_equal(list->items[i]->name, name))
             continue;
         policy_unref(list->items[i]);
-        memmove(list->items + i, list->items + i + 1,
-                (list->count - i - 1) * sizeof(slc_policy *));
+        memmove(list->items + i, list->items + i + 1, (list->count - i - 1) * sizeof(slc_policy *));
         list->count--;
         return;
     }
@@ -483,10 +482,9 @@ bool slc_policy_turn(slc_broker *broker)
 
 static bool is_smallest_wins(slc_slice key)
 {
-    static const char *const keys[] = {"expires",          "message-ttl",
-                                       "max-length",       "max-length-bytes",
-                                       "delivery-limit",   "max-in-memory-length",
-                                       "max-in-memory-bytes"};
+    static const char *const keys[] = {
+        "expires",        "message-ttl",          "max-length",         "max-length-bytes",
+        "delivery-limit", "max-in-memory-length", "max-in-memory-bytes"};
     for (size_t i = 0; i < SLC_ARRAY_COUNT(keys); i++) {
         if (slc_slice_is(key, keys[i]))
             return true;

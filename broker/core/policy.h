@@ -23,7 +23,8 @@
 
 enum {
     SLC_POLICY_MATCH_LIMIT = 50000, // steps of one match
-    SLC_POLICY_TURN_BUDGET = 20000, // comparisons of one slice of a sweep; a match counts as several
+    SLC_POLICY_TURN_BUDGET =
+        20000, // comparisons of one slice of a sweep; a match counts as several
 };
 
 typedef struct slc_policy slc_policy;

@@ -114,8 +114,7 @@ static const struct policy_key {
     {"max-length-bytes", true, fits_not_negative, "", " is not a valid maximum length in bytes"},
     {"max-in-memory-length", true, fits_not_negative, "",
      " is not a valid maximum memory in bytes"},
-    {"max-in-memory-bytes", true, fits_not_negative, "",
-     " is not a valid maximum memory in bytes"},
+    {"max-in-memory-bytes", true, fits_not_negative, "", " is not a valid maximum memory in bytes"},
     {"delivery-limit", true, fits_not_negative, "", " is not a valid delivery limit"},
     {"overflow", true, fits_overflow, "", " is not a valid overflow value"},
     {"queue-version", true, fits_version, "", " is not a valid queue-version value"},
@@ -128,15 +127,14 @@ static const struct policy_key {
     {"queue-mode", false, fits_mode, "", " is not a valid queue-mode value"},
     {"queue-leader-locator", false, fits_leader_locator, "",
      " is not a valid queue leader locator value"},
-    {"queue-master-locator", false, fits_master_locator, "",
-     " invalid queue-master-locator value"},
+    {"queue-master-locator", false, fits_master_locator, "", " invalid queue-master-locator value"},
     {"initial-cluster-size", false, fits_not_negative, "", " is not a valid cluster size"},
     {"max-age", false, fits_max_age, "", " is not a valid max age"},
     {"stream-max-segment-size-bytes", false, fits_not_negative, "", " is not a valid segment size"},
     {"ha-mode", true, fits_anything, "", ""},
     {"ha-params", true, fits_anything, "", ""},
-    {"ha-sync-mode", true, fits_sync_mode,
-     "ha-sync-mode must be \"manual\" or \"automatic\", got ", ""},
+    {"ha-sync-mode", true, fits_sync_mode, "ha-sync-mode must be \"manual\" or \"automatic\", got ",
+     ""},
     {"ha-sync-batch-size", false, fits_positive,
      "ha-sync-batch-size takes an integer greater than 0, ", " given"},
     {"ha-promote-on-shutdown", false, fits_always,
@@ -178,26 +176,24 @@ static slc_err ha_check(const json_t *definition, slc_error *error)
     if (is_one_of(mode, "exactly")) {
         if (fits_positive(params))
             return SLC_OK;
-        return slc_error_set(error, SLC_EINVAL,
-                             FAILED "ha-mode=\"exactly\" takes an integer, %s given\n",
-                             params != NULL ? slc_json_erlang_text(params, text, sizeof text)
-                                            : "none");
+        return slc_error_set(
+            error, SLC_EINVAL, FAILED "ha-mode=\"exactly\" takes an integer, %s given\n",
+            params != NULL ? slc_json_erlang_text(params, text, sizeof text) : "none");
     }
     if (is_one_of(mode, "nodes")) {
         if (!json_is_array(params))
-            return slc_error_set(error, SLC_EINVAL,
-                                 FAILED "ha-mode=\"nodes\" takes a list, %s given\n",
-                                 params != NULL ? slc_json_erlang_text(params, text, sizeof text)
-                                                : "none");
+            return slc_error_set(
+                error, SLC_EINVAL, FAILED "ha-mode=\"nodes\" takes a list, %s given\n",
+                params != NULL ? slc_json_erlang_text(params, text, sizeof text) : "none");
         if (json_array_size(params) == 0)
             return slc_error_set(error, SLC_EINVAL,
                                  FAILED "ha-mode=\"nodes\" list must be non-empty\n");
         for (size_t i = 0; i < json_array_size(params); i++) {
             const json_t *node = json_array_get(params, i);
             if (!json_is_string(node))
-                return slc_error_set(
-                    error, SLC_EINVAL, FAILED "ha-mode=\"nodes\" takes a list of strings, %s given\n",
-                    slc_json_erlang_text(params, text, sizeof text));
+                return slc_error_set(error, SLC_EINVAL,
+                                     FAILED "ha-mode=\"nodes\" takes a list of strings, %s given\n",
+                                     slc_json_erlang_text(params, text, sizeof text));
         }
         return SLC_OK;
     }
@@ -274,7 +270,8 @@ slc_err slc_policy_check(const json_t *value, bool is_operator, slc_error *error
     if (!json_is_string(pattern))
         return slc_error_set(error, SLC_EINVAL, FAILED "pattern should be a binary but was %s\n",
                              slc_json_erlang_text(pattern, text, sizeof text));
-    slc_err rc = slc_policy_pattern_try(slc_json_string_slice(pattern), (slc_slice){0}, NULL, error);
+    slc_err rc =
+        slc_policy_pattern_try(slc_json_string_slice(pattern), (slc_slice){0}, NULL, error);
     if (rc != SLC_OK)
         return rc;
     const json_t *priority = json_object_get(value, "priority");

@@ -134,7 +134,7 @@ def test_vhosts_come_and_go(broker):
     user(broker, "inside", vhost="v1")
     with pytest.raises(pika.exceptions.AMQPConnectionError) as error:
         connect(broker, "inside")
-    assert "access to vhost '/' refused for user 'inside'" in repr(error.value)
+    assert "access to vhost '/' refused for user 'inside'" in str(error.value)
     c = connect(broker, "inside", vhost="v1")
     c.channel().queue_declare("kept", durable=True)
     ctl(broker, "set_vhost_limits", "-p", "v1", '{"max-queues": 1}')
@@ -156,7 +156,7 @@ def test_limits_of_a_user(broker):
     c = connect(broker, "limited")
     with pytest.raises(pika.exceptions.AMQPConnectionError) as error:
         connect(broker, "limited")
-    assert "user connection limit (1) is reached" in repr(error.value)
+    assert "user connection limit (1) is reached" in str(error.value)
     c.channel()
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
         c.channel()
