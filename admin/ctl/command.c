@@ -29,6 +29,14 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"listeners", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_listeners,
      "Displays the addresses on which the broker listens", NULL},
 
+    {"certificates", "Nodes", "[<column>...]", 0, -1, LIST, slc_ctl_list_run,
+     "Lists the certificates of the TLS listeners", &slc_ctl_certificates},
+    {"check_certificate_expiration", "Nodes", "<number> <unit>", 2, 2, 0,
+     slc_ctl_check_certificate_expiration,
+     "Checks that no certificate of the TLS listeners ends within this many days, weeks, months or "
+     "years",
+     NULL},
+
     {"list_bindings", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
      "Lists bindings of a virtual host", &slc_ctl_bindings},
     {"list_channels", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists channels",

@@ -236,6 +236,8 @@ const slc_ctl_column *slc_ctl_list_column(const slc_ctl_list *list, slc_slice na
 /* ---- nouns ---- */
 extern const slc_ctl_list slc_ctl_queues, slc_ctl_exchanges, slc_ctl_bindings, slc_ctl_connections,
     slc_ctl_channels, slc_ctl_consumers, slc_ctl_vhosts;
+extern const slc_ctl_list slc_ctl_certificates;
+int slc_ctl_check_certificate_expiration(slc_ctl *ctl);
 int slc_ctl_queue_purge(slc_ctl *ctl);
 int slc_ctl_queue_delete(slc_ctl *ctl);
 int slc_ctl_connection_close(slc_ctl *ctl);

@@ -14,14 +14,23 @@
 #include "core/broker.h"
 #include "net/listener.h"
 #include "net/net.h"
+#include "net/tls.h"
 
 typedef struct slc_amqp_server slc_amqp_server;
+
+/** Bits, in the order of the list that clients get. EXTERNAL is offered on TLS listeners only. */
+enum {
+    SLC_AMQP_MECHANISM_PLAIN = 1,
+    SLC_AMQP_MECHANISM_AMQPLAIN = 2,
+    SLC_AMQP_MECHANISM_EXTERNAL = 4,
+};
 
 /** Zero means the default in brackets, except where 0 has a meaning. */
 typedef struct slc_amqp_settings {
     uint16_t heartbeat_s;          // offered; 0: off
     uint16_t channel_max;          // offered; 0: no limit
     uint32_t frame_max;            // offered; 0: no limit; else at least 4096
+    uint32_t initial_frame_max;    // accepted before tuning [128 KiB]
     uint64_t max_message_bytes;    // larger ones are refused with 406 [16 MiB]
     uint32_t handshake_timeout_ms; // from accept to connection.open-ok [10 s]
     uint32_t connections_max;      // 0: no limit
@@ -30,6 +39,10 @@ typedef struct slc_amqp_settings {
     const char *product;           // server property, such as "Sluice"
     const char *version;
     const char *cluster_name;
+    unsigned mechanisms;      // SLC_AMQP_MECHANISM_... that are offered [PLAIN, AMQPLAIN]
+    slc_tls_login cert_login; // where EXTERNAL finds the user
+    slc_tls_san cert_san;
+    uint32_t cert_san_index;
     size_t output_high_bytes; // per connection, deliveries rest above [1 MiB]
     size_t output_low_bytes;  // and go on below [256 KiB]
 } slc_amqp_settings;

@@ -29,6 +29,7 @@
 #include "core/session.h"
 #include "core/topology.h"
 #include "net/conn.h"
+#include "net/tls.h"
 #include "wire/amqp_fast.h"
 #include "wire/amqp_frame.h"
 #include "wire/amqp_method.h"
@@ -99,6 +100,7 @@ struct amqp_conn {
     bool blocked;  // and this one did
     bool told_blocked;
     bool loopback;
+    bool secure;                                         // TLS
     bool challenged;                                     // connection.secure was sent
     bool cap_auth_close, cap_cancel_notify, cap_blocked; // of the client
     bool deferred;                                       // in server->deferred
@@ -154,7 +156,8 @@ void slc_amqp_server_conn_gone(slc_amqp_server *server);
 uint64_t slc_amqp_now_ms(const amqp_conn *c);
 
 /* connection.c */
-void slc_amqp_conn_new(slc_amqp_server *server, int fd, const slc_peer *peer);
+/** tls NULL: plain. */
+void slc_amqp_conn_new(slc_amqp_server *server, int fd, const slc_peer *peer, struct slc_tls *tls);
 void slc_amqp_conn_set_state(amqp_conn *c, amqp_state state);
 const char *slc_amqp_state_name(const amqp_conn *c);
 /** Connection exception: tear down, send connection.close where the state allows, log. id: the method that failed or 0.

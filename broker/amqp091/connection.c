@@ -61,24 +61,27 @@ static const slc_conn_ops conn_ops = {
     .lost = conn_lost,
 };
 
-void slc_amqp_conn_new(slc_amqp_server *server, int fd, const slc_peer *peer)
+void slc_amqp_conn_new(slc_amqp_server *server, int fd, const slc_peer *peer, struct slc_tls *tls)
 {
+    char from[80], to[80], name[168];
+    name_host(from, sizeof from, peer->peer_host, peer->peer_port);
+    name_host(to, sizeof to, peer->host, peer->port);
+    snprintf(name, sizeof name, "%s -> %s", from, to);
     slc_conn_options options = {
         .high_bytes = server->settings.output_high_bytes,
         .low_bytes = server->settings.output_low_bytes,
+        .tls = tls,
+        .name = name,
     };
     amqp_conn *c = slc_alloc_zero(1, sizeof *c);
     c->server = server;
     c->loopback = peer->loopback;
+    c->secure = tls != NULL;
     c->io = slc_conn_new(server->net, fd, &conn_ops, c, &options);
     if (c->io == NULL) {
         slc_free(c);
         return;
     }
-    char from[80], to[80], name[168];
-    name_host(from, sizeof from, peer->peer_host, peer->peer_port);
-    name_host(to, sizeof to, peer->host, peer->port);
-    snprintf(name, sizeof name, "%s -> %s", from, to);
     c->name = slc_strdup(name);
     slc_client_info *info = &c->client.info;
     info->name = c->name;
@@ -86,6 +89,8 @@ void slc_amqp_conn_new(slc_amqp_server *server, int fd, const slc_peer *peer)
     info->protocol = "{0,9,1}";
     info->state = "starting";
     info->auth_mechanism = "";
+    info->tls_protocol = info->tls_key_exchange = info->tls_cipher = info->tls_hash = "";
+    info->peer_subject = info->peer_issuer = info->peer_validity = "";
     memcpy(info->host, peer->host, sizeof info->host);
     memcpy(info->peer_host, peer->peer_host, sizeof info->peer_host);
     info->port = peer->port;

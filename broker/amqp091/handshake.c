@@ -1,18 +1,63 @@
 /* From the protocol header to connection.open-ok, and the other methods of channel 0.
  * States: amqp_impl.h. @spec amqp-semantics 1.1, 3.4, 4 */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "amqp091/amqp_impl.h"
 #include "base/log.h"
 #include "core/parameter.h"
 
+static unsigned mechanisms_of(const amqp_conn *c)
+{
+    unsigned set = c->server->settings.mechanisms;
+    return c->secure ? set : set & ~(unsigned)SLC_AMQP_MECHANISM_EXTERNAL;
+}
+
+static const char *const mechanism_words[] = {"PLAIN", "AMQPLAIN", "EXTERNAL"}; // by bit
+
+static const char *mechanism_names(const amqp_conn *c, char out[64])
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(mechanism_words); i++)
+        if ((mechanisms_of(c) & 1u << i) != 0)
+            snprintf(out + strlen(out), 64 - strlen(out), "%s%s", out[0] != 0 ? " " : "",
+                     mechanism_words[i]);
+    return out;
+}
+
+/** NULL: not offered to this connection. */
+static const slc_sasl_mechanism *mechanism_find(const amqp_conn *c, slc_slice name)
+{
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(mechanism_words); i++)
+        if (slc_slice_is(name, mechanism_words[i]))
+            return (mechanisms_of(c) & 1u << i) != 0 ? slc_sasl_find(name) : NULL;
+    return NULL;
+}
+
+/** What TLS has settled is shown from now on. */
+static void take_tls_info(amqp_conn *c)
+{
+    const slc_tls_info *tls = slc_conn_tls_info(c->io);
+    slc_client_info *info = &c->client.info;
+    if (tls == NULL)
+        return;
+    info->tls_protocol = tls->protocol;
+    info->tls_key_exchange = tls->key_exchange;
+    info->tls_cipher = tls->cipher;
+    info->tls_hash = tls->hash;
+    info->peer_subject = tls->subject;
+    info->peer_issuer = tls->issuer;
+    info->peer_validity = tls->validity;
+}
+
 static void send_start(amqp_conn *c)
 {
+    char names[64];
     slc_amqp_method method = {
         .id = SLC_AMQP_CONNECTION_START,
         .connection_start = {.version_minor = 9,
                              .server_properties = slc_table_builder_content(&c->server->properties),
-                             .mechanisms = slc_slice_str(slc_sasl_names()),
+                             .mechanisms = slc_slice_str(mechanism_names(c, names)),
                              .locales = slc_slice_str("en_US")},
     };
     slc_amqp_send(c, 0, &method);
@@ -25,6 +70,7 @@ size_t slc_amqp_handshake_header(amqp_conn *c, slc_slice input)
     case SLC_AMQP_HEADER_MORE:
         return 0;
     case SLC_AMQP_HEADER_OK:
+        take_tls_info(c);
         slc_amqp_log_accepted(c);
         send_start(c);
         slc_amqp_conn_set_state(c, AMQP_START);
@@ -72,6 +118,7 @@ static void keep_properties(amqp_conn *c, slc_slice table)
         value.type == SLC_TYPE_TABLE) {
         c->cap_auth_close = capability(value.bytes, "authentication_failure_close");
         c->cap_cancel_notify = capability(value.bytes, "consumer_cancel_notify");
+        c->client.cancel_notify = c->cap_cancel_notify;
         c->cap_blocked = capability(value.bytes, "connection.blocked");
     }
 }
@@ -142,9 +189,26 @@ static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
         slc_amqp_conn_error(c, SLC_AMQP_SYNTAX_ERROR, id, "%s", error.text);
         return;
     }
+    char login[256] = "";
+    c->login_id = id;
+    if (c->mechanism->external) {
+        const slc_amqp_settings *s = &c->server->settings;
+        rc = slc_conn_peer_login(c->io, s->cert_login, s->cert_san, s->cert_san_index, login,
+                                 &error);
+        given.user = slc_slice_str(login);
+        if (rc == SLC_OK)
+            rc = slc_auth_check_external(c->server->auth, given.user, c->loopback, &error);
+        if (rc != SLC_OK) {
+            login_refused(c, &error);
+            return;
+        }
+    }
     slc_free(c->user);
     c->user = slc_strndup((const char *)given.user.data, given.user.bytes);
-    c->login_id = id;
+    if (c->mechanism->external) {
+        login_granted(c);
+        return;
+    }
     if (slc_auth_check(c->server->auth, given.user, given.password, c->client.info.peer_host,
                        c->loopback, login_checked, c, &c->login) == SLC_OK)
         login_granted(c);
@@ -155,7 +219,7 @@ static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
 static void handle_start_ok(amqp_conn *c, const slc_amqp_connection_start_ok *ok)
 {
     keep_properties(c, ok->client_properties);
-    c->mechanism = slc_sasl_find(ok->mechanism);
+    c->mechanism = mechanism_find(c, ok->mechanism);
     if (c->mechanism == NULL) {
         slc_amqp_conn_error(c, SLC_AMQP_COMMAND_INVALID, SLC_AMQP_CONNECTION_START_OK,
                             "unknown authentication mechanism '%.*s'",

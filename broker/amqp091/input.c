@@ -9,7 +9,7 @@
 static uint32_t frame_limit(const amqp_conn *c)
 {
     if (c->state < AMQP_OPENING)
-        return SLC_AMQP_FRAME_EARLY_MAX;
+        return c->server->settings.initial_frame_max;
     return c->frame_max != 0 ? c->frame_max : AMQP_UNLIMITED_FRAME_MAX;
 }
 

@@ -70,7 +70,7 @@ void slc_amqp_send_content(amqp_conn *c, uint16_t number, const slc_amqp_method 
     put_body(c, number, message);
 }
 
-/* ---- callbacks of core; they must not call back into it ---- */
+/* ---- callbacks of core; they must not call back into it, but for failed ---- */
 
 static void session_deliver(slc_session *session, const slc_consumer *consumer,
                             uint64_t delivery_tag, bool redelivered, slc_message *message)
@@ -136,6 +136,11 @@ static void session_cancelled(slc_session *session, slc_slice consumer_tag)
     slc_amqp_send(ch->conn, ch->number, &method);
 }
 
+static void session_failed(slc_session *session, slc_err rc, const slc_error *error)
+{
+    slc_amqp_core_error(slc_session_arg(session), rc, 0, error);
+}
+
 static void session_resume(slc_session *session)
 {
     amqp_channel *ch = slc_session_arg(session);
@@ -147,5 +152,6 @@ const slc_session_ops slc_amqp_session_ops = {
     .confirm = session_confirm,
     .returned = session_returned,
     .cancelled = session_cancelled,
+    .failed = session_failed,
     .resume = session_resume,
 };

@@ -95,8 +95,12 @@ void slc_amqp_set(slc_amqp_server *server, const slc_amqp_settings *settings)
 {
     slc_amqp_settings *s = &server->settings;
     *s = *settings;
+    if (s->mechanisms == 0)
+        s->mechanisms = SLC_AMQP_MECHANISM_PLAIN | SLC_AMQP_MECHANISM_AMQPLAIN;
     if (s->max_message_bytes == 0)
         s->max_message_bytes = 16 << 20;
+    if (s->initial_frame_max == 0)
+        s->initial_frame_max = SLC_AMQP_FRAME_EARLY_MAX;
     if (s->handshake_timeout_ms == 0)
         s->handshake_timeout_ms = 10000;
     if (s->frame_max != 0 && s->frame_max < SLC_AMQP_FRAME_MIN)
@@ -125,13 +129,12 @@ slc_amqp_server *slc_amqp_new(slc_net *net, slc_broker *broker, slc_auth *auth,
 
 void slc_amqp_serve(slc_amqp_server *server, int fd, const slc_peer *peer)
 {
-    slc_amqp_conn_new(server, fd, peer);
+    slc_amqp_conn_new(server, fd, peer, NULL);
 }
 
 static void server_accepted(slc_listener *listener, int fd, const slc_peer *peer, void *arg)
 {
-    (void)listener;
-    slc_amqp_conn_new(arg, fd, peer);
+    slc_amqp_conn_new(arg, fd, peer, slc_listener_tls(listener));
 }
 
 slc_err slc_amqp_listen(slc_amqp_server *server, const slc_listener_options *options,

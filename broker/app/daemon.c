@@ -24,7 +24,7 @@
 #include "core/permission.h"
 #include "http/http.h"
 
-enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000 };
+enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000, TLS_WATCH_MS = 10000 };
 enum {
     EXIT_BACKUP = 65,
     EXIT_INTERNAL = 70,
@@ -60,6 +60,7 @@ typedef struct daemon_state {
     slc_world_recovered recovered;
     slc_net *net;
     slc_auth *auth;
+    slc_tls *tls; // NULL: no TLS listener
     slc_amqp_server *amqp;
     slc_http *http;
     slc_app_backup *backup;
@@ -73,6 +74,9 @@ typedef struct daemon_state {
     uv_check_t check;
     uv_idle_t idle; // active while a turn left work behind
     uv_timer_t stop_timer;
+    uv_timer_t watch_timer; // for changed certificates
+    uv_timer_t due_timer; // wakes the loop when something in the broker is due
+    uint64_t due_ms;      // for which it is set; UINT64_MAX: it is not
     uv_signal_t signals[5];
 } daemon_state;
 
@@ -88,6 +92,26 @@ static void idle_tick(uv_idle_t *idle)
     (void)idle; // its being active keeps the loop from waiting; the turn runs in prepare and check
 }
 
+static void on_due(uv_timer_t *timer)
+{
+    daemon_state *d = timer->data;
+    d->due_ms = UINT64_MAX; // the turn that follows does what is due
+}
+
+static void daemon_wake_when_due(daemon_state *d)
+{
+    uint64_t due_ms = slc_broker_next_due_ms(d->world.broker);
+    if (due_ms == d->due_ms)
+        return;
+    d->due_ms = due_ms;
+    if (due_ms == UINT64_MAX) {
+        uv_timer_stop(&d->due_timer);
+        return;
+    }
+    uint64_t now = slc_world_wall_ms(&d->world);
+    uv_timer_start(&d->due_timer, on_due, due_ms > now ? due_ms - now : 0, 0);
+}
+
 static void daemon_turn(daemon_state *d)
 {
     if (d->phase >= PHASE_ENDING)
@@ -101,6 +125,7 @@ static void daemon_turn(daemon_state *d)
     slc_world_turn(&d->world);
     slc_net_flush_all(d->net);
     slc_monitor_turn(&d->monitor);
+    daemon_wake_when_due(d);
     if (more)
         uv_idle_start(&d->idle, idle_tick);
     else
@@ -125,38 +150,53 @@ static void write_addresses(FILE *out, void *arg)
     for (uint32_t i = 0; i < d->listener_count; i++) {
         const char *host = slc_listener_host(d->listeners[i]);
         bool v6 = strchr(host, ':') != NULL;
-        fprintf(out, "amqp.%u=%s%s%s:%u\n", i + 1, v6 ? "[" : "", host, v6 ? "]" : "",
+        bool tls = slc_listener_tls(d->listeners[i]) != NULL;
+        fprintf(out, "%s.%u=%s%s%s:%u\n", tls ? "amqps" : "amqp",
+                tls ? i + 1 - d->settings->tcp_count : i + 1, v6 ? "[" : "", host, v6 ? "]" : "",
                 slc_listener_port(d->listeners[i]));
     }
     fprintf(out, "admin=%s\n", slc_http_socket_path(d->http));
 }
 
+static slc_err daemon_listen_at(daemon_state *d, const slc_config_address *address, slc_tls *tls,
+                                slc_error *error)
+{
+    const slc_settings *s = d->settings;
+    char text[64];
+    bool v6 = strchr(address->host, ':') != NULL;
+    snprintf(text, sizeof text, "%s%s%s%s%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
+             address->host[0] != 0 ? ":" : "", address->port);
+    slc_listener_options options = {
+        .address = text,
+        .backlog = (int)s->tcp_backlog,
+        .nodelay = s->tcp_nodelay,
+        .sndbuf = s->tcp_sndbuf_bytes,
+        .recbuf = s->tcp_recbuf_bytes,
+        .proxy_protocol = s->proxy_protocol,
+        .proxy_timeout_ms = s->handshake_timeout_ms,
+        .tls = tls,
+    };
+    slc_listener **at = &d->listeners[d->listener_count];
+    slc_err rc = slc_amqp_listen(d->amqp, &options, at, error);
+    if (rc != SLC_OK)
+        return rc;
+    d->listener_count++;
+    slc_log(SLC_LOG_INFO, "connection", "listener.started", SLC_NO_FIELDS,
+            "started %s listener on %s:%u", tls != NULL ? "TLS" : "TCP", slc_listener_host(*at),
+            slc_listener_port(*at));
+    return SLC_OK;
+}
+
 static slc_err daemon_listen(daemon_state *d, slc_error *error)
 {
     const slc_settings *s = d->settings;
-    d->listeners = slc_alloc_zero(s->tcp_count + 1, sizeof *d->listeners);
-    for (uint32_t i = 0; i < s->tcp_count; i++) {
-        const slc_config_address *address = &s->tcp[i].address;
-        char text[64];
-        bool v6 = strchr(address->host, ':') != NULL;
-        snprintf(text, sizeof text, "%s%s%s%s%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
-                 address->host[0] != 0 ? ":" : "", address->port);
-        slc_listener_options options = {
-            .address = text,
-            .backlog = (int)s->tcp_backlog,
-            .nodelay = s->tcp_nodelay,
-            .sndbuf = s->tcp_sndbuf_bytes,
-            .recbuf = s->tcp_recbuf_bytes,
-        };
-        slc_err rc = slc_amqp_listen(d->amqp, &options, &d->listeners[i], error);
-        if (rc != SLC_OK)
-            return rc;
-        d->listener_count++;
-        slc_log(SLC_LOG_INFO, "connection", "listener.started", SLC_NO_FIELDS,
-                "started TCP listener on %s:%u", slc_listener_host(d->listeners[i]),
-                slc_listener_port(d->listeners[i]));
-    }
-    return SLC_OK;
+    slc_err rc = SLC_OK;
+    d->listeners = slc_alloc_zero(s->tcp_count + s->ssl_count + 1, sizeof *d->listeners);
+    for (uint32_t i = 0; i < s->tcp_count && rc == SLC_OK; i++)
+        rc = daemon_listen_at(d, &s->tcp[i].address, NULL, error);
+    for (uint32_t i = 0; i < s->ssl_count && rc == SLC_OK; i++)
+        rc = daemon_listen_at(d, &s->ssl[i].address, d->tls, error);
+    return rc;
 }
 
 static void daemon_fail(daemon_state *d, int status, const slc_error *error)
@@ -200,6 +240,8 @@ static void net_closed(void *arg)
     uv_close((uv_handle_t *)&d->check, NULL);
     uv_close((uv_handle_t *)&d->idle, NULL);
     uv_close((uv_handle_t *)&d->stop_timer, NULL);
+    uv_close((uv_handle_t *)&d->watch_timer, NULL);
+    uv_close((uv_handle_t *)&d->due_timer, NULL);
     for (size_t i = 0; i < SLC_ARRAY_COUNT(d->signals); i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
 }
@@ -292,6 +334,7 @@ static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
         .heartbeat_s = s->heartbeat_s,
         .channel_max = s->channel_max,
         .frame_max = s->frame_max_bytes,
+        .initial_frame_max = s->initial_frame_max_bytes,
         .max_message_bytes = s->max_message_bytes,
         .handshake_timeout_ms = s->handshake_timeout_ms,
         .connections_max = (uint32_t)s->max_connections,
@@ -300,6 +343,10 @@ static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
         .product = s->product,
         .version = s->product_version,
         .cluster_name = s->cluster_name,
+        .mechanisms = s->mechanisms,
+        .cert_login = s->cert_login,
+        .cert_san = s->cert_san,
+        .cert_san_index = s->cert_san_index,
     };
 }
 
@@ -393,6 +440,28 @@ static void changed_key(const char *key, bool needs_restart, void *arg)
             key);
 }
 
+/** New connections get what the files say now; open ones keep what they have. */
+static void daemon_reload_tls(daemon_state *d, const slc_tls_options *options)
+{
+    slc_error error = {0};
+    if (d->tls == NULL)
+        return;
+    if (slc_tls_load(d->tls, options, &error) != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "config", "tls.reload_failed", SLC_NO_FIELDS,
+                "the certificates stay as they are: %s", error.text);
+    else
+        slc_log(SLC_LOG_INFO, "config", "tls.reloaded", SLC_NO_FIELDS,
+                "the certificates were read again");
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    daemon_state *d = timer->data;
+    if (d->phase == PHASE_SERVING && d->tls != NULL && d->settings->tls_watch &&
+        slc_tls_changed(d->tls))
+        daemon_reload_tls(d, &d->settings->tls);
+}
+
 static void daemon_reload(daemon_state *d)
 {
     slc_error error = {0};
@@ -413,16 +482,16 @@ static void daemon_reload(daemon_state *d)
                 "the log stays as it is: %s", error.text);
     slc_amqp_settings amqp;
     amqp_settings(fresh, &amqp);
-    // These keep their values until a restart.
-    amqp.frame_max = d->settings->frame_max_bytes;
-    amqp.channel_max = d->settings->channel_max;
+    amqp.frame_max = d->settings->frame_max_bytes; // until a restart
     slc_amqp_set(d->amqp, &amqp);
     slc_auth_options auth;
     auth_options(d, fresh, &auth);
     slc_auth_set(d->auth, &auth);
     broker_limits(d, fresh);
+    daemon_reload_tls(d, &fresh->tls);
     slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
     slc_app_backup_keep_free(d->backup, fresh->disk_free_limit_bytes);
+    slc_broker_ack_timeout(d->world.broker, fresh->consumer_timeout_ms);
     slc_settings_free(d->settings);
     d->settings = fresh;
     slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS,
@@ -509,6 +578,7 @@ static void http_status(slc_http_status *out, void *arg)
                              .instance = &d->instance,
                              .listeners = d->listeners,
                              .listener_count = d->listener_count,
+                             .tls = d->tls,
                              .started_ns = d->started_ns,
                              .ready = d->phase == PHASE_SERVING,
                          });
@@ -554,6 +624,10 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .flush = flush_mode(s),
         .flush_interval_ms = s->store_flush_interval_ms,
         .default_prefetch = s->default_consumer_prefetch,
+        .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),
+        .sac_loose = !s->sac_strict,
+        .session_consumers_max = s->consumer_max_per_channel,
+        .ack_timeout_ms = s->consumer_timeout_ms,
         .default_vhost = s->default_vhost,
         .first_user =
             {
@@ -588,9 +662,17 @@ static void daemon_handles(daemon_state *d)
     uv_check_init(&d->loop, &d->check);
     uv_idle_init(&d->loop, &d->idle);
     uv_timer_init(&d->loop, &d->stop_timer);
+    uv_timer_init(&d->loop, &d->due_timer);
+    d->due_timer.data = d;
+    d->due_ms = UINT64_MAX;
     d->prepare.data = d;
     d->check.data = d;
     d->stop_timer.data = d;
+    uv_timer_init(&d->loop, &d->watch_timer);
+    d->watch_timer.data = d;
+    if (d->tls != NULL)
+        uv_timer_start(&d->watch_timer, on_watch, TLS_WATCH_MS, TLS_WATCH_MS);
+    uv_unref((uv_handle_t *)&d->watch_timer);
     uv_prepare_start(&d->prepare, on_prepare);
     uv_check_start(&d->check, on_check);
 }
@@ -627,6 +709,8 @@ static int daemon_run(daemon_state *d, slc_error *error)
         rc = slc_restore_run(backup, d->instance.dir, error);
     if (rc != SLC_OK)
         return restore_status(rc);
+    if (s->ssl_count > 0 && slc_tls_new(&s->tls, &d->tls, error) != SLC_OK)
+        return EXIT_CONFIG;
     raise_descriptor_limit();
     if (uv_loop_init(&d->loop) != 0) {
         slc_error_set(error, SLC_EINTERNAL, "cannot make the event loop: %s", strerror(errno));
@@ -749,6 +833,7 @@ free_daemon:
     if (d->settings != NULL)
         slc_settings_free(d->settings);
     slc_options_free(d->options);
+    slc_tls_free(d->tls);
     slc_free(d->listeners);
     slc_free(d);
     return status;

@@ -108,6 +108,7 @@ static void monitor_tick(uv_timer_t *timer)
 {
     slc_monitor *m = timer->data;
     slc_world_sync_clock(m->world);
+    slc_broker_tick(m->world->broker);
     monitor_disk(m);
     if (m->memory_alarm || uv_now(m->world->loop) - m->memory_checked_ms >= m->memory_interval_ms)
         monitor_memory(m);

@@ -6,6 +6,7 @@
 
 #include "app/settings_table.h"
 #include "base/alloc.h"
+#include "core/broker.h"
 
 enum settings_key {
 #define SETTINGS_ENUM(id, ...) KEY_##id,
@@ -32,21 +33,23 @@ static const slc_config_key settings_keys[KEY_COUNT] = {
 
 // Keys of RabbitMQ that will mean something here. Refusing them would stop people from bringing their file along.
 static const char *const settings_later[] = {
-    "listeners.ssl",
-    "listeners.ssl.*",
-    "ssl_options.*",
-    "ssl_handshake_timeout",
-    "ssl_cert_login_from",
-    "ssl_cert_login_san_type",
-    "ssl_cert_login_san_index",
+    "ssl_options.secure_renegotiate",
+    "ssl_options.reuse_sessions",
+    "ssl_options.reuse_session",
+    "ssl_options.dhfile",
+    "ssl_options.dh",
+    "ssl_options.crl_check",
+    "ssl_options.log_alert",
+    "ssl_options.log_level",
+    "ssl_options.bypass_pem_cache",
+    "ssl_options.hibernate_after",
+    "ssl_options.psk_identity",
     "ssl_allow_poodle_attack",
-    "proxy_protocol",
     "reverse_dns_lookups",
     "tcp_listen_options.keepalive",
     "tcp_listen_options.linger.*",
     "tcp_listen_options.exit_on_close",
     "tcp_listen_options.send_timeout*",
-    "initial_frame_max",
     "connection_max",
     "consumer_max_per_channel",
     "consumer_timeout",
@@ -57,7 +60,6 @@ static const char *const settings_later[] = {
     "definitions.*",
     "anonymous_login_user",
     "anonymous_login_pass",
-    "auth_mechanisms.*",
     "auth_backends.*",
     "auth_ldap.*",
     "auth_http.*",
@@ -351,9 +353,93 @@ static void settings_fill_listeners(slc_settings *s)
         s->tcp[s->tcp_count++] = (slc_settings_listener){.name = "1", .address.port = 5672};
 }
 
+static void settings_fill_tls(slc_settings *s)
+{
+    const slc_config *c = s->config;
+    slc_tls_options *t = &s->tls;
+    uint32_t count = 0;
+    const slc_config_value *values = slc_config_list(c, KEY_SSL_N, &count);
+    for (uint32_t i = 0; i < count && !slc_config_is_set(c, KEY_SSL); i++)
+        s->ssl[s->ssl_count++] =
+            (slc_settings_listener){.name = values[i].element, .address = values[i].address};
+    t->cacertfile = slc_config_text(c, KEY_TLS_CA);
+    t->certfile = slc_config_text(c, KEY_TLS_CERT);
+    t->keyfile = slc_config_text(c, KEY_TLS_KEY);
+    t->password = slc_config_text(c, KEY_TLS_PASSWORD);
+    t->verify_peer = slc_config_enum(c, KEY_TLS_VERIFY) == 1;
+    t->fail_if_no_peer_cert = slc_config_bool(c, KEY_TLS_FAIL);
+    t->depth = (uint32_t)slc_config_number(c, KEY_TLS_DEPTH);
+    values = slc_config_list(c, KEY_TLS_VERSIONS, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        t->tls12 |= values[i].word == 0;
+        t->tls13 |= values[i].word == 1;
+    }
+    values = slc_config_list(c, KEY_TLS_CIPHERS, &count);
+    for (uint32_t i = 0; i < count && i < SLC_TLS_CIPHERS_MAX; i++)
+        t->ciphers[t->cipher_count++] = values[i].text;
+    t->honor_cipher_order = slc_config_bool(c, KEY_TLS_CIPHER_ORDER);
+    t->honor_ecc_order = slc_config_bool(c, KEY_TLS_ECC_ORDER);
+    t->handshake_timeout_ms = (uint32_t)slc_config_number(c, KEY_TLS_TIMEOUT);
+    values = slc_config_list(c, KEY_TLS_SNI_CERT, &count);
+    for (uint32_t i = 0; i < count && i < SLC_TLS_SNI_MAX; i++) {
+        const slc_config_value *key = slc_config_element(c, KEY_TLS_SNI_KEY, values[i].element);
+        t->sni[t->sni_count++] = (slc_tls_sni){.name = values[i].element,
+                                               .certfile = values[i].text,
+                                               .keyfile = key->text}; // checked before
+    }
+    s->tls_watch = slc_config_bool(c, KEY_TLS_WATCH);
+    s->proxy_protocol = slc_config_bool(c, KEY_PROXY);
+    values = slc_config_list(c, KEY_MECHANISMS, &count);
+    for (uint32_t i = 0; i < count; i++)
+        s->mechanisms |= 1u << values[i].word;
+    s->cert_login = (slc_tls_login)slc_config_enum(c, KEY_CERT_LOGIN);
+    s->cert_san = (slc_tls_san)slc_config_enum(c, KEY_CERT_SAN);
+    s->cert_san_index = (uint32_t)slc_config_number(c, KEY_CERT_SAN_INDEX);
+}
+
+// What no key of TLS can know by itself.
+static void settings_check_tls(slc_config *config)
+{
+    uint32_t count = 0;
+    const slc_config_value *values = slc_config_list(config, KEY_SSL_N, &count);
+    if (count > SLC_SETTINGS_LISTENERS_MAX)
+        slc_config_note_about(config, true, KEY_SSL_N, NULL,
+                              "%u listeners are more than the %d that are allowed", count,
+                              SLC_SETTINGS_LISTENERS_MAX);
+    if (slc_config_is_set(config, KEY_SSL) && count > 0)
+        slc_config_note_about(config, false, KEY_SSL, NULL, "listeners.ssl.N have no effect");
+    else if (count > 0) {
+        if (!slc_config_is_set(config, KEY_TLS_CERT))
+            slc_config_note_about(config, true, KEY_TLS_CERT, NULL,
+                                  "it is not set, and listeners.ssl.N need it");
+        if (!slc_config_is_set(config, KEY_TLS_KEY))
+            slc_config_note_about(config, true, KEY_TLS_KEY, NULL,
+                                  "it is not set, and listeners.ssl.N need it");
+    }
+    slc_config_list(config, KEY_TLS_CIPHERS, &count);
+    if (count > SLC_TLS_CIPHERS_MAX)
+        slc_config_note_about(config, true, KEY_TLS_CIPHERS, NULL,
+                              "%u are more than the %d that are allowed", count,
+                              SLC_TLS_CIPHERS_MAX);
+    values = slc_config_list(config, KEY_TLS_SNI_CERT, &count);
+    if (count > SLC_TLS_SNI_MAX)
+        slc_config_note_about(config, true, KEY_TLS_SNI_CERT, NULL,
+                              "%u are more than the %d that are allowed", count, SLC_TLS_SNI_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        if (slc_config_element(config, KEY_TLS_SNI_KEY, values[i].element) == NULL)
+            slc_config_note_about(config, true, KEY_TLS_SNI_CERT, NULL,
+                                  "ssl_options.sni.%s.keyfile is missing", values[i].element);
+    values = slc_config_list(config, KEY_TLS_SNI_KEY, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (slc_config_element(config, KEY_TLS_SNI_CERT, values[i].element) == NULL)
+            slc_config_note_about(config, true, KEY_TLS_SNI_KEY, NULL,
+                                  "ssl_options.sni.%s.certfile is missing", values[i].element);
+}
+
 static void settings_fill(slc_settings *s)
 {
     const slc_config *c = s->config;
+    settings_fill_tls(s);
     s->node_name = settings_node_name(s);
     s->data_dir = slc_config_text(c, KEY_DATA_DIR);
     s->cluster_name = settings_text_or(c, KEY_CLUSTER_NAME, s->node_name);
@@ -370,9 +456,13 @@ static void settings_fill(slc_settings *s)
     s->handshake_timeout_ms = (uint32_t)slc_config_number(c, KEY_HANDSHAKE_TIMEOUT);
     s->heartbeat_s = (uint16_t)(slc_config_number(c, KEY_HEARTBEAT) / 1000);
     s->frame_max_bytes = (uint32_t)slc_config_number(c, KEY_FRAME_MAX);
+    s->initial_frame_max_bytes = (uint32_t)slc_config_number(c, KEY_INITIAL_FRAME_MAX);
     s->channel_max = (uint16_t)slc_config_number(c, KEY_CHANNEL_MAX);
     s->max_message_bytes = slc_config_number(c, KEY_MAX_MESSAGE_SIZE);
     s->default_consumer_prefetch = (uint16_t)slc_config_number(c, KEY_DEFAULT_PREFETCH);
+    s->consumer_max_per_channel = (uint32_t)slc_config_number_or(c, KEY_CONSUMER_MAX, 0);
+    s->consumer_timeout_ms = slc_config_number_or(c, KEY_CONSUMER_TIMEOUT, SLC_ACK_TIMEOUT_OF_KIND);
+    s->sac_strict = slc_config_bool(c, KEY_SAC_STRICT);
     s->product = settings_text_or(c, KEY_PRODUCT, "Sluice");
     s->product_version = settings_text_or(c, KEY_PRODUCT_VERSION, SLC_VERSION);
 
@@ -425,6 +515,7 @@ static void settings_fill(slc_settings *s)
 static void settings_check(slc_config *config)
 {
     uint32_t listeners = 0;
+    settings_check_tls(config);
     slc_config_list(config, KEY_TCP_N, &listeners);
     if (listeners > SLC_SETTINGS_LISTENERS_MAX)
         slc_config_note_about(config, true, KEY_TCP_N, NULL,
@@ -487,6 +578,20 @@ void slc_settings_free(slc_settings *settings)
 }
 
 // ---- questions
+
+bool slc_settings_emulates_before(const slc_settings *settings, int major, int minor, int patch)
+{
+    int v[3] = {0};
+    if (strcmp(settings->product, "RabbitMQ") != 0 ||
+        sscanf(settings->product_version, "%d.%d.%d", &v[0], &v[1], &v[2]) != 3)
+        return false;
+    const int than[3] = {major, minor, patch};
+    for (int i = 0; i < 3; i++) {
+        if (v[i] != than[i])
+            return v[i] < than[i];
+    }
+    return false;
+}
 
 bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user)
 {

@@ -16,6 +16,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "net/tls.h"
 
 enum { SLC_SETTINGS_LISTENERS_MAX = 64 };
 
@@ -44,6 +45,15 @@ typedef struct slc_settings {
     // listeners
     slc_settings_listener tcp[SLC_SETTINGS_LISTENERS_MAX];
     uint32_t tcp_count;
+    slc_settings_listener ssl[SLC_SETTINGS_LISTENERS_MAX];
+    uint32_t ssl_count;
+    slc_tls_options tls; // counts when there are such listeners
+    bool tls_watch;
+    bool proxy_protocol;
+    unsigned mechanisms; // SLC_AMQP_MECHANISM_...; 0: the default
+    slc_tls_login cert_login;
+    slc_tls_san cert_san;
+    uint32_t cert_san_index;
     uint32_t tcp_backlog;
     bool tcp_nodelay;
     uint32_t tcp_sndbuf_bytes; // 0: the system's
@@ -57,8 +67,12 @@ typedef struct slc_settings {
     uint16_t channel_max; // 0: no limit
     uint64_t max_message_bytes;
     uint16_t default_consumer_prefetch; // 0: no limit
-    const char *product;                // in connection.start
+    uint32_t consumer_max_per_channel;  // 0: no limit
+    uint64_t consumer_timeout_ms;       // 0: none; SLC_ACK_TIMEOUT_OF_KIND
+    bool sac_strict;
+    const char *product; // in connection.start
     const char *product_version;
+    uint32_t initial_frame_max_bytes;
 
     // first start
     const char *default_user;
@@ -132,6 +146,8 @@ void slc_settings_free(slc_settings *settings);
 
 /** Whether user may only connect from this machine (loopback_users). */
 bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user);
+/** It says that it is a RabbitMQ (amqp.emulate_*) older than this. */
+bool slc_settings_emulates_before(const slc_settings *settings, int major, int minor, int patch);
 /** Options for slc_log_start and slc_log_configure; borrowed from settings. */
 slc_log_options slc_settings_log(const slc_settings *settings);
 

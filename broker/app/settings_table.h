@@ -36,6 +36,13 @@
     X(TCP_N, "listeners.tcp.N", ADDRESS, 0, NULL, 0, 65535, NULL, NULL, "Listeners",                                            \
       "An address for AMQP. A port alone means every address, IPv4 and IPv6; port 0 takes a free one. "                         \
       "N is a number or a name. Without any of these keys: port 5672 on every address.")                                        \
+    X(SSL, "listeners.ssl", ENUM, 0, NULL, 0, 0, NULL, "none", "Listeners",                                                     \
+      "none: no AMQP over TLS, whatever listeners.ssl.N say.")                                                                  \
+    X(SSL_N, "listeners.ssl.N", ADDRESS, 0, NULL, 0, 65535, NULL, NULL, "Listeners",                                            \
+      "An address for AMQP over TLS (5671 is usual), as for listeners.tcp.N. Needs ssl_options.certfile and keyfile.")          \
+    X(PROXY, "proxy_protocol", BOOL, 0, NULL, 0, 0, "false", NULL, "Listeners",                                                 \
+      "Every AMQP connection begins with a header of the PROXY protocol, version 1 or 2, that names the real peer. "            \
+      "Only for listeners that nobody but the proxy can reach: the header is believed.")                                        \
     X(TCP_BACKLOG, "tcp_listen_options.backlog", INTEGER, 0, "connections", 1, 65535, "128", NULL, "Listeners",                 \
       "Connections that wait to be accepted; the system may lower it.")                                                         \
     X(TCP_NODELAY, "tcp_listen_options.nodelay", BOOL, 0, NULL, 0, 0, "true", NULL, "Listeners",                                \
@@ -53,7 +60,9 @@
       "Heartbeat interval that is offered to clients, in whole seconds. 0: none.")                                              \
     X(FRAME_MAX, "frame_max", SIZE, 0, NULL, 4 * KIB, 16 * MIB, "131072", NULL, "Protocol",                                     \
       "Largest frame that is offered to clients. A connection may need as much memory in each direction.")                      \
-    X(CHANNEL_MAX, "channel_max", INTEGER, 0, "channels", 0, 65535, "2047", NULL, "Protocol",                                   \
+    X(INITIAL_FRAME_MAX, "initial_frame_max", SIZE, SLC_CONFIG_RELOAD, NULL, 4 * KIB, MIB, "131072", NULL, "Protocol",          \
+      "Largest frame that is taken from a client before frame_max is negotiated (a login token may be long).")                  \
+    X(CHANNEL_MAX, "channel_max", INTEGER, SLC_CONFIG_RELOAD, "channels", 0, 65535, "2047", NULL, "Protocol",                                   \
       "Highest channel number that is offered to clients. 0: no limit.")                                                        \
     X(CHANNEL_MAX_NODE, "channel_max_per_node", INTEGER, SLC_CONFIG_RELOAD, "channels", 0, 100000000, "infinity", "infinity",   \
       "Protocol", "Open channels of all connections together; one more is refused. 0 is no limit either.")                      \
@@ -69,10 +78,64 @@
       "Largest message body. A larger one closes its channel with PRECONDITION_FAILED.")                                        \
     X(DEFAULT_PREFETCH, "default_consumer_prefetch", INTEGER, 0, "messages", 0, 65535, "0", NULL, "Protocol",                   \
       "Unacknowledged messages of a consumer whose channel never sent basic.qos. 0: no limit.")                                 \
+    X(CONSUMER_MAX, "consumer_max_per_channel", INTEGER, 0, "consumers", 1, 10000000, "infinity", "infinity", "Protocol",       \
+      "Consumers of a channel; one more closes its connection with NOT_ALLOWED.")                                               \
+    X(CONSUMER_TIMEOUT, "consumer_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 0, 3650 * DAY, NULL, NULL, "Protocol",           \
+      "A delivery that is not acknowledged by then costs its consumer, or its channel; x-consumer-timeout of a consumer or "    \
+      "queue comes first. 0: never. Unless it is set: 30 minutes for quorum queues, never for classic ones.")                   \
+    X(SAC_STRICT, "sac.strict", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                                  \
+      "The next single active consumer of a queue gets messages only when all is settled that the cancelled one still holds, "  \
+      "so that the order of the queue holds.")                                                                                  \
     X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
       "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
     X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \
-      "Version in connection.start. Unless it is set: that of Sluice.")                                                         \
+      "Version in connection.start. Unless it is set: that of Sluice. With amqp.emulate_product = RabbitMQ and a version below " \
+      "3.13.3 an unknown exchange type ends the connection (503), as it did there, and not just the channel (406).")            \
+                                                                                                                                \
+    X(TLS_CA, "ssl_options.cacertfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                              \
+      "PEM file of the authorities whose client certificates are accepted; also completes our own chain.")                      \
+    X(TLS_CERT, "ssl_options.certfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                              \
+      "PEM file of the server's certificate, its chain behind it. Read again at a reload (SIGHUP); what cannot be used then is " \
+      "logged and the old one stays.")                                                                                          \
+    X(TLS_KEY, "ssl_options.keyfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                                \
+      "PEM file of the private key of that certificate.")                                                                       \
+    X(TLS_PASSWORD, "ssl_options.password", TEXT, SLC_CONFIG_RELOAD | SLC_CONFIG_SECRET, NULL, 1, 1024, NULL, NULL, "TLS",      \
+      "Password of an encrypted private key; better file:/path, env:NAME, or credential:NAME.")                                 \
+    X(TLS_VERIFY, "ssl_options.verify", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "verify_none", "verify_none verify_peer", "TLS",   \
+      "verify_peer: ask clients for a certificate and refuse one that ssl_options.cacertfile does not vouch for.")              \
+    X(TLS_FAIL, "ssl_options.fail_if_no_peer_cert", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "TLS",                  \
+      "With verify_peer: refuse clients without a certificate.")                                                                \
+    X(TLS_DEPTH, "ssl_options.depth", INTEGER, SLC_CONFIG_RELOAD, "certificates", 0, 100, "1", NULL, "TLS",                     \
+      "Intermediate certificates that may stand between a client's and the authority's.")                                       \
+    X(TLS_VERSIONS, "ssl_options.versions.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "tlsv1.2 tlsv1.3", "TLS",              \
+      "A version that is spoken. Without any of these keys: both.")                                                             \
+    X(TLS_CIPHERS, "ssl_options.ciphers.N", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 127, NULL, NULL, "TLS",                           \
+      "A cipher suite by OpenSSL's or IANA's name, in order of preference. A version without any suite in the list is not spoken. " \
+      "Without any of these keys: OpenSSL's choice.")                                                                           \
+    X(TLS_CIPHER_ORDER, "ssl_options.honor_cipher_order", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "TLS",            \
+      "The server's order of cipher suites counts, not the client's.")                                                          \
+    X(TLS_ECC_ORDER, "ssl_options.honor_ecc_order", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "TLS",                  \
+      "The server's order of elliptic curves counts. OpenSSL has one switch for both orders.")                                  \
+    X(TLS_RENEGOTIATION, "ssl_options.client_renegotiation", ENUM, 0, NULL, 0, 0, "false", "false", "TLS",                      \
+      "Clients cannot renegotiate: nothing but false is possible.")                                                             \
+    X(TLS_SNI_CERT, "ssl_options.sni.$name.certfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                \
+      "A further certificate, for clients that ask for a host name it is made for. $name is only a label, without dots.")       \
+    X(TLS_SNI_KEY, "ssl_options.sni.$name.keyfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                  \
+      "The private key of that certificate.")                                                                                   \
+    X(TLS_WATCH, "ssl_options.watch", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "TLS",                                \
+      "Look at the files every ten seconds and read them again when they have changed.")                                        \
+    X(TLS_TIMEOUT, "ssl_handshake_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 1, 3600 * SEC, "5000", NULL, "TLS",              \
+      "A client that has not completed its TLS handshake by then is dropped.")                                                  \
+    X(MECHANISMS, "auth_mechanisms.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "PLAIN AMQPLAIN EXTERNAL", "TLS",             \
+      "A SASL mechanism that is offered. EXTERNAL (the client certificate names the user) is offered on TLS listeners only. "   \
+      "Without any of these keys: PLAIN and AMQPLAIN.")                                                                         \
+    X(CERT_LOGIN, "ssl_cert_login_from", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "distinguished_name",                             \
+      "distinguished_name common_name subject_alternative_name", "TLS",                                                         \
+      "Where EXTERNAL finds the name of the user in the certificate.")                                                          \
+    X(CERT_SAN, "ssl_cert_login_san_type", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "dns", "dns ip email uri other_name", "TLS",    \
+      "Kind of the subject alternative name that counts.")                                                                      \
+    X(CERT_SAN_INDEX, "ssl_cert_login_san_index", INTEGER, SLC_CONFIG_RELOAD, NULL, 0, 1000, "0", NULL, "TLS",                  \
+      "Which one of that kind, from 0.")                                                                                        \
                                                                                                                                 \
     X(DEFAULT_USER, "default_user", TEXT, 0, NULL, 1, 255, "guest", NULL, "Users",                                              \
       "Administrator who is created at the first start.")                                                                       \

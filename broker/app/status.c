@@ -64,7 +64,7 @@ static void status_store(slc_http_status *out, const slc_world *world)
 
 void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
 {
-    static slc_http_listener listeners[SLC_SETTINGS_LISTENERS_MAX];
+    static slc_http_listener listeners[2 * SLC_SETTINGS_LISTENERS_MAX];
     static const char *config_files[1];
     static const char *log_files[1];
     const slc_settings *settings = sources->settings;
@@ -95,11 +95,25 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
         log_files[out->log_file_count++] = settings->log_file;
     for (uint32_t i = 0; i < sources->listener_count; i++) {
         listeners[i] = (slc_http_listener){
-            .protocol = "amqp",
-            .purpose = "AMQP 0-9-1",
+            .protocol = slc_listener_tls(sources->listeners[i]) != NULL ? "amqp/ssl" : "amqp",
+            .purpose = slc_listener_tls(sources->listeners[i]) != NULL ? "AMQP 0-9-1 over TLS"
+                                                                       : "AMQP 0-9-1",
             .ip = slc_listener_host(sources->listeners[i]),
             .port = slc_listener_port(sources->listeners[i]),
         };
     }
+    static slc_http_certificate certificates[256];
+    uint32_t count = 0;
+    const slc_tls_cert *certs = sources->tls != NULL ? slc_tls_certs(sources->tls, &count) : NULL;
+    out->certificates = certificates;
+    for (uint32_t i = 0; i < count && i < SLC_ARRAY_COUNT(certificates); i++)
+        certificates[out->certificate_count++] =
+            (slc_http_certificate){.key = certs[i].key,
+                                   .file = certs[i].file,
+                                   .subject = certs[i].subject,
+                                   .issuer = certs[i].issuer,
+                                   .serial = certs[i].serial,
+                                   .not_before = certs[i].not_before,
+                                   .not_after = certs[i].not_after};
     status_store(out, sources->world);
 }

@@ -293,6 +293,11 @@ void slc_world_turn(slc_world *world)
         slc_broker_flow(world->broker, false);
 }
 
+uint64_t slc_world_wall_ms(const slc_world *world)
+{
+    return (uint64_t)((int64_t)uv_now(world->loop) + world->wall_offset_ms);
+}
+
 void slc_world_sync_clock(slc_world *world)
 {
     world->wall_offset_ms = (int64_t)slc_clock_wall_ms() - (int64_t)uv_now(world->loop);
@@ -322,6 +327,10 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
             },
         .cache_bytes = options->cache_bytes,
         .default_prefetch = options->default_prefetch,
+        .unknown_type_ends_connection = options->unknown_type_ends_connection,
+        .sac_loose = options->sac_loose,
+        .session_consumers_max = options->session_consumers_max,
+        .ack_timeout_ms = options->ack_timeout_ms,
         .default_vhost = options->default_vhost,
     };
     world->broker = slc_broker_new(&broker_options);

@@ -34,6 +34,10 @@ typedef struct slc_world_options {
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
     uint16_t default_prefetch;
+    bool unknown_type_ends_connection;
+    bool sac_loose;
+    uint32_t session_consumers_max;
+    uint64_t ack_timeout_ms;
     const char *default_vhost;
     slc_auth_first first_user; // created where there is nothing at all
 } slc_world_options;
@@ -49,6 +53,8 @@ SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *o
 void slc_world_turn(slc_world *world);
 /** Take the wall clock anew; call about once a second. */
 void slc_world_sync_clock(slc_world *world);
+/** The wall clock as the broker sees it. */
+uint64_t slc_world_wall_ms(const slc_world *world);
 /** After the clients are gone: finish what was submitted, write marks, close; done runs on the loop. */
 void slc_world_close(slc_world *world, void (*done)(void *arg), void *arg);
 

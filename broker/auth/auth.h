@@ -97,6 +97,10 @@ SLC_MUST_USE slc_err slc_auth_check(slc_auth *auth, slc_slice user, slc_slice pa
 /** Nobody waits for the answer any more (the peer went): done is not called. */
 void slc_auth_cancel(slc_auth_ticket *ticket);
 
+/** For a peer whose certificate proved who it is: the user must exist. SLC_EACCESS as above. */
+SLC_MUST_USE slc_err slc_auth_check_external(const slc_auth *auth, slc_slice user, bool loopback,
+                                             slc_error *error);
+
 typedef struct slc_auth_counts {
     uint64_t attempts, failed, cached, computed, limited;
 } slc_auth_counts;

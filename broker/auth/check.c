@@ -463,6 +463,19 @@ void slc_auth_cancel(slc_auth_ticket *ticket)
     ticket_free(ticket);
 }
 
+slc_err slc_auth_check_external(const slc_auth *auth, slc_slice user, bool loopback,
+                                slc_error *error)
+{
+    if (auth_user_find(auth, user) == NULL)
+        return slc_error_set(error, SLC_EACCESS, "user '%.*s' - not found", SLC_SLICE_FMT(user));
+    if (!loopback && auth->options.loopback_only != NULL &&
+        auth->options.loopback_only(auth->options.arg, user)) {
+        error_loopback(user, error);
+        return SLC_EACCESS;
+    }
+    return SLC_OK;
+}
+
 void slc_auth_counts_get(const slc_auth *auth, slc_auth_counts *out)
 {
     *out = auth->counts;

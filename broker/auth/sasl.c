@@ -55,9 +55,21 @@ static slc_err amqplain_respond(slc_slice response, slc_sasl_credentials *out, s
     return SLC_OK;
 }
 
+/** Whatever the response says: the certificate speaks. */
+static slc_err external_respond(slc_slice response, slc_sasl_credentials *out, slc_slice *challenge,
+                                slc_error *error)
+{
+    (void)response;
+    (void)challenge;
+    (void)error;
+    *out = (slc_sasl_credentials){0};
+    return SLC_OK;
+}
+
 static const slc_sasl_mechanism MECHANISMS[] = {
     {"PLAIN", plain_respond},
     {"AMQPLAIN", amqplain_respond},
+    {"EXTERNAL", external_respond, .external = true},
 };
 
 const slc_sasl_mechanism *slc_sasl_find(slc_slice name)

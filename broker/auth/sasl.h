@@ -19,6 +19,8 @@ typedef struct slc_sasl_mechanism {
      * goes to the peer, whose answer is the next response; SLC_ESYNTAX: malformed (502). */
     slc_err (*respond)(slc_slice response, slc_sasl_credentials *out, slc_slice *challenge,
                        slc_error *error);
+    /** The transport has checked who it is: the front end knows the user, *out stays empty. */
+    bool external;
 } slc_sasl_mechanism;
 
 /** NULL: unknown. */

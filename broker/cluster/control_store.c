@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/lmdb_create.h"
 
 enum { CONTROL_DIR_MODE = 0750, CONTROL_FILE_MODE = 0640 };
 
@@ -138,6 +139,9 @@ slc_err slc_control_store_open(slc_control_store *store, const char *dir, uint64
                              dir, strerrordesc_np(errno));
         goto free_dir;
     }
+    code = slc_lmdb_create(dir, CONTROL_FILE_MODE, error);
+    if (code != SLC_OK)
+        goto free_dir;
     int rc = mdb_env_create(&store->env);
     if (rc != 0) {
         code = store_failed(store, rc, "creating the environment", error);

@@ -2,6 +2,7 @@
 // @spec amqp-semantics 9.2, 10
 #include "core/internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 typedef slc_err (*check_fn)(const slc_value *value, char *reason, size_t bytes);
@@ -41,6 +42,31 @@ static slc_err check_queue_version(const slc_value *value, char *reason, size_t 
     return SLC_EINVAL;
 }
 
+static slc_err check_integer(const slc_value *value, char *reason, size_t bytes)
+{
+    if (slc_value_is_integer(value))
+        return SLC_OK;
+    snprintf(reason, bytes, "\"expected integer, got %s\"", slc_value_type_name(value->type));
+    return SLC_EINVAL;
+}
+
+static slc_err check_not_negative(const slc_value *value, char *reason, size_t bytes)
+{
+    slc_err rc = check_integer(value, reason, bytes);
+    if (rc != SLC_OK || value->integer >= 0)
+        return rc;
+    snprintf(reason, bytes, "{value_negative,%" PRId64 "}", value->integer);
+    return SLC_EINVAL;
+}
+
+static slc_err check_boolean(const slc_value *value, char *reason, size_t bytes)
+{
+    if (value->type == SLC_TYPE_BOOL)
+        return SLC_OK;
+    snprintf(reason, bytes, "{unacceptable_type,%s}", slc_value_type_name(value->type));
+    return SLC_EINVAL;
+}
+
 static slc_err check_not_yet(const slc_value *value, char *reason, size_t bytes)
 {
     (void)value;
@@ -67,7 +93,7 @@ static const struct known_argument {
         {"x-dead-letter-routing-key", check_not_yet},
         {"x-dead-letter-strategy", check_not_yet},
         {"x-max-priority", check_not_yet},
-        {"x-single-active-consumer", check_not_yet},
+        {"x-single-active-consumer", check_boolean},
         {"x-delivery-limit", check_not_yet},
         {"x-consumer-timeout", check_not_yet},
         {"x-consumer-disconnected-timeout", check_not_yet},
@@ -89,8 +115,9 @@ static const struct known_argument {
         {"x-deduplication-header", check_not_yet},
 },
   consume_arguments[] = {
-      {"x-priority", check_not_yet},
-      {"x-consumer-timeout", check_not_yet},
+      {"x-priority", check_integer},
+      {"x-consumer-timeout", check_not_negative},
+      {"x-cancel-on-ha-failover", check_boolean},
       {"x-stream-offset", check_not_yet},
       {"x-stream-filter", check_not_yet},
       {"x-stream-match-unfiltered", check_not_yet},

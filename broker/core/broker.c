@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/schedule.h"
 
 // Of one turn: messages of a queue, and queues.
 enum { COOL_BUDGET = 4096, COOL_QUEUES = 64 };
@@ -9,7 +10,12 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->env = options->env;
     broker->cache_bytes = options->cache_bytes;
     broker->default_prefetch = options->default_prefetch;
+    broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
     broker->default_vhost = slc_strdup(options->default_vhost);
+    broker->schedule_due_ms = UINT64_MAX;
+    broker->sac_loose = options->sac_loose;
+    broker->session_consumers_max = options->session_consumers_max;
+    broker->ack_timeout_ms = options->ack_timeout_ms;
     return broker;
 }
 
@@ -71,6 +77,11 @@ bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uu
 {
     slc_id id;
     memcpy(id.octets, uuid, SLC_ID_BYTES);
+    const slc_exchange *exchange = slc_object_find(broker, SLC_OBJECT_EXCHANGE, &id);
+    if (exchange != NULL && slc_exchange_schedule(exchange) != NULL) {
+        slc_schedule_recovered(slc_exchange_schedule(exchange), qid, next_qseq, messages);
+        return true;
+    }
     slc_queue *queue = slc_object_find(broker, SLC_OBJECT_QUEUE, &id);
     if (queue == NULL)
         return false;
@@ -107,6 +118,15 @@ void slc_broker_start(slc_broker *broker)
         {
             if (queue->qid == 0)
                 slc_queue_enter_store(queue);
+        }
+        slc_exchange *x, *next_x;
+        HASH_ITER(hh, vhost->exchanges, x, next_x)
+        {
+            slc_schedule *schedule = slc_exchange_schedule(x);
+            if (schedule == NULL || !x->dest.durable)
+                continue;
+            slc_schedule_enter_store(schedule, x->id);
+            slc_schedule_start(schedule);
         }
     }
     // Only where there is nothing at all: a default vhost that was deleted stays away.
@@ -193,6 +213,8 @@ bool slc_broker_turn(slc_broker *broker)
         slc_import_turn(broker);
     bool more = slc_policy_turn(broker);
     more |= broker_dispatch(broker);
+    if (broker->schedules != NULL)
+        more |= slc_schedules_turn(broker);
     slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {
         broker->confirms_due = false;
@@ -280,9 +302,31 @@ void slc_broker_stop(slc_broker *broker)
 
 /* ---- clients ---- */
 
+static void text_default(const char **text)
+{
+    if (*text == NULL)
+        *text = "";
+}
+
 void slc_client_open(slc_client *client)
 {
     slc_broker *broker = client->broker;
+    const char **texts[] = {
+        &client->info.name,
+        &client->info.user,
+        &client->info.protocol,
+        &client->info.state,
+        &client->info.auth_mechanism,
+        &client->info.tls_protocol,
+        &client->info.tls_key_exchange,
+        &client->info.tls_cipher,
+        &client->info.tls_hash,
+        &client->info.peer_subject,
+        &client->info.peer_issuer,
+        &client->info.peer_validity,
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(texts); i++)
+        text_default(texts[i]);
     client->id = ++broker->last_client_id;
     client->info.connected_at_ms = broker->env.wall_ms(broker->env.arg);
     DL_APPEND(broker->clients, client);

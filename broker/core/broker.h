@@ -22,7 +22,13 @@ typedef struct slc_broker_options {
     uint64_t
         cache_bytes; // of ready messages in memory: beyond it stored ones stay in the store until their turn
     uint16_t default_prefetch;
+    bool
+        unknown_type_ends_connection; // declaring an exchange of an unknown type is 503, as before RabbitMQ 3.13.3, not 406
     const char *default_vhost;
+    // A consumer that becomes the single active one need not wait until all is settled that a cancelled one holds.
+    bool sac_loose;
+    uint32_t session_consumers_max; // 0: no limit
+    uint64_t ack_timeout_ms;        // as in slc_broker_ack_timeout
 } slc_broker_options;
 
 slc_broker *slc_broker_new(const slc_broker_options *options);
@@ -46,6 +52,14 @@ void slc_broker_start(slc_broker *broker);
 bool slc_broker_turn(slc_broker *broker);
 /** The store says that everything up to ticket is durable. */
 void slc_broker_durable(slc_broker *broker, uint64_t ticket);
+/** Wall clock in ms of the next thing that a turn has to do without input; UINT64_MAX: nothing. */
+uint64_t slc_broker_next_due_ms(const slc_broker *broker);
+/** About once a second: deliveries that were not settled in time. */
+void slc_broker_tick(slc_broker *broker);
+#define SLC_ACK_TIMEOUT_OF_KIND UINT64_MAX
+/** How long a delivery may stay unsettled where neither consumer nor queue says; 0: for ever; SLC_ACK_TIMEOUT_OF_KIND: 30 minutes
+ *  for quorum queues, for ever for classic ones. For deliveries from now on. @spec amqp-semantics 19.3 */
+void slc_broker_ack_timeout(slc_broker *broker, uint64_t timeout_ms);
 /** Alarms: publishers are blocked while either reason is on. */
 void slc_broker_pressure(slc_broker *broker, bool memory, bool disk);
 /** "low on memory", "low on disk", "low on memory & disk", NULL: none. */
@@ -116,6 +130,7 @@ typedef struct slc_queue_info {
     uint64_t in_memory, in_memory_bytes; // ready messages with their content in memory
     uint32_t consumers, consumers_ready; // ready: could take a message now
     slc_slice exclusive_consumer_tag;    // bytes 0: none
+    slc_slice active_consumer_tag;       // the single active consumer's; bytes 0: none
     uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
     uint64_t idle_since_ms; // wall clock of the last activity
     uint64_t memory_bytes;
@@ -125,7 +140,10 @@ typedef struct slc_consumer_info {
     const slc_session *session;
     slc_slice queue, tag, arguments;
     bool ack_required, active, exclusive;
+    const char
+        *activity; // "up"; of a queue with a single active consumer "single_active" or "waiting"
     uint16_t prefetch_count;
+    int64_t priority;
 } slc_consumer_info;
 
 typedef struct slc_session_info {
@@ -170,6 +188,7 @@ typedef struct slc_broker_totals {
     uint64_t queues, exchanges, bindings, connections, sessions, consumers;
     uint64_t ready, unacked;
     uint64_t published, delivered, acked, confirmed, returned, unroutable, redelivered;
+    uint64_t ack_timeouts;  // deliveries that cost their consumer or channel
     uint64_t message_bytes; // memory of all messages alive
 } slc_broker_totals;
 

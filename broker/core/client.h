@@ -38,7 +38,7 @@ typedef struct slc_client_ops {
     bool (*may_topic)(slc_client *client, slc_access access, slc_slice exchange, slc_slice key);
 } slc_client_ops;
 
-/** For lists; the front end owns and updates it. Strings are terminated and never NULL. */
+/** For lists; the front end owns and updates it. Strings are terminated and, once the client is open, never NULL. */
 typedef struct slc_client_info {
     const char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"
     const char *user;
@@ -52,6 +52,9 @@ typedef struct slc_client_info {
     slc_slice client_properties; // table content
     uint64_t recv_octets, recv_count, send_octets, send_count, send_pending;
     uint64_t connected_at_ms;
+    // TLS, in RabbitMQ's words; tls_protocol "": a plain connection
+    const char *tls_protocol, *tls_key_exchange, *tls_cipher, *tls_hash;
+    const char *peer_subject, *peer_issuer, *peer_validity; // "": no certificate
 } slc_client_info;
 
 struct slc_client {
@@ -61,6 +64,7 @@ struct slc_client {
     const slc_client_ops *ops;
     void *arg; // the front end's
     slc_client_info info;
+    bool cancel_notify; // it can be told that a consumer was ended; the front end's
 
     slc_session *sessions; // DL list, in order of opening
     uint32_t session_count;

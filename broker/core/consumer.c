@@ -1,4 +1,82 @@
+// Consumers of a queue. Whoever can take a message stands in queue->ready_consumers, highest priority first, among equals
+// next in turn first:
+//
+//      ready_consumers   a ─ b ─ c ─ d ─ e ─ f        a is served and goes behind c, the last ready one of its level;
+//      levels            10: last c   0: last e   -1: last f      the place of a level is behind the last ready one above it
+//
+// So it costs the same whether there are priorities or not, but for the levels that are passed without a ready consumer.
+// @spec amqp-semantics 12.1, 12.2
 #include "core/internal.h"
+
+/* ---- levels ---- */
+
+/** The level of this priority, made when there is none. */
+static slc_consumer_level *level_ensure(slc_queue *queue, int64_t priority)
+{
+    slc_consumer_level *level, *above = NULL;
+    DL_FOREACH(queue->levels, level)
+    {
+        if (level->priority == priority)
+            return level;
+        if (level->priority < priority)
+            break;
+        above = level;
+    }
+    level = slc_alloc_zero(1, sizeof *level);
+    level->priority = priority;
+    DL_APPEND_ELEM(queue->levels, above, level);
+    return level;
+}
+
+static void level_release(slc_queue *queue, slc_consumer_level *level)
+{
+    SLC_ASSERT(level->consumers > 0);
+    if (--level->consumers > 0)
+        return;
+    SLC_ASSERT(level->last_ready == NULL);
+    DL_DELETE(queue->levels, level);
+    slc_free(level);
+}
+
+/** Last among the ready ones of its level. */
+static void ready_enter(slc_consumer *c)
+{
+    slc_queue *queue = c->queue;
+    slc_consumer_level *level = c->level;
+    while (level->last_ready == NULL && level != queue->levels)
+        level = level->prev;
+    slc_consumer *behind = level->last_ready; // NULL: nobody is ready at its level or above
+    DL_APPEND_ELEM2(queue->ready_consumers, behind, c, ready_prev, ready_next);
+    c->level->last_ready = c;
+}
+
+static void ready_leave(slc_consumer *c)
+{
+    slc_queue *queue = c->queue;
+    if (c->level->last_ready == c) {
+        bool alone = c == queue->ready_consumers || c->ready_prev->level != c->level;
+        c->level->last_ready = alone ? NULL : c->ready_prev;
+    }
+    DL_DELETE2(queue->ready_consumers, c, ready_prev, ready_next);
+}
+
+/* ---- life ---- */
+
+static int64_t priority_asked(slc_slice arguments)
+{
+    slc_value value;
+    return slc_table_find(arguments, slc_slice_str("x-priority"), &value) ? value.integer : 0;
+}
+
+/** Among the queue's, in order of coming; where one is the active one, highest priority first. */
+static void queue_link(slc_queue *queue, slc_consumer *c)
+{
+    slc_consumer *last = queue->consumers != NULL ? queue->consumers->queue_prev : NULL;
+    while (queue->single_active && last != NULL && last->level->priority < c->level->priority)
+        last = last != queue->consumers ? last->queue_prev : NULL;
+    DL_APPEND_ELEM2(queue->consumers, last, c, queue_prev, queue_next);
+    queue->consumer_count++;
+}
 
 slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag,
                                const slc_consume *consume)
@@ -12,12 +90,18 @@ slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice
     c->exclusive = consume->exclusive;
     c->prefetch = session->prefetch;
     HASH_ADD_KEYPTR(hh, session->consumers, c->tag.data, c->tag.bytes, c);
-    DL_APPEND2(queue->consumers, c, queue_prev, queue_next);
-    queue->consumer_count++;
+    c->level = level_ensure(queue, priority_asked(c->arguments));
+    c->level->consumers++;
+    queue_link(queue, c);
     session->broker->totals.consumers++;
     if (c->exclusive)
         queue->exclusive_consumer = c;
-    slc_consumer_update(c);
+    slc_ack_timeout_joined(c);
+    c->waiting = queue->single_active;
+    if (queue->single_active)
+        slc_single_active_joined(c);
+    else
+        slc_consumer_update(c);
     return c;
 }
 
@@ -26,7 +110,7 @@ static void consumer_leave_ready(slc_consumer *c)
     if (!c->ready)
         return;
     c->ready = false;
-    DL_DELETE2(c->queue->ready_consumers, c, ready_prev, ready_next);
+    ready_leave(c);
     c->queue->ready_consumer_count--;
 }
 
@@ -48,6 +132,10 @@ void slc_consumer_free(slc_consumer *consumer)
     if (queue->exclusive_consumer == consumer)
         queue->exclusive_consumer = NULL;
     HASH_DELETE(hh, session->consumers, consumer);
+    level_release(queue, consumer->level);
+    consumer->level = NULL;
+    if (queue->single_active)
+        slc_single_active_left(consumer);
     // Its deliveries stay with the session and count for the session's limit, as in RabbitMQ. They point here, so it stays
     // until they are settled: looking for them now would cost all that the session holds.
     consumer->gone = true;
@@ -57,14 +145,18 @@ void slc_consumer_free(slc_consumer *consumer)
 
 void slc_consumer_settled(slc_consumer *consumer)
 {
-    if (--consumer->unacked == 0 && consumer->gone)
+    if (--consumer->unacked > 0)
+        return;
+    if (consumer->draining)
+        slc_single_active_drained(consumer);
+    if (consumer->gone)
         consumer_end(consumer);
 }
 
 static bool consumer_can_take(const slc_consumer *c)
 {
     const slc_session *s = c->session;
-    if (!s->writable || s->closing)
+    if (!s->writable || s->closing || c->waiting)
         return false;
     // A session without room takes nothing at all, as in RabbitMQ; but what needs no ack takes no room.
     if (s->global_prefetch != 0 && s->global_unacked >= s->global_prefetch)
@@ -83,7 +175,7 @@ void slc_consumer_update(slc_consumer *consumer)
     }
     slc_queue *queue = consumer->queue;
     consumer->ready = true;
-    DL_APPEND2(queue->ready_consumers, consumer, ready_prev, ready_next);
+    ready_enter(consumer);
     queue->ready_consumer_count++;
     if (queue->ready > 0)
         slc_queue_mark_dirty(queue);
@@ -93,9 +185,11 @@ void slc_consumer_update(slc_consumer *consumer)
 static void consumer_rotate(slc_consumer *c)
 {
     slc_queue *queue = c->queue;
-    if (queue->ready_consumers == c && c->ready_next != NULL) {
+    slc_consumer *last = c->level->last_ready;
+    if (queue->ready_consumers == c && last != c) {
         DL_DELETE2(queue->ready_consumers, c, ready_prev, ready_next);
-        DL_APPEND2(queue->ready_consumers, c, ready_prev, ready_next);
+        DL_APPEND_ELEM2(queue->ready_consumers, last, c, ready_prev, ready_next);
+        c->level->last_ready = c;
     }
 }
 
@@ -138,7 +232,9 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
     queue->unacked_bytes += entry->body_bytes;
     session->broker->totals.unacked++;
     slc_queue_hold(queue);
-    slc_unacked_push(&session->unacked, (slc_unacked){tag, entry, queue, consumer});
+    uint64_t due_ms =
+        consumer->ack_timeout_ms == 0 ? 0 : slc_ack_timeout_due(session, consumer->ack_timeout_ms);
+    slc_unacked_push(&session->unacked, (slc_unacked){tag, entry, queue, consumer, due_ms});
     if (session->global_prefetch != 0 && session->global_unacked >= session->global_prefetch) {
         // Whoever took the last place is the last to be offered the next one.
         HASH_DELETE(hh, session->consumers, consumer);

@@ -63,7 +63,12 @@ static slc_err exchange_compare(const slc_exchange *x, const slc_exchange_declar
         return inequivalent_bool("auto_delete", name, d->auto_delete, x->auto_delete, error);
     if (x->internal != d->internal)
         return inequivalent_bool("internal", name, d->internal, x->internal, error);
-    return slc_compare_argument("alternate-exchange", x->arguments, d->arguments, name, error);
+    slc_err rc =
+        slc_compare_argument("alternate-exchange", x->arguments, d->arguments, name, error);
+    for (const char *const *key = kind->compared; rc == SLC_OK && key != NULL && *key != NULL;
+         key++)
+        rc = slc_compare_argument(*key, x->arguments, d->arguments, name, error);
+    return rc;
 }
 
 slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_declare *declare,
@@ -79,8 +84,9 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         return proposed_error(rc, "exchange", name, error);
     const slc_exchange_kind *kind = slc_exchange_kind_find(declare->type);
     if (!declare->passive && kind == NULL)
-        return slc_error_set(error, SLC_EPRECONDITION, "unknown exchange type '%.*s'",
-                             SLC_SLICE_FMT(declare->type));
+        return slc_error_set(
+            error, session->broker->unknown_type_ends_connection ? SLC_ECOMMAND : SLC_EPRECONDITION,
+            "unknown exchange type '%.*s'", SLC_SLICE_FMT(declare->type));
     if (name.bytes == 0)
         return slc_error_set(error, SLC_EACCESS, "operation not permitted on the default exchange");
     rc = declare->passive
@@ -114,6 +120,11 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         rc = slc_check_exchange_limit(vhost, name, error);
     if (rc != SLC_OK)
         return rc;
+    if (kind->check_arguments != NULL) {
+        rc = kind->check_arguments(declare->arguments, error);
+        if (rc != SLC_OK)
+            return rc;
+    }
     // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
     uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
     if (slc_op_conflict(session->broker, touch, 0))

@@ -12,6 +12,7 @@
 // Bindings name their ends by id: a binding whose exchange or queue is gone means nothing, even when the name comes
 // back. A delete names everything that goes with the object, so that applying a change never depends on transient state.
 #include "core/internal.h"
+#include "core/schedule.h"
 
 #include <msgpack.h>
 #include <stdio.h>
@@ -399,6 +400,8 @@ static bool apply_exchange(slc_broker *broker, const slc_id *id, const unpacked 
     const slc_exchange_kind *kind = slc_exchange_kind_find(type);
     if (kind == NULL || slc_table_check(arguments, NULL) != SLC_OK)
         return false;
+    if (kind->check_arguments != NULL && kind->check_arguments(arguments, NULL) != SLC_OK)
+        return false;
     slc_vhost *vhost = slc_object_find(broker, SLC_OBJECT_VHOST, &vhost_id);
     if (vhost == NULL || slc_vhost_exchange(vhost, name) != NULL)
         return true; // of a vhost that is gone
@@ -406,6 +409,8 @@ static bool apply_exchange(slc_broker *broker, const slc_id *id, const unpacked 
     memcpy(x->id, id->octets, SLC_ID_BYTES);
     slc_object_add(broker, SLC_OBJECT_EXCHANGE, id, x);
     slc_vhost_add_exchange(vhost, x);
+    if (broker->started && slc_exchange_schedule(x) != NULL)
+        slc_schedule_enter_store(slc_exchange_schedule(x), x->id);
     return true;
 }
 

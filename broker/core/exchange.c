@@ -7,10 +7,17 @@
 #include "core/policy_impl.h"
 
 static const slc_exchange_kind *const exchange_kinds[] = {
+    // clang-format off
     &slc_exchange_direct,
     &slc_exchange_fanout,
     &slc_exchange_topic,
     &slc_exchange_headers,
+    &slc_exchange_consistent_hash,
+    &slc_exchange_modulus_hash,
+    &slc_exchange_random,
+    &slc_exchange_recent_history,
+    &slc_exchange_delayed,
+    // clang-format on
 };
 
 const slc_exchange_kind *slc_exchange_kind_find(slc_slice name)

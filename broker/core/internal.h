@@ -111,6 +111,16 @@ typedef struct slc_trash {
 
 #define SLC_NOT_COLD UINT64_MAX
 
+typedef struct slc_schedule slc_schedule;
+
+/** Those consumers of a queue that have one priority; in queue->ready_consumers they stand together. @spec amqp-semantics 12.2 */
+typedef struct slc_consumer_level {
+    int64_t priority;
+    uint32_t consumers;                     // of the queue, ready or not
+    slc_consumer *last_ready;               // NULL: none of them is ready
+    struct slc_consumer_level *prev, *next; // of queue->levels
+} slc_consumer_level;
+
 struct slc_queue {
     slc_destination dest; // first
     slc_broker *broker;
@@ -142,10 +152,18 @@ struct slc_queue {
     uint64_t persistent, persistent_bytes;               // ready and unacked
 
     slc_consumer *consumers; // DL by queue_prev/queue_next
-    slc_consumer
-        *ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first
+    slc_consumer *
+        ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first, highest priority first
     uint32_t consumer_count, ready_consumer_count;
+    slc_consumer_level *levels; // DL: priorities that its consumers have, highest first
     slc_consumer *exclusive_consumer;
+    // x-single-active-consumer; see single_active.c.
+    bool single_active;
+    slc_consumer *active_consumer; // NULL: nobody takes messages
+    uint32_t active_draining;      // former active consumers that hold unacked messages
+
+    slc_schedule *schedule;  // NULL; else what is put here waits for its time (schedule.h)
+    uint64_t ack_timeout_ms; // of deliveries to whoever says nothing else; 0: none
 
     uint64_t published, delivered, acked, redelivered, got, requeued;
     uint64_t active_ms;
@@ -162,7 +180,11 @@ struct slc_consumer {
     slc_slice tag;       // owned
     slc_slice arguments; // owned
     bool no_ack, exclusive;
-    bool ready; // in queue->ready_consumers
+    bool ready;    // in queue->ready_consumers
+    bool waiting;  // for its turn as the single active consumer: it takes nothing
+    bool draining; // was the active one: the next becomes it when nothing of this one is unacked
+    slc_consumer_level *level;
+    uint64_t ack_timeout_ms; // of its deliveries; 0: none
     bool
         gone; // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
     uint16_t prefetch;
@@ -179,6 +201,7 @@ typedef struct slc_unacked {
     slc_entry *entry; // NULL: settled, a hole
     slc_queue *queue;
     slc_consumer *consumer; // NULL: basic.get
+    uint64_t due_ms;        // monotonic: to be settled by then; 0: no limit
 } slc_unacked;
 
 /** Unacked deliveries in tag order: a ring with holes, compacted when over half of it is holes. */
@@ -219,6 +242,10 @@ struct slc_session {
     uint32_t global_unacked;  // unacked deliveries to consumers
     uint64_t last_tag;
     slc_unacked_ring unacked;
+    bool ack_watched;    // in broker->ack_watched: some delivery may have a time limit
+    uint64_t ack_due_ms; // monotonic: no delivery is due before that
+    uint64_t *expired;   // ascending: tags of deliveries that were taken back
+    uint32_t expired_count;
     slc_confirm_ring confirms;
     bool in_confirm_list;
     slc_tx *tx; // NULL: not transactional
@@ -241,6 +268,7 @@ struct slc_session {
     slc_session *prev, *next;                 // of client->sessions
     slc_session *confirm_prev, *confirm_next; // of broker->confirming
     slc_session *wait_prev, *wait_next;       // of broker->waiting
+    slc_session *ack_prev, *ack_next;         // of broker->ack_watched
 };
 
 /* ---- vhost, broker ---- */
@@ -271,6 +299,10 @@ struct slc_broker {
     uint64_t hot_bytes;     // memory of ready entries and, once each, of their messages
     uint64_t reading_bytes; // what the reads under way may add to it
     uint16_t default_prefetch;
+    bool unknown_type_ends_connection;
+    bool sac_loose; // a new single active consumer need not wait for what the last one has unacked
+    uint32_t session_consumers_max; // 0: no limit
+    uint64_t ack_timeout_ms;        // consumer_timeout, 0: none; SLC_ACK_TIMEOUT_OF_KIND
     char *default_vhost;
     slc_vhost *vhosts;
     slc_object *objects;
@@ -293,8 +325,11 @@ struct slc_broker {
     slc_queue *stored;         // DL: queues with a qid
     slc_session *confirm_list; // DL: have open or unsent confirms
     slc_session *waiting;      // DL: wait != NONE
+    slc_session *ack_watched;  // DL: hold deliveries with a time limit
     slc_op *ops;               // DL: proposals under way
     uint64_t last_op_serial;
+    slc_schedule *schedules;   // DL: of delayed exchanges
+    uint64_t schedule_due_ms;  // wall clock: nothing in them is due before
     uint64_t durable_ticket;
     uint64_t last_ticket; // of the last operation given to the store
     bool confirms_due;    // something in confirm_list may be sendable
@@ -471,6 +506,30 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry);
 /** The same for a message that never became an entry (no-ack only). */
 void slc_consumer_pass(slc_consumer *consumer, slc_message *message);
 
+/* single_active.c */
+/** It is in the lists of its queue, with waiting set: it may become the active one. */
+void slc_single_active_joined(slc_consumer *consumer);
+/** It is out of the lists of its queue. */
+void slc_single_active_left(slc_consumer *consumer);
+/** Nothing of a draining consumer is unacked any more. */
+void slc_single_active_drained(slc_consumer *consumer);
+/** x-single-active-consumer among checked arguments. */
+bool slc_single_active_asked(slc_slice arguments);
+/** basic.get on a queue with a single active consumer. @spec amqp-semantics 12.4 */
+slc_err slc_single_active_may_get(const slc_queue *queue, slc_error *error);
+
+/* ack_timeout.c */
+/** Argument, policy or configuration changed: take the queue's timeout anew, and its consumers'. What is unacked keeps its time. */
+void slc_ack_timeout_changed(slc_queue *queue);
+void slc_ack_timeout_joined(slc_consumer *consumer);
+/** When a delivery made now is due; timeout_ms > 0. The session is watched. */
+uint64_t slc_ack_timeout_due(slc_session *session, uint64_t timeout_ms);
+/** Look at it at due_ms (0: the next tick) or before. */
+void slc_ack_timeout_watch(slc_session *session, uint64_t due_ms);
+void slc_ack_timeout_unwatch(slc_session *session);
+/** The delivery was taken back when its time was up: settling it does nothing. */
+bool slc_ack_timeout_expired(const slc_session *session, uint64_t tag);
+
 /* unacked.c */
 void slc_unacked_push(slc_unacked_ring *ring, slc_unacked item);
 slc_unacked *slc_unacked_find(slc_unacked_ring *ring, uint64_t tag);
@@ -479,6 +538,10 @@ slc_unacked *slc_unacked_at(slc_unacked_ring *ring, uint32_t i);
 /** Make it a hole. */
 void slc_unacked_clear(slc_unacked_ring *ring, slc_unacked *item);
 void slc_unacked_fini(slc_unacked_ring *ring);
+
+/* exchange_delayed.c */
+/** NULL: not a delayed exchange. */
+slc_schedule *slc_exchange_schedule(const slc_exchange *exchange);
 
 /* confirm.c */
 void slc_confirm_add(slc_session *session, uint64_t ticket);

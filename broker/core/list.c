@@ -73,7 +73,11 @@ void slc_vhost_each_consumer(slc_vhost *vhost,
                 .tag = consumer->tag,
                 .arguments = consumer->arguments,
                 .ack_required = !consumer->no_ack,
-                .active = true,
+                .active = !queue->single_active || queue->active_consumer == consumer,
+                .activity = !queue->single_active                ? "up"
+                            : queue->active_consumer == consumer ? "single_active"
+                                                                 : "waiting",
+                .priority = consumer->level->priority,
                 .exclusive = consumer->exclusive,
                 .prefetch_count = consumer->prefetch,
             };

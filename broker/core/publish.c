@@ -1,5 +1,6 @@
 #include "core/internal.h"
 #include "core/permission.h"
+#include "core/schedule.h"
 
 #include <assert.h>
 
@@ -75,7 +76,11 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
         if (slc_queue_passes_through(q))
             slc_consumer_pass(q->ready_consumers, message);
         else if (message->persistent && q->qid != 0)
-            targets[stored++] = (slc_env_target){.qid = q->qid, .qseq = qseq};
+            targets[stored++] = (slc_env_target){
+                .qid = q->qid,
+                .qseq = qseq,
+                .expires_ms = q->schedule != NULL ? slc_schedule_due_ms(message) : 0,
+            };
         else
             slc_queue_put(q, qseq, message, false);
     }
@@ -99,7 +104,7 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
 }
 
 /** The queues for message; from the cache when the topology has not changed. */
-static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice headers,
+static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
                              slc_destination ***queues, uint32_t *count, slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
@@ -148,7 +153,8 @@ static slc_err publish_route(slc_session *s, const slc_message *m, slc_slice hea
         if (rc != SLC_OK)
             return rc;
         exchange->messages_in++;
-        slc_route_message(exchange, &(slc_route_input){.key = key, .headers = headers}, route);
+        slc_route_message(exchange,
+                          &(slc_route_input){.key = key, .headers = headers, .message = m}, route);
     }
     *queues = route->queues;
     *count = route->count;

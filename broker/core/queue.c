@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/schedule.h"
 
 slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable,
                          bool auto_delete, slc_client *owner, slc_slice arguments)
@@ -13,6 +14,8 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->auto_delete = auto_delete;
     q->owner = owner;
     q->arguments = slc_slice_copy(arguments);
+    q->single_active = slc_single_active_asked(arguments);
+    slc_ack_timeout_changed(q);
     q->next_qseq = 1;
     q->cold_from = q->cold_to = SLC_NOT_COLD;
     q->active_ms = q->broker->env.wall_ms(q->broker->env.arg);
@@ -50,6 +53,7 @@ void slc_queue_hold(slc_queue *queue)
 static void queue_free(slc_queue *q)
 {
     SLC_ASSERT(q->consumers == NULL);
+    SLC_ASSERT(q->levels == NULL);
     SLC_ASSERT(!slc_queue_has_hot(q));
     SLC_ASSERT(q->late.head == NULL);
     SLC_ASSERT(!q->dirty);
@@ -77,6 +81,10 @@ void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool s
 {
     if (queue->ready == 0 && queue->ready_consumers != NULL) {
         slc_consumer_deliver(queue->ready_consumers, slc_entry_new(queue, qseq, message, stored));
+        return;
+    }
+    if (queue->schedule != NULL) {
+        slc_schedule_put(queue->schedule, qseq, message, stored);
         return;
     }
     slc_ready_put(queue, qseq, message, stored);
@@ -291,4 +299,6 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
     };
     if (queue->exclusive_consumer != NULL)
         out->exclusive_consumer_tag = queue->exclusive_consumer->tag;
+    if (queue->active_consumer != NULL)
+        out->active_consumer_tag = queue->active_consumer->tag;
 }

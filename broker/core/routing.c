@@ -35,6 +35,17 @@ static void routing_reach_exchange(slc_route *route, slc_exchange *exchange)
     route->pending[route->pending_count++] = exchange;
 }
 
+void slc_route_to_queue(slc_route *route, slc_destination *queue)
+{
+    route->matched = true;
+    if (queue->route_mark == route->serial)
+        return;
+    queue->route_mark = route->serial;
+    if (route->count == route->capacity)
+        route->queues = routing_grow(route->queues, &route->capacity);
+    route->queues[route->count++] = queue;
+}
+
 void slc_route_to(slc_route *route, slc_binding *binding)
 {
     slc_destination *destination = binding->destination;
@@ -45,10 +56,7 @@ void slc_route_to(slc_route *route, slc_binding *binding)
         routing_reach_exchange(route, SLC_CONTAINER_OF(destination, slc_exchange, dest));
         return;
     }
-    destination->route_mark = route->serial;
-    if (route->count == route->capacity)
-        route->queues = routing_grow(route->queues, &route->capacity);
-    route->queues[route->count++] = destination;
+    slc_route_to_queue(route, destination);
 }
 
 /** Nothing at exchange matched. */

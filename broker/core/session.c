@@ -196,8 +196,10 @@ slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple, sl
         return SLC_OK;
     }
     slc_unacked *item = slc_unacked_find(ring, tag);
-    if (item == NULL)
+    if (item == NULL && !slc_ack_timeout_expired(session, tag))
         return slc_error_set(error, SLC_EPRECONDITION, "unknown delivery tag %" PRIu64, tag);
+    if (!multiple && item == NULL)
+        return SLC_OK;
     if (!multiple) {
         session_settle_item(session, item, how);
         return SLC_OK;
@@ -289,6 +291,11 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
     if (consumer != NULL)
         return slc_error_set(error, SLC_ENOTALLOWED, "attempt to reuse consumer tag '%.*s'",
                              SLC_SLICE_FMT(consume->tag));
+    uint32_t consumers_max = session->broker->session_consumers_max;
+    if (consumers_max != 0 && HASH_COUNT(session->consumers) >= consumers_max)
+        return slc_error_set(error, SLC_ENOTALLOWED,
+                             "reached maximum (%" PRIu32 ") of consumers per channel",
+                             consumers_max);
     slc_queue *queue;
     slc_err rc = session_queue(session, consume->queue, &queue, error);
     if (rc != SLC_OK)
@@ -297,7 +304,8 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
     rc = slc_check_consume_arguments(vhost, queue->dest.name, consume->arguments, error);
     if (rc != SLC_OK)
         return rc;
-    if (queue->exclusive_consumer != NULL || (consume->exclusive && queue->consumers != NULL)) {
+    if (queue->exclusive_consumer != NULL ||
+        (consume->exclusive && (queue->consumers != NULL || queue->single_active))) {
         char text[640];
         return slc_error_set(
             error, SLC_EACCESS, "%s in exclusive use",
@@ -340,6 +348,11 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     slc_err rc = session_queue(session, name, &queue, error);
     if (rc != SLC_OK)
         return rc;
+    if (queue->single_active) {
+        rc = slc_single_active_may_get(queue, error);
+        if (rc != SLC_OK)
+            return rc;
+    }
     bool reading;
     slc_entry *entry = slc_queue_take(queue, &reading);
     if (entry == NULL && reading) {
@@ -374,7 +387,10 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     queue->unacked_bytes += entry->body_bytes;
     session->broker->totals.unacked++;
     slc_queue_hold(queue);
-    slc_unacked_push(&session->unacked, (slc_unacked){out->delivery_tag, entry, queue, NULL});
+    uint64_t due_ms =
+        queue->ack_timeout_ms == 0 ? 0 : slc_ack_timeout_due(session, queue->ack_timeout_ms);
+    slc_unacked_push(&session->unacked,
+                     (slc_unacked){out->delivery_tag, entry, queue, NULL, due_ms});
     return SLC_OK;
 }
 
@@ -411,9 +427,11 @@ static void session_free(slc_session *s)
     SLC_ASSERT(s->consumers == NULL);
     SLC_ASSERT(s->unacked.live == 0);
     session_stop_waiting(s);
+    slc_ack_timeout_unwatch(s);
     if (s->op != NULL)
         s->op->session = NULL; // it goes on without us
     slc_unacked_fini(&s->unacked);
+    slc_free(s->expired);
     slc_publish_route_fini(s);
     slc_permission_fini(s);
     DL_DELETE(s->client->sessions, s);

@@ -12,7 +12,8 @@
  *  at a time. Deliveries and confirms go on meanwhile.
  *
  *  Thread: the loop. Callbacks may come inside slc_session_publish and slc_session_cancel (returned, confirm; deliver to any session) and
- *  from slc_broker_turn (all of them); they must not call back into core, except slc_session_writable(s, false).
+ *  from slc_broker_turn and slc_broker_tick (all of them); they must not call back into core, except slc_session_writable(s, false), and failed, which may end
+ *  its session.
  *  @spec amqp-semantics 5, 7-9, 11, 12, 16
  */
 #ifndef SLC_CORE_SESSION_H
@@ -38,6 +39,9 @@ typedef struct slc_session_ops {
     void (*returned)(slc_session *session, slc_message *message);
     /** The broker ended this consumer (its queue went). */
     void (*cancelled)(slc_session *session, slc_slice consumer_tag);
+    /** The session is at fault: end it with this error, as a refused method would. It may be gone on return. From
+     *  slc_broker_tick only. */
+    void (*failed)(slc_session *session, slc_err rc, const slc_error *error);
     /** Call the function that returned SLC_EPENDING again. */
     void (*resume)(slc_session *session);
 } slc_session_ops;

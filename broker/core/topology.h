@@ -1,6 +1,6 @@
 /** Exchanges, bindings and the way of a message through them.
  *
- *  An exchange has a kind: an operation table (exchange_direct.c, _fanout.c, _topic.c, _headers.c). A new kind is a new file
+ *  An exchange has a kind: an operation table (exchange_direct.c, _fanout.c, _topic.c, ...). A new kind is a new file
  *  and one line in the table of exchange.c. A binding ties a source exchange to a destination (a queue or an exchange); its
  *  identity is (source, destination, key, arguments with keys sorted). This module knows queues only as destinations.
  *
@@ -21,6 +21,7 @@ typedef struct slc_queue slc_queue;
 typedef struct slc_exchange slc_exchange;
 typedef struct slc_binding slc_binding;
 typedef struct slc_exchange_kind slc_exchange_kind;
+typedef struct slc_message slc_message;
 
 typedef enum slc_dest_kind {
     SLC_DEST_QUEUE,
@@ -82,6 +83,8 @@ struct slc_exchange {
 typedef struct slc_route_input {
     slc_slice key;
     slc_slice headers; // table content of the headers property, checked; bytes 0: none
+    slc_message *
+        message; // the whole of it, borrowed; NULL: kinds that need more than key and headers see none
 } slc_route_input;
 
 /** Where it goes: each queue once. Reused between calls; starts zeroed. */
@@ -100,7 +103,12 @@ typedef struct slc_route {
 
 struct slc_exchange_kind {
     const char *name; // "topic"
-    bool by_key_only; // routing depends on nothing but the key
+    bool
+        by_key_only; // routing depends on nothing but the key; route may say otherwise (route->cacheable = false)
+    const char *const *
+        compared; // arguments that a redeclaration must repeat, NULL at the end; NULL: none of its own
+    /** May an exchange have these arguments? SLC_EPRECONDITION. NULL: any. */
+    slc_err (*check_arguments)(slc_slice arguments, slc_error *error);
     /** May this binding exist? SLC_EPRECONDITION with the text of amqp-semantics 8.3-8.5. NULL: always. */
     slc_err (*check)(const slc_exchange *exchange, slc_slice key, slc_slice arguments,
                      slc_error *error);
@@ -108,11 +116,13 @@ struct slc_exchange_kind {
     void (*fini)(slc_exchange *exchange); // bindings are already removed
     void (*added)(slc_exchange *exchange, slc_binding *binding);
     void (*removed)(slc_exchange *exchange, slc_binding *binding);
+    /** The binding is new and in the vhost: may publish to it. NULL: nothing. */
+    void (*bound)(slc_exchange *exchange, slc_binding *binding);
     /** Call slc_route_to for each matching binding. */
     void (*route)(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
 };
 
-/** NULL: unknown type. Types: direct, fanout, topic, headers. */
+/** NULL: unknown type. */
 const slc_exchange_kind *slc_exchange_kind_find(slc_slice name);
 
 /** In memory only; not entered anywhere (the caller adds it to the vhost). arguments are checked and copied;
@@ -139,10 +149,15 @@ void slc_binding_remove(slc_binding *binding);
 void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
 /** For kinds: the binding matches. A destination reached before is not entered twice. */
 void slc_route_to(slc_route *route, slc_binding *binding);
+/** For a kind that has a queue without a binding. */
+void slc_route_to_queue(slc_route *route, slc_destination *queue);
 void slc_route_fini(slc_route *route);
 
 /** What routes looked up before no longer holds in this vhost; implemented by vhost.c. */
 void slc_vhost_routes_changed(slc_vhost *vhost);
+/** Messages that wait in an x-delayed-message exchange; false: it is of another kind. */
+bool slc_exchange_messages_delayed(const slc_exchange *exchange, uint64_t *count);
+
 /** For slc_route_message: the exchange of that name or NULL; implemented by vhost.c. */
 slc_exchange *slc_vhost_exchange(const slc_vhost *vhost, slc_slice name);
 

@@ -170,6 +170,7 @@ static void tx_restore_unacked(slc_session *session)
     tx->settle_count = 0;
     slc_unacked_fini(&session->unacked);
     session->unacked = merged;
+    slc_ack_timeout_watch(session, 0); // some may have a time limit
 }
 
 slc_err slc_session_tx_rollback(slc_session *session, slc_error *error)

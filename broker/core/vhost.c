@@ -171,6 +171,8 @@ slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice ke
     if (rc == SLC_OK) {
         source->vhost->topology_version++;
         source->vhost->broker->totals.bindings++;
+        if (source->kind->bound != NULL)
+            source->kind->bound(source, binding);
     }
     return rc;
 }

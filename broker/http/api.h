@@ -126,5 +126,7 @@ void slc_api_connection_channels(slc_http_request *request);
 void slc_api_channels(slc_http_request *request);
 void slc_api_vhost_channels(slc_http_request *request);
 void slc_api_consumers(slc_http_request *request);
+void slc_api_certificates(slc_http_request *request);
+void slc_api_health_certificates(slc_http_request *request);
 
 #endif

@@ -21,14 +21,14 @@
     X(port, slc_json_put_u64(w, "port", c->info.port))                                             \
     X(peer_host, slc_json_put_text(w, "peer_host", c->info.peer_host))                             \
     X(peer_port, slc_json_put_u64(w, "peer_port", c->info.peer_port))                              \
-    X(ssl, slc_json_put_bool(w, "ssl", false))                                                     \
-    X(ssl_protocol, slc_json_put_text(w, "ssl_protocol", ""))                                      \
-    X(ssl_key_exchange, slc_json_put_text(w, "ssl_key_exchange", ""))                              \
-    X(ssl_cipher, slc_json_put_text(w, "ssl_cipher", ""))                                          \
-    X(ssl_hash, slc_json_put_text(w, "ssl_hash", ""))                                              \
-    X(peer_cert_subject, slc_json_put_text(w, "peer_cert_subject", ""))                            \
-    X(peer_cert_issuer, slc_json_put_text(w, "peer_cert_issuer", ""))                              \
-    X(peer_cert_validity, slc_json_put_text(w, "peer_cert_validity", ""))                          \
+    X(ssl, slc_json_put_bool(w, "ssl", c->info.tls_protocol[0] != 0))                              \
+    X(ssl_protocol, slc_json_put_text(w, "ssl_protocol", c->info.tls_protocol))                    \
+    X(ssl_key_exchange, slc_json_put_text(w, "ssl_key_exchange", c->info.tls_key_exchange))        \
+    X(ssl_cipher, slc_json_put_text(w, "ssl_cipher", c->info.tls_cipher))                          \
+    X(ssl_hash, slc_json_put_text(w, "ssl_hash", c->info.tls_hash))                                \
+    X(peer_cert_subject, slc_json_put_text(w, "peer_cert_subject", c->info.peer_subject))          \
+    X(peer_cert_issuer, slc_json_put_text(w, "peer_cert_issuer", c->info.peer_issuer))             \
+    X(peer_cert_validity, slc_json_put_text(w, "peer_cert_validity", c->info.peer_validity))       \
     X(auth_mechanism, slc_json_put_text(w, "auth_mechanism", c->info.auth_mechanism))              \
     X(channels, slc_json_put_u64(w, "channels", c->session_count))                                 \
     X(channel_max, slc_json_put_u64(w, "channel_max", c->info.channel_max))                        \
@@ -295,7 +295,7 @@ static void consumer_each(const slc_consumer_info *consumer, void *arg)
     slc_json_put_bool(w, "ack_required", consumer->ack_required);
     slc_json_put_bool(w, "exclusive", consumer->exclusive);
     slc_json_put_bool(w, "active", consumer->active);
-    slc_json_put_text(w, "activity_status", consumer->active ? "up" : "waiting");
+    slc_json_put_text(w, "activity_status", consumer->activity);
     slc_json_put_u64(w, "prefetch_count", consumer->prefetch_count);
     slc_json_key(w, "arguments");
     slc_json_table(w, consumer->arguments, api->select.raw);

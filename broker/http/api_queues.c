@@ -39,7 +39,7 @@
       slc_json_put_u64(w, "message_bytes_paged_out", q->ready_bytes - q->in_memory_bytes))         \
     X(consumers, slc_json_put_u64(w, "consumers", q->consumers))                                   \
     X(exclusive_consumer_tag, queue_exclusive_tag(w, q))                                           \
-    X(single_active_consumer_tag, slc_json_put_null(w, "single_active_consumer_tag"))              \
+    X(single_active_consumer_tag, queue_active_tag(w, q))                                          \
     X(owner_pid_details, queue_owner(api, q))                                                      \
     X(memory, slc_json_put_u64(w, "memory", q->memory_bytes))                                      \
     X(message_stats, queue_message_stats(w, q))
@@ -74,6 +74,14 @@ static void queue_exclusive_tag(slc_json *w, const slc_queue_info *q)
         slc_json_put_slice(w, "exclusive_consumer_tag", q->exclusive_consumer_tag);
     else
         slc_json_put_null(w, "exclusive_consumer_tag");
+}
+
+static void queue_active_tag(slc_json *w, const slc_queue_info *q)
+{
+    if (q->active_consumer_tag.bytes > 0)
+        slc_json_put_slice(w, "single_active_consumer_tag", q->active_consumer_tag);
+    else
+        slc_json_put_null(w, "single_active_consumer_tag");
 }
 
 static void queue_owner(slc_api *api, const slc_queue_info *q)

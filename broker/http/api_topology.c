@@ -13,6 +13,7 @@
     X(internal, slc_json_put_bool(w, "internal", e->internal))                                     \
     X(arguments, (slc_json_key(w, "arguments"), slc_json_table(w, e->arguments, api->select.raw))) \
     X(policy, slc_json_put_null(w, "policy"))                                                      \
+    X(messages_delayed, exchange_messages_delayed(w, e))                                           \
     X(message_stats, exchange_message_stats(w, e))
 
 enum exchange_field {
@@ -25,6 +26,13 @@ static const char *const exchange_fields[] = {
     EXCHANGE_FIELDS(X)
 #undef X
 };
+
+static void exchange_messages_delayed(slc_json *w, const slc_exchange *e)
+{
+    uint64_t count;
+    if (slc_exchange_messages_delayed(e, &count)) // other kinds do not have the key
+        slc_json_put_u64(w, "messages_delayed", count);
+}
 
 static void exchange_message_stats(slc_json *w, const slc_exchange *e)
 {

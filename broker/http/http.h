@@ -50,6 +50,12 @@ typedef struct slc_http_stat {
     uint64_t value;
 } slc_http_stat;
 
+/** A certificate of the TLS listeners; times are seconds since 1970. */
+typedef struct slc_http_certificate {
+    const char *key, *file, *subject, *issuer, *serial;
+    int64_t not_before, not_after;
+} slc_http_certificate;
+
 /** What only the daemon knows. Pointers are valid until the callback's next run. A member that is 0 or NULL and marked
  *  (optional) is left out of the answer. */
 typedef struct slc_http_status {
@@ -69,6 +75,8 @@ typedef struct slc_http_status {
     uint32_t log_file_count;
     const slc_http_listener *listeners; // without our own socket, which we add
     uint32_t listener_count;
+    const slc_http_certificate *certificates;
+    uint32_t certificate_count;
     const char *store_flush;    // "group", "full", "interval" (optional)
     const slc_http_stat *store; // (optional)
     uint32_t store_count;

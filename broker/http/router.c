@@ -81,6 +81,8 @@ static const slc_route_entry routes[] = {
     {GET, "store", slc_api_store},
     {GET, "sluice/status", slc_api_status},
     {GET, "sluice/ready", slc_api_ready},
+    {GET, "sluice/certificates", slc_api_certificates},
+    {GET, "health/checks/certificate-expiration/*/*", slc_api_health_certificates},
     {GET, "sluice/listeners", slc_api_listeners},
     {POST, "sluice/shutdown", slc_api_shutdown},
     {GET, "sluice/backup", slc_api_backup},

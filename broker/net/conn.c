@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "net/net_impl.h"
+#include "net/tls_impl.h"
 
 static const slc_conn_ops NO_OPS = {0};
 
@@ -16,6 +17,7 @@ static void conn_freed(uv_handle_t *handle)
 {
     slc_conn *conn = handle->data;
     slc_net *net = conn->net;
+    slc_conn_tls_free(conn);
     slc_free(conn->in);
     slc_free(conn->segs);
     slc_free(conn);
@@ -40,6 +42,8 @@ void slc_conn_destroy(slc_conn *conn)
         net->tick_next = conn->next;
     DL_DELETE(net->conns, conn);
     net->stats.connections--;
+    if (conn->tls != NULL)
+        slc_conn_tls_last(conn);
     // The handle must leave the loop's poll set before the descriptor closes.
     uv_close((uv_handle_t *)&conn->poll, conn_freed);
     close(conn->fd);
@@ -107,13 +111,19 @@ void slc_conn_pause(slc_conn *conn, slc_pause reason)
     slc_conn_poll_update(conn);
 }
 
+/** OpenSSL may hold input that poll does not report. */
+static bool conn_hidden(const slc_conn *conn)
+{
+    return conn->tls != NULL && conn->tls->unread;
+}
+
 void slc_conn_resume(slc_conn *conn, slc_pause reason)
 {
     if ((conn->pause & reason) == 0)
         return;
     conn->pause &= (uint8_t) ~(unsigned)reason;
     slc_conn_poll_update(conn);
-    if (conn->pause == 0 && conn->in_bytes > 0)
+    if (conn->pause == 0 && (conn->in_bytes > 0 || conn_hidden(conn)))
         slc_net_ready_add(conn->net, conn);
 }
 
@@ -171,15 +181,21 @@ static void in_keep(slc_conn *conn, const uint8_t *data, size_t bytes)
     conn->in_bytes = (uint32_t)bytes;
 }
 
+static void conn_read(slc_conn *conn);
+
 void slc_conn_refeed(slc_conn *conn)
 {
-    if (conn->state != CONN_OPEN || conn->pause != 0 || conn->in_bytes == 0)
+    if (conn->state != CONN_OPEN || conn->pause != 0)
         return;
-    size_t bytes = conn->in_bytes;
-    size_t used = conn_offer(conn, conn->in, bytes);
-    if (conn->state == CONN_GONE)
-        return;
-    in_keep(conn, conn->in + used, bytes - used);
+    if (conn->in_bytes > 0) {
+        size_t bytes = conn->in_bytes;
+        size_t used = conn_offer(conn, conn->in, bytes);
+        if (conn->state == CONN_GONE)
+            return;
+        in_keep(conn, conn->in + used, bytes - used);
+    }
+    if (conn_hidden(conn) && conn->state == CONN_OPEN && conn->pause == 0)
+        conn_read(conn);
 }
 
 /** Read once. Returns octets read, 0 when there is nothing more for now or the connection has
@@ -211,7 +227,8 @@ static size_t conn_read_once(slc_conn *conn, bool *more)
     ssize_t n;
     do {
         net->stats.reads++;
-        n = recvmsg(conn->fd, &msg, MSG_DONTWAIT);
+        n = conn->tls == NULL || conn->state != CONN_OPEN ? recvmsg(conn->fd, &msg, MSG_DONTWAIT)
+                                                          : slc_conn_tls_recv(conn, iov, count);
     } while (n < 0 && errno == EINTR);
     *more = n == (ssize_t)(sink + room);
     if (n < 0) {
@@ -257,8 +274,11 @@ static void conn_read(slc_conn *conn)
             break;
         budget -= got;
     }
-    if (conn->state != CONN_GONE)
-        slc_conn_poll_update(conn);
+    if (conn->state == CONN_GONE)
+        return;
+    if (conn_hidden(conn) && conn->pause == 0 && !conn->eof)
+        slc_net_ready_add(conn->net, conn);
+    slc_conn_poll_update(conn);
 }
 
 static void conn_polled(uv_poll_t *poll, int status, int events)
@@ -290,6 +310,10 @@ static void conn_polled(uv_poll_t *poll, int status, int events)
 void slc_conn_tick(slc_conn *conn, uint64_t now_ms)
 {
     if (conn->state == CONN_OPEN) {
+        if (conn->tls != NULL && !slc_conn_tls_in_time(conn, now_ms)) {
+            slc_conn_fail(conn, SLC_ETIMEDOUT);
+            return;
+        }
         if (conn->ops->tick != NULL)
             conn->ops->tick(conn, now_ms);
     } else if (now_ms >= conn->deadline_ms) {
@@ -319,7 +343,13 @@ slc_conn *slc_conn_new(slc_net *net, int fd, const slc_conn_ops *ops, void *arg,
     conn->stop = options->stop_bytes != 0 ? options->stop_bytes : 4 << 20;
     conn->read_max = NET_SCRATCH_BYTES;
     conn->last_send_ms = slc_net_now_ms(net);
+    if (options->tls != NULL)
+        conn->tls = slc_conn_tls_new(conn, options->tls, options->name);
     slc_net_conn_add(net, conn);
+    if (options->tls != NULL && conn->tls == NULL) {
+        slc_conn_destroy(conn);
+        return NULL;
+    }
     slc_conn_poll_update(conn);
     return conn;
 }

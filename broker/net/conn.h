@@ -14,6 +14,9 @@
  * what can wait (deliveries) waits. What cannot wait (answers, confirms) stops the input at `stop`
  * instead, so a peer that sends and never reads has bounded memory.
  *
+ *  TLS (options.tls): nothing above changes. Octets are counted as the protocol sees them, and count as written when all of
+ * their records are. A peer that does not complete its handshake in time is lost.
+ *
  *  Owner: net frees the connection; the protocol holds a pointer until it called slc_conn_close or
  * got lost(). Thread: the loop. Callbacks come from the loop only: never inside a call of this
  * header, except ops->writable(false), which may come inside slc_conn_commit and
@@ -46,10 +49,15 @@ typedef struct slc_conn_ops {
     void (*lost)(slc_conn *conn, slc_err reason);
 } slc_conn_ops;
 
+struct slc_conn_tls;
+struct slc_tls;
+
 typedef struct slc_conn_options {
-    size_t high_bytes; // 0: 1 MiB
-    size_t low_bytes;  // 0: 256 KiB
-    size_t stop_bytes; // 0: 4 MiB, of octets that were copied
+    size_t high_bytes;   // 0: 1 MiB
+    size_t low_bytes;    // 0: 256 KiB
+    size_t stop_bytes;   // 0: 4 MiB, of octets that were copied
+    struct slc_tls *tls; // NULL: plain; borrowed until slc_conn_new returns (net/tls.h)
+    const char *name;    // of the peer, for log lines about TLS
 } slc_conn_options;
 
 /** Why input rests; it goes on when no reason is left. */
@@ -108,6 +116,7 @@ struct slc_conn {
     size_t sink_bytes;
 
     int fd;
+    struct slc_conn_tls *tls; // NULL: plain
     slc_net *net;
     const slc_conn_ops *ops;
     void *arg;

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "net/net_impl.h"
+#include "net/tls_impl.h"
 
 static slc_chunk *chunk_get(slc_net *net, size_t bytes)
 {
@@ -197,6 +198,13 @@ static slc_err out_write(slc_conn *conn)
         total += seg->bytes;
         count++;
     }
+    if (conn->tls != NULL) {
+        size_t written;
+        slc_err rc = slc_conn_tls_send(conn, iov, count, &written);
+        if (written > 0)
+            out_written(conn, written);
+        return rc;
+    }
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)count};
     conn->net->stats.writes++;
     ssize_t n = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -211,19 +219,25 @@ static slc_err out_write(slc_conn *conn)
     return (size_t)n < total ? SLC_EAGAIN : SLC_OK;
 }
 
+static bool out_waits(const slc_conn *conn)
+{
+    return conn->pending > 0 || (conn->tls != NULL && slc_conn_tls_unsent(conn));
+}
+
 void slc_conn_flush(slc_conn *conn)
 {
     conn->dirty = false;
     if (conn->state >= CONN_LINGERING)
         return;
     slc_err rc = SLC_OK;
-    while (conn->pending > 0 && rc == SLC_OK)
+    while (out_waits(conn) && rc == SLC_OK)
         rc = out_write(conn);
     if (rc != SLC_OK && rc != SLC_EAGAIN) {
         slc_conn_fail(conn, rc);
         return;
     }
-    conn->want_write = conn->pending > 0;
+    // Output that waits for the handshake waits for the peer, not for the kernel.
+    conn->want_write = conn->tls == NULL ? conn->pending > 0 : slc_conn_tls_unsent(conn);
     conn->dirty = conn->want_write;
     slc_conn_poll_update(conn);
     if (conn->over && conn->pending < conn->low) {
@@ -233,7 +247,12 @@ void slc_conn_flush(slc_conn *conn)
     }
     if ((conn->pause & SLC_PAUSE_OUTPUT) != 0 && conn->pending < conn->low)
         slc_conn_resume(conn, SLC_PAUSE_OUTPUT);
-    if (conn->state == CONN_FLUSHING && conn->pending == 0) {
+    if (conn->state == CONN_FLUSHING && !out_waits(conn)) {
+        if (conn->tls != NULL && conn->tls->state == TLS_OPEN && !conn->peer_first) {
+            slc_conn_tls_goodbye(conn);
+            slc_conn_first(conn); // once more, with the end of stream
+            return;
+        }
         if (conn->eof || (!conn->peer_first && shutdown(conn->fd, SHUT_WR) != 0)) {
             slc_conn_destroy(conn);
             return;

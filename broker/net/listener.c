@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "net/net_impl.h"
+#include "net/proxy_wait.h"
 
 enum {
     ACCEPTS_PER_TURN = 64,
@@ -32,6 +33,7 @@ struct slc_listener {
     uv_poll_t poll;
     uv_timer_t rest;
     int handles;
+    slc_proxy_wait *waiting; // DL list: the PROXY header is to come
     slc_listener *prev, *next;
 };
 
@@ -209,6 +211,11 @@ static bool listener_refuse(slc_listener *l, int code)
     return fd >= 0 && l->spare >= 0;
 }
 
+static void listener_hand_over(slc_listener *l, int fd, const slc_peer *peer)
+{
+    l->options.accepted(l, fd, peer, l->options.arg);
+}
+
 static void listener_accepted(slc_listener *l, int fd, const any_address *from)
 {
     slc_peer peer = {0};
@@ -222,7 +229,11 @@ static void listener_accepted(slc_listener *l, int fd, const any_address *from)
     if (l->options.nodelay)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     l->net->stats.accepted++;
-    l->options.accepted(l, fd, &peer, l->options.arg);
+    if (l->options.proxy_protocol)
+        slc_proxy_wait_new(l->net, l, &l->waiting, fd, &peer, l->options.proxy_timeout_ms,
+                           listener_hand_over);
+    else
+        listener_hand_over(l, fd, &peer);
 }
 
 static void listener_polled(uv_poll_t *poll, int status, int events)
@@ -288,6 +299,8 @@ slc_err slc_listener_open(slc_net *net, const slc_listener_options *options, slc
     l->options = *options;
     l->address = slc_strdup(options->address);
     l->options.address = l->address;
+    if (l->options.proxy_timeout_ms == 0)
+        l->options.proxy_timeout_ms = 5000;
     l->spare = -1;
     l->fd = listener_socket(l, &address, &bytes, any);
     if (l->fd < 0) {
@@ -329,6 +342,7 @@ void slc_listener_close(slc_listener *l)
         return;
     l->closed = true;
     DL_DELETE(l->net->listeners, l);
+    slc_proxy_wait_end_all(&l->waiting);
     uv_close((uv_handle_t *)&l->poll, listener_handle_closed);
     uv_close((uv_handle_t *)&l->rest, listener_handle_closed);
     close(l->fd);
@@ -344,4 +358,9 @@ const char *slc_listener_host(const slc_listener *l)
 uint16_t slc_listener_port(const slc_listener *l)
 {
     return l->port;
+}
+
+struct slc_tls *slc_listener_tls(const slc_listener *l)
+{
+    return l->options.tls;
 }

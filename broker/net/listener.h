@@ -26,8 +26,12 @@ typedef struct slc_listener_options {
     /** "5672" every address, IPv6 and IPv4; "127.0.0.1:5672"; "[::1]:5672" or "::1:5672". Port 0:
      * any free port. */
     const char *address;
-    int backlog;             // 0: 128
-    bool nodelay;            // TCP_NODELAY on what is accepted
+    int backlog;               // 0: 128
+    bool proxy_protocol;       // every connection begins with a PROXY header (net/proxy.h)
+    uint32_t proxy_timeout_ms; // for it [5 s]
+    bool nodelay;              // TCP_NODELAY on what is accepted
+    struct slc_tls *
+        tls; // what accepted() gives its connections (net/tls.h); NULL: plain; borrowed until the close
     uint32_t sndbuf, recbuf; // socket buffers in octets; 0: the system's choice
     /** Takes fd (non-blocking, close on exec). peer is borrowed. */
     void (*accepted)(slc_listener *listener, int fd, const slc_peer *peer, void *arg);
@@ -44,5 +48,7 @@ void slc_listener_close(slc_listener *listener);
  */
 const char *slc_listener_host(const slc_listener *listener);
 uint16_t slc_listener_port(const slc_listener *listener);
+/** NULL: a plain one. */
+struct slc_tls *slc_listener_tls(const slc_listener *listener);
 
 #endif

@@ -30,7 +30,7 @@ enum {
     SLC_AMQP_FRAME_EXTRA_BYTES = 8,    // head and end octet
     SLC_AMQP_HEADER_BYTES = 8,         // protocol header
     SLC_AMQP_FRAME_MIN = 4096,         // least frame_max that can be negotiated
-    SLC_AMQP_FRAME_EARLY_MAX = 131072, // accepted before tuning
+    SLC_AMQP_FRAME_EARLY_MAX = 131072, // accepted before tuning, unless set otherwise
     SLC_AMQP_REPLY_TEXT_CAP = 256,     // 255 octets and a terminator
 };
 

@@ -8,9 +8,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/lmdb_create.h"
 #include "store_impl.h"
 
-enum { MAX_DBS = 4096, BALLAST_VALUE = SLC_CHUNK_VALUE_MAX };
+enum { STORE_FILE_MODE = 0640, MAX_DBS = 4096, BALLAST_VALUE = SLC_CHUNK_VALUE_MAX };
 enum {
     SLACK_BYTES = 2 << 20, // blocks behind the file's end for what gives space back
     RESERVE_STEP = 8 << 20,
@@ -358,6 +359,8 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
 {
     allocator_tune();
     slc_err rc = dir_make(store->dir, error);
+    if (rc == SLC_OK)
+        rc = slc_lmdb_create(store->dir, STORE_FILE_MODE, error);
     if (rc != SLC_OK)
         return rc;
     store->map_size =
@@ -371,7 +374,7 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
     // Without MDB_NOMETASYNC a commit that returned is on disk with its meta page; with it, with the flush after that.
     // Read transactions belong to pool threads that come and go, hence MDB_NOTLS.
     unsigned flags = MDB_NOTLS | (slc_store_defers(store) ? MDB_NOMETASYNC : 0u);
-    code = mdb_env_open(store->env, store->dir, flags, 0640);
+    code = mdb_env_open(store->env, store->dir, flags, STORE_FILE_MODE);
     if (code == 0) {
         int dead;
         code = mdb_reader_check(store->env, &dead);

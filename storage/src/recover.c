@@ -517,6 +517,14 @@ static slc_err shard_recover(recovery *r)
         rc = segments_read(r);
     if (rc == SLC_OK)
         rc = log_scan(r, state.log_start, &shard->truncate_from);
+    // A batch and the state that tells of its end are of one transaction, and nothing goes from the back of the log but what
+    // has no end: what ends earlier has lost chunks.
+    if (rc == SLC_OK && shard->next_lsn <= state.hw)
+        rc = slc_error_set(r->error, SLC_ECORRUPT,
+                           "shard %04x: the last ended batch of %04x.log ends with chunk %" PRIu64
+                           ", the shard state knows one that ended with chunk %" PRIu64
+                           ": chunks at the end of the log are missing",
+                           shard->id, shard->id, shard->next_lsn - 1, state.hw);
     if (rc == SLC_OK)
         rc = residents_check(r, &shard->truncate_from);
     shard->ended_lsn = shard->handed_lsn = shard->handed_chunk = shard->next_lsn - 1;

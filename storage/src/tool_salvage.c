@@ -313,7 +313,8 @@ static void shard_write(writing *w, tool_shard *shard)
     queues_write(w);
     slc_shard_state state = shard->state;
     state.log_start = w->log_start;
-    state.hw = w->last_lsn;
+    // Recovery takes it for the end of a batch; a lower one is right too.
+    state.hw = (w->last_flags & SLC_CHUNK_BATCH_END) != 0 ? w->last_lsn : w->log_start - 1;
     uint8_t value[SLC_STATE_BYTES];
     slc_state_encode(value, &state);
     put(w, w->dbis[DB_ST], slc_slice_str("s"), slc_slice_of(value, sizeof value));

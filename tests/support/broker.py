@@ -160,6 +160,18 @@ class Broker:
     def _cleanup(self):
         pass
 
+    def ctl_words(self):
+        """The words that begin a command of its admin tool (sluicectl or rabbitmqctl); none: it has no such tool."""
+        return []
+
+    def management_url(self):
+        """Where its HTTP API listens; empty when it has none."""
+        return ""
+
+    def set_config(self, key, value):
+        """Change one setting of a running broker and return when it is in force."""
+        raise BrokerError(f"{self.kind} cannot change {key} while it runs")
+
     def running(self):
         """True while the process we started lives."""
         return self.proc is not None and self.proc.poll() is None
@@ -289,6 +301,18 @@ class Sluice(Broker):
         # Behind a wrapper the daemon is a child of the process we started.
         os.kill(self.pid if self.wrap and self.pid else self.proc.pid, number)
 
+    def ctl_words(self):
+        ctl = os.environ.get("SLUICECTL") or Path(self.daemon).resolve().parents[2] / "admin/ctl/sluicectl"
+        return [str(ctl), "--socket", str(self.data / "admin.sock")]
+
+    def set_config(self, key, value):
+        self.config[key] = value
+        self._write_config()
+        text = "the configuration was reloaded"
+        before = self.log_text().count(text)
+        self._signal(signal.SIGHUP)
+        wait_until(lambda: self.log_text().count(text) > before, 10, f"{key} = {value} to be reloaded")
+
     def stop(self):
         super().stop()
         if self._address_file().exists():
@@ -307,10 +331,11 @@ class RabbitMQ(Broker):
         super().__init__(config, port, ipv6, plugins)
         both = (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,)
         self.port = port or free_port(both)
+        self.management_port = free_port() if "rabbitmq_management" in self.plugins else 0
         self.epmd = None
         self.epmd_port = free_port()
         self.dist_port = free_port()
-        self.name = f"t{os.getpid()}-{self.port}@localhost"
+        self.name = "rabbit@localhost"  # the name daemon is its own
         self.home = self.dir / "home"
         self.home.mkdir()
         (self.dir / "enabled_plugins").write_text(f"[{','.join(self.plugins)}].\n")
@@ -347,6 +372,8 @@ class RabbitMQ(Broker):
         settings = {"listeners.tcp.1": f"127.0.0.1:{self.port}"}
         if self.ipv6:
             settings["listeners.tcp.2"] = f"::1:{self.port}"
+        if self.management_port:
+            settings.update({"management.tcp.ip": self.host, "management.tcp.port": self.management_port})
         settings.update(self.config)
         (self.dir / "rabbitmq.conf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
         with open(self.dir / "console.log", "ab") as log:
@@ -357,6 +384,18 @@ class RabbitMQ(Broker):
     def _epmd_up(self):
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.epmd_port)) == 0
+
+    def ctl_words(self):
+        names = ("HOME", "ERL_EPMD_PORT")
+        env = self.environment()
+        return ["env", *(f"{name}={env[name]}" for name in names), "/usr/lib/rabbitmq/bin/rabbitmqctl", "-n", self.name]
+
+    def management_url(self):
+        return f"http://{self.host}:{self.management_port}" if self.management_port else ""
+
+    def set_config(self, key, value):
+        subprocess.run([*self.ctl_words(), "eval", f"application:set_env(rabbit, {key}, {value})."], check=True,
+                       stdout=subprocess.DEVNULL)
 
     def _is_up(self):
         return answers(self.host, self.port)
@@ -406,7 +445,7 @@ def new(config=None, port=0, ipv6=False, plugins=(), kind=None):
 
 # --- the program behind broker.sh ---------------------------------------------------------------
 
-COMMANDS = ("stop", "kill", "start", "restart", "ping", "quit")
+COMMANDS = ("stop", "kill", "start", "restart", "ping", "set", "quit")
 
 
 def _write_env(broker, path):
@@ -416,7 +455,8 @@ def _write_env(broker, path):
         "AMQP_HOST": broker.host, "AMQP_PORT": broker.port, "BROKER_PID": broker.pid,
         "BROKER_DIR": path, "BROKER_PRODUCT": broker.product, "BROKER_LOG_DIR": broker.dir,
         "BROKER_STOP_CMD": f"{ctl} stop", "BROKER_START_CMD": f"{ctl} start",
-        "BROKER_KILL_CMD": f"{ctl} kill",
+        "BROKER_KILL_CMD": f"{ctl} kill", "BROKER_SET_CMD": f"{ctl} set", "BROKER_CTL": shlex.join(broker.ctl_words()),
+        "MGMT_URL": broker.management_url(),
     }
     tmp = path / "env.new"
     tmp.write_text("".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in values.items()))
@@ -424,9 +464,12 @@ def _write_env(broker, path):
 
 
 def _obey(broker, path, command):
+    command, *words = command.split()
     if command == "quit":
         return
-    if command == "ping":
+    if command == "set":
+        broker.set_config(*words)
+    elif command == "ping":
         if not broker.running():
             raise BrokerError("it is not running")
     else:
@@ -460,7 +503,7 @@ def serve(path, words):
                 with client:
                     client.settimeout(5)
                     try:
-                        command = client.recv(64).decode()
+                        command = client.recv(1024).decode()
                         _obey(broker, path, command)
                         client.sendall(b"ok")
                     except (BrokerError, OSError) as e:
@@ -468,14 +511,14 @@ def serve(path, words):
     return 0
 
 
-def ctl(path, command):
+def ctl(path, command, *words):
     """Send one command to a serving broker and wait for its answer."""
-    if command not in COMMANDS:
+    if command not in COMMANDS or len(words) != (2 if command == "set" else 0):
         raise BrokerError(f"{command}: it must be one of {', '.join(COMMANDS)}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.settimeout(START_TIMEOUT + STOP_TIMEOUT)
         s.connect(str(Path(path) / "ctl"))
-        s.sendall(command.encode())
+        s.sendall(" ".join((command, *words)).encode())
         answer = b""
         while chunk := s.recv(65536):
             answer += chunk
@@ -488,8 +531,8 @@ def ctl(path, command):
 def main(argv):
     if len(argv) >= 2 and argv[0] == "serve":
         return serve(argv[1], argv[2:])
-    if len(argv) == 3 and argv[0] == "ctl":
-        return ctl(argv[1], argv[2])
+    if len(argv) >= 3 and argv[0] == "ctl":
+        return ctl(*argv[1:])
     print("usage: broker.py serve DIR [key=value...] | broker.py ctl DIR COMMAND", file=sys.stderr)
     return 64
 

@@ -4,7 +4,9 @@
 #   start_broker [key=value...]   start one of the kind that $BROKER asks for (see broker.py) and
 #                                 export AMQP_HOST AMQP_PORT AMQP_USER AMQP_PASS AMQP_VHOST,
 #                                 BROKER_PID, BROKER_PRODUCT and the hooks BROKER_STOP_CMD,
-#                                 BROKER_START_CMD, BROKER_KILL_CMD (the port and the data stay)
+#                                 BROKER_START_CMD, BROKER_KILL_CMD (the port and the data stay),
+#                                 BROKER_SET_CMD (KEY VALUE: a setting) and BROKER_CTL (its admin tool),
+#                                 MGMT_URL (its HTTP API, when it has one)
 #   stop_broker                   stop it; fails if it did not stop with status 0
 #
 # `ipv6=1` adds a listener on [::1] with the same port. With BROKER=external nothing is started and

@@ -2,7 +2,7 @@
 
 import pytest
 
-from expect import later, spec
+from expect import spec
 from wire import METHOD, Timeout, encode_frame, encode_method
 
 
@@ -129,7 +129,6 @@ def test_exclusive_consumer_does_not_hinder_get(conn, ch, name, put):
     assert conn.channel().get(name).body == b"2"
 
 
-@later  # x-priority is refused until issue 4
 @spec("12.1")
 @pytest.mark.parametrize("value", ["high", 1.5, None], ids=["string", "float", "void"])
 def test_consumer_priority_must_be_an_integer(ch, name, value):
@@ -159,7 +158,6 @@ def test_round_robin(conn, ch, name, put):
     assert all(g == sorted(g, key=int) for g in got)
 
 
-@later
 @spec("12.2", vector=57)
 def test_consumer_priorities(conn, ch, name, put):
     ch.queue(name)
@@ -178,7 +176,6 @@ def test_consumer_priorities(conn, ch, name, put):
     assert bodies(low.deliveries(1)) == [b"6"]
 
 
-@later
 @spec("12.2")
 def test_consumer_without_priority_is_zero(conn, ch, name, put):
     ch.queue(name)

@@ -251,8 +251,8 @@ Test(settings, unknown_keys_may_be_tolerated)
 
 Test(settings, a_file_of_rabbitmq_is_taken_along)
 {
-    loads("listeners.tcp.default = 5673\nloopback_users = none\nssl_options.verify = "
-          "verify_peer\nlisteners.ssl.default = 5671\n"
+    loads("listeners.tcp.default = 5673\nloopback_users = none\nreverse_dns_lookups = "
+          "true\nssl_options.dhfile = x\n"
           "management.tcp.port = 15672\nvm_memory_high_watermark.relative = "
           "0.4\ncluster_partition_handling = pause_minority\n"
           "log.connection.level = debug\nsysmon_handler.thresholds.busy_ports = "
@@ -261,7 +261,7 @@ Test(settings, a_file_of_rabbitmq_is_taken_along)
           "1.5\nqueue_index_embed_msgs_below = 4kb\n");
     cr_expect(eq(
         str, notes,
-        "W these keys of RabbitMQ have no effect yet: ssl_options.verify, listeners.ssl.default, "
+        "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
         "management.tcp.port, cluster_partition_handling, log.connection.level, "
         "collect_statistics_interval, "
         "disk_free_limit.relative\n"));

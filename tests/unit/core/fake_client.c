@@ -56,6 +56,13 @@ static void on_cancelled(slc_session *s, slc_slice tag)
     client_log(client_of(s), "cancelled %.*s", SLC_SLICE_FMT(tag));
 }
 
+static void on_failed(slc_session *s, slc_err rc, const slc_error *error)
+{
+    client_log(client_of(s), "failed %u %s %s", slc_session_number(s), slc_err_name(rc),
+               error->text);
+    slc_session_abandon(s);
+}
+
 static void on_resume(slc_session *s)
 {
     (void)s; // the short forms below try again after each turn
@@ -72,8 +79,8 @@ static void on_pressure(slc_client *client, bool blocked, const char *reason)
                blocked ? reason : "");
 }
 
-static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled,
-                                            on_resume};
+static const slc_session_ops session_ops = {on_deliver,   on_confirm, on_returned,
+                                            on_cancelled, on_failed,  on_resume};
 static void on_flow(slc_client *client, bool on)
 {
     client_log((fake_client *)client, on ? "flow" : "flow over");

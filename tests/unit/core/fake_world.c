@@ -16,6 +16,7 @@ typedef struct stored {
     uint64_t qseq;
     uint64_t drop_ticket; // 0: alive
     appended *append;
+    uint64_t expires_ms;
 } stored;
 
 typedef struct stored_queue {
@@ -134,7 +135,7 @@ static uint64_t fake_append(void *arg, slc_message *message, const slc_env_targe
             q->capacity = q->capacity == 0 ? 64 : 2 * q->capacity;
             q->items = slc_realloc(q->items, q->capacity * sizeof *q->items);
         }
-        q->items[q->count++] = (stored){targets[i].qseq, 0, append};
+        q->items[q->count++] = (stored){targets[i].qseq, 0, append, targets[i].expires_ms};
     }
     return w->ticket;
 }
@@ -316,6 +317,7 @@ static void read_execute(fake_world *w, pending_read *r)
         r->messages[r->count++] = (slc_env_read_message){
             .qseq = item->qseq,
             .ts_ms = m->ts_ms,
+            .expires_ms = item->expires_ms,
             .content = slc_slice_of(m->content, slc_message_content_bytes(m)),
         };
     }
@@ -619,4 +621,11 @@ void fake_world_free(fake_world *w)
         w->definitions = next;
     }
     slc_free(w);
+}
+
+void fake_advance(fake_world *w, uint64_t ms)
+{
+    w->time_ms += ms;
+    slc_broker_tick(w->broker);
+    fake_turn(w);
 }

@@ -24,6 +24,8 @@ void fake_hold_store(fake_world *w, bool hold);
 void fake_sync(fake_world *w);
 /** Run turns (applying proposals, and syncing unless held) until nothing changes. */
 void fake_turn(fake_world *w);
+/** Let time pass, then tick and run turns. */
+void fake_advance(fake_world *w, uint64_t ms);
 /** A crash and a restart: what was not durable is forgotten. All clients are gone. */
 void fake_restart(fake_world *w);
 /** The same after an orderly stop: everything is durable, and what was delivered is known. */

@@ -10,7 +10,7 @@ Test(exchange, kinds_are_found_by_exact_name)
         cr_expect_str_eq(kind->name, known[i]);
         cr_expect_eq(kind->by_key_only, strcmp(known[i], "headers") != 0);
     }
-    static const char *const unknown[] = {"", "Direct", "direct ", "direc", "x-random"};
+    static const char *const unknown[] = {"", "Direct", "direct ", "direc", "x-local-random"};
     for (size_t i = 0; i < SLC_ARRAY_COUNT(unknown); i++)
         cr_expect_null(slc_exchange_kind_find(slc_slice_str(unknown[i])), "'%s'", unknown[i]);
 }

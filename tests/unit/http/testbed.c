@@ -181,7 +181,7 @@ static void on_resume(slc_session *session)
 
 static const slc_client_ops client_ops = {client_closed, client_pressure};
 static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled,
-                                            on_resume};
+                                            NULL /* no test lets a delivery expire */, on_resume};
 
 static void client_start(testbed *bed)
 {

@@ -102,6 +102,19 @@ Test(recovery, a_flipped_bit_is_found_and_named, .timeout = 30)
     refused(&s, SLC_ECORRUPT, "chunk 2");
 }
 
+Test(recovery, a_missing_last_chunk_is_found, .timeout = 30)
+{
+    static subject s;
+    fill(&s);
+    surgery x;
+    surgery_begin(&x, &s);
+    uint64_t key = htobe64(chunk_last(&x));
+    MDB_val k = {8, &key};
+    cr_assert(eq(int, mdb_del(x.txn, x.log, &k, NULL), 0));
+    surgery_end(&x);
+    refused(&s, SLC_ECORRUPT, "chunks at the end of the log are missing");
+}
+
 Test(recovery, a_flipped_bit_in_the_last_chunk_is_not_taken_for_an_unfinished_batch, .timeout = 30)
 {
     static subject s;

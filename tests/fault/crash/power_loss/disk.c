@@ -22,6 +22,12 @@ typedef struct piece {
     bool in_flush;   // the one under way takes it along
 } piece;
 
+typedef enum named {
+    NAMED_NOT_YET,
+    NAMED_PERHAPS, // renamed, but nothing says that the directory was flushed
+    NAMED_SURE,
+} named;
+
 struct disk {
     const tape *tape;
     uint8_t *image; // what is there for certain
@@ -31,6 +37,7 @@ struct disk {
     bool flushing;
     piece *pieces; // in order of the writes
     uint32_t count, capacity;
+    named named;
 };
 
 static _Noreturn void disk_fail(const char *text)
@@ -58,6 +65,10 @@ disk *disk_new(const tape *t, bool late_flush)
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (d->image == MAP_FAILED)
         disk_fail("no memory");
+    d->named = NAMED_SURE; // made in its place, unless the tape says otherwise
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->events[i].kind == TAPE_NAMED)
+            d->named = NAMED_NOT_YET;
     return d;
 }
 
@@ -164,8 +175,13 @@ void disk_advance(disk *d, uint32_t moment)
         case TAPE_FLUSHED:
             flush_end(d);
             break;
-        case TAPE_DURABLE:
+        case TAPE_NAMED:
+            d->named = NAMED_PERHAPS;
+            break;
         case TAPE_OPENED:
+            d->named = NAMED_SURE;
+            break;
+        case TAPE_DURABLE:
             break;
         }
     }
@@ -238,6 +254,11 @@ static void sectors_put(const disk *d, int fd, uint32_t i, uint64_t permille, ui
 
 void disk_image(const disk *d, const char *path, uint64_t *rng)
 {
+    char fresh[4096];
+    if (d->named == NAMED_NOT_YET || (d->named == NAMED_PERHAPS && disk_random(rng, 2) == 0)) {
+        snprintf(fresh, sizeof fresh, "%s.new", path);
+        path = fresh;
+    }
     int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0)
         disk_fail("an image cannot be created");

@@ -20,7 +20,8 @@ void disk_free(disk *d);
 void disk_advance(disk *d, uint32_t moment);
 /** Pages and parts of pages that were written and not flushed. */
 uint32_t disk_unflushed(const disk *d);
-/** Write an image for the moment to path. rng: state of the caller's random numbers. */
+/** Write an image for the moment to path; to path.new while the file has not got its name (TAPE_NAMED), and by chance
+ *  until the store was opened, since only then the directory is known to have been flushed. rng: state of the caller's random numbers. */
 void disk_image(const disk *d, const char *path, uint64_t *rng);
 /** True when the whole tape gives exactly the file at path: every write was caught. */
 bool disk_complete(const tape *t, const char *path);

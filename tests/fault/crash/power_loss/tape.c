@@ -17,6 +17,7 @@ enum { FLUSH_NS_MAX = 3000000 };
 
 static tape *recorder;
 static const char *watched;
+static char watched_new[4096];
 static bool no_flush;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -54,6 +55,8 @@ void tape_record(tape *t, const char *path)
 {
     recorder = t;
     watched = path;
+    if (path != NULL)
+        snprintf(watched_new, sizeof watched_new, "%s.new", path);
 }
 
 void tape_no_flush(void)
@@ -91,11 +94,16 @@ uint32_t tape_now(void)
     return now;
 }
 
-static bool is_watched(int fd)
+static bool is_open_at(int fd, const char *path)
 {
     struct stat file, open_file;
-    return watched != NULL && stat(watched, &file) == 0 && fstat(fd, &open_file) == 0 &&
+    return stat(path, &file) == 0 && fstat(fd, &open_file) == 0 &&
            file.st_ino == open_file.st_ino && file.st_dev == open_file.st_dev;
+}
+
+static bool is_watched(int fd)
+{
+    return watched != NULL && (is_open_at(fd, watched) || is_open_at(fd, watched_new));
 }
 
 static uint32_t write_begin(const struct iovec *pieces, int count, off_t offset)
@@ -192,6 +200,15 @@ ssize_t write(int fd, const void *data, size_t bytes)
     ssize_t done = real(fd, data, bytes);
     write_end(fd, begin, done);
     return done;
+}
+
+int rename(const char *from, const char *to)
+{
+    REAL(int, "rename", const char *, const char *);
+    int rc = real(from, to);
+    if (rc == 0 && watched != NULL && strcmp(to, watched) == 0)
+        tape_note(TAPE_NAMED, 0);
+    return rc;
 }
 
 int fdatasync(int fd)

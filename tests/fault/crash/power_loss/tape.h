@@ -1,6 +1,6 @@
 /** What a disk was asked to do, in order: every write and flush of the store's data file, and what the store reported.
  *
- *  tape.c defines pwrite, pwritev, write, writev, fdatasync and fsync for the whole program. Symbols of the executable win
+ *  tape.c defines pwrite, pwritev, write, writev, fdatasync, fsync and rename for the whole program. Symbols of the executable win
  *  over those of libc, so the calls that LMDB makes from its shared library arrive here too; tape_complete proves it by
  *  rebuilding the file from the tape. A flush of the watched file does not reach the disk: it takes a random time of up to
  *  a few milliseconds, as a disk would, and returns.
@@ -24,6 +24,7 @@ typedef enum tape_kind {
     TAPE_FLUSH,   // begins: takes along what was written before
     TAPE_FLUSHED, // returned
     TAPE_DURABLE, // the store reported `ticket`
+    TAPE_NAMED,   // the file got its name by rename; what was written before went to NAME.new
     TAPE_OPENED,  // slc_store_open and recover returned
 } tape_kind;
 
@@ -51,7 +52,7 @@ tape *tape_new(void);
 /** Forget everything; the memory goes back to the system. */
 void tape_clear(tape *t, uint64_t seed);
 
-/** From now on record what this process does to the file at path (which need not exist yet; path stays the caller's and must
+/** From now on record what this process does to the file at path, or at path.new until that is renamed to it (path need not exist yet; path stays the caller's and must
  *  outlive the recording). NULL: stop. */
 void tape_record(tape *t, const char *path);
 /** Flushes of files return at once without reaching the disk: for a process that opens images which nobody keeps. */
