@@ -169,9 +169,18 @@ static pid_t listener_pid(CURL *curl)
     return cred.pid;
 }
 
-static struct curl_slist *headers_of(const char *reason)
+typedef struct content {
+    const char *json; // NULL: no body
+    size_t bytes;
+} content;
+
+static struct curl_slist *headers_of(const char *reason, const content *body)
 {
     struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
+    if (body->json != NULL) {
+        headers = curl_slist_append(headers, "Content-Type: application/json");
+        headers = curl_slist_append(headers, "Expect:"); // the socket is local: do not ask first
+    }
     if (reason == NULL)
         return headers;
     // One line, whatever the operator typed.
@@ -186,7 +195,7 @@ static struct curl_slist *headers_of(const char *reason)
 }
 
 static CURLcode perform(const slc_ctl *ctl, const char *socket, const char *method,
-                        const char *path, const char *reason, slc_buffer *body,
+                        const char *path, const char *reason, const content *sent, slc_buffer *body,
                         slc_ctl_reply *reply)
 {
     static bool ready;
@@ -200,7 +209,7 @@ static CURLcode perform(const slc_ctl *ctl, const char *socket, const char *meth
     slc_buffer url = {0};
     slc_buffer_format(&url, "http://localhost%s", path);
     slc_buffer_put(&url, "", 1);
-    struct curl_slist *headers = headers_of(reason);
+    struct curl_slist *headers = headers_of(reason, sent);
     curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
     curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.data);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
@@ -213,14 +222,11 @@ static CURLcode perform(const slc_ctl *ctl, const char *socket, const char *meth
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
     if (strcmp(method, "GET") != 0)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    if (strcmp(method, "POST") == 0)
+    if (sent->json != NULL) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sent->bytes);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, sent->json);
+    } else if (strcmp(method, "POST") == 0)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
-    if (ctl->body != NULL) {
-        headers = curl_slist_append(headers, "Content-Type: application/json");
-        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ctl->body);
-        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    }
     if (ctl->timeout_s > 0)
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(ctl->timeout_s * 1000));
     CURLcode rc = curl_easy_perform(curl);
@@ -235,18 +241,20 @@ static CURLcode perform(const slc_ctl *ctl, const char *socket, const char *meth
 }
 
 static int request(slc_ctl *ctl, const char *method, const char *path, const char *reason,
-                   slc_ctl_reply *reply, bool quietly)
+                   const content *sent, slc_ctl_reply *reply, bool quietly)
 {
     *reply = (slc_ctl_reply){0};
     if (ctl->dry_run && strcmp(method, "GET") != 0) {
         printf("%s %s\n", method, path);
         if (reason != NULL)
             printf("X-Reason: %s\n", reason);
+        if (sent->json != NULL)
+            printf("%.*s\n", (int)sent->bytes, sent->json);
         return CTL_OK;
     }
     const char *socket = socket_path(ctl);
     slc_buffer body = {0};
-    CURLcode rc = perform(ctl, socket, method, path, reason, &body, reply);
+    CURLcode rc = perform(ctl, socket, method, path, reason, sent, &body, reply);
     if (rc == CURLE_OPERATION_TIMEDOUT) {
         slc_buffer_fini(&body);
         return quietly
@@ -280,13 +288,19 @@ static int request(slc_ctl *ctl, const char *method, const char *path, const cha
 int slc_ctl_request(slc_ctl *ctl, const char *method, const char *path, const char *reason,
                     slc_ctl_reply *reply)
 {
-    return request(ctl, method, path, reason, reply, false);
+    return request(ctl, method, path, reason, &(content){0}, reply, false);
+}
+
+int slc_ctl_send(slc_ctl *ctl, const char *method, const char *path, const char *json, size_t bytes,
+                 slc_ctl_reply *reply)
+{
+    return request(ctl, method, path, NULL, &(content){json, bytes}, reply, false);
 }
 
 int slc_ctl_request_quietly(slc_ctl *ctl, const char *method, const char *path,
                             slc_ctl_reply *reply)
 {
-    return request(ctl, method, path, NULL, reply, true);
+    return request(ctl, method, path, NULL, &(content){0}, reply, true);
 }
 
 int slc_ctl_check_node(slc_ctl *ctl)

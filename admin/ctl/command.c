@@ -126,6 +126,46 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"purge_queue", "Operations", "<queue>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_queue_purge,
      "Removes all ready messages of a queue", NULL},
 
+    {"clear_global_parameter", "Policies", "<name>", 1, 1, OPT_CHANGE, slc_ctl_global_clear,
+     "Removes a global runtime parameter", NULL},
+    {"clear_operator_policy", "Policies", "<name>", 1, 1, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_policy_clear, "Removes an operator policy", NULL},
+    {"clear_parameter", "Policies", "<component> <name>", 2, 2, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_parameter_clear, "Removes a runtime parameter", NULL},
+    {"clear_policy", "Policies", "<name>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_policy_clear,
+     "Removes a policy", NULL},
+    {"list_global_parameters", "Policies", "", 0, 0, LIST, slc_ctl_list_run,
+     "Lists global runtime parameters", &slc_ctl_globals},
+    {"list_operator_policies", "Policies", "", 0, 0, OPT_VHOST | LIST, slc_ctl_list_run,
+     "Lists the operator policies of a virtual host", &slc_ctl_operator_policies},
+    {"list_parameters", "Policies", "", 0, 0, OPT_VHOST | LIST, slc_ctl_list_run,
+     "Lists the runtime parameters of a virtual host", &slc_ctl_parameters},
+    {"list_policies", "Policies", "", 0, 0, OPT_VHOST | LIST, slc_ctl_list_run,
+     "Lists the policies of a virtual host", &slc_ctl_policies},
+    {"set_global_parameter", "Policies", "<name> <JSON>", 2, 2, OPT_CHANGE, slc_ctl_global_set,
+     "Sets a global runtime parameter", NULL},
+    {"set_operator_policy", "Policies", "<name> <pattern> <definition>", 3, 3,
+     OPT_VHOST | OPT_POLICY | OPT_CHANGE, slc_ctl_policy_set,
+     "Sets limits that no policy and no application can exceed, for the queues whose names the "
+     "pattern finds",
+     NULL},
+    {"set_parameter", "Policies", "<component> <name> <JSON>", 3, 3, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_parameter_set, "Sets a runtime parameter of a component", NULL},
+    {"set_policy", "Policies", "<name> <pattern> <definition>", 3, 3,
+     OPT_VHOST | OPT_POLICY | OPT_CHANGE, slc_ctl_policy_set,
+     "Gives settings to the queues and exchanges whose names the pattern finds", NULL},
+
+    {"export_definitions", "Definitions", "<file>|-", 1, 1, OPT_DEFINITIONS,
+     slc_ctl_definitions_export,
+     "Writes users, virtual hosts, permissions, policies, queues, exchanges and bindings as JSON "
+     "to a file or to standard output",
+     NULL},
+    {"import_definitions", "Definitions", "[<file>|-]", 0, 1, OPT_DEFINITIONS | OPT_CHANGE,
+     slc_ctl_definitions_import,
+     "Adds the definitions of a file or of standard input; all of them or, when something is "
+     "wrong, none",
+     NULL},
+
     {"__complete", NULL, "", 0, -1, 0, slc_ctl_complete, NULL, NULL},
     {"__man", NULL, "", 0, 0, 0, slc_ctl_man, NULL, NULL},
     {0},
@@ -167,6 +207,11 @@ const slc_ctl_option slc_ctl_options[] = {
      "by "
      "default stat asks the running broker, and the others take the configured data directory"},
     {'y', "yes", NULL, OPT_STORE, "salvage without asking"},
+    {0, "priority", "<priority>", OPT_POLICY,
+     "of several policies that match, the one with the highest applies; 0 by default"},
+    {0, "apply-to", "<kind>", OPT_POLICY,
+     "all, queues, exchanges, classic_queues, quorum_queues or streams"},
+    {0, "format", "<format>", OPT_DEFINITIONS, "json, the only one"},
     {0, "dry-run", NULL, OPT_CHANGE, "print the request that would be sent"},
     {0},
 };
@@ -223,6 +268,15 @@ static bool parse_count(const char *text, uint64_t *out)
         return false;
     *out = strtoull(text, &end, 10);
     return *end == '\0' && errno == 0;
+}
+
+static bool parse_integer(const char *text, const char **out)
+{
+    char *end;
+    errno = 0;
+    (void)strtoll(text, &end, 10);
+    *out = text;
+    return end != text && *end == '\0' && errno == 0;
 }
 
 static bool parse_timeout(slc_ctl *ctl, const char *text)
@@ -302,6 +356,12 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         ctl->rate = value;
     else if (strcmp(name, "yes") == 0)
         ctl->yes = true;
+    else if (strcmp(name, "priority") == 0)
+        return parse_integer(value, &ctl->priority);
+    else if (strcmp(name, "apply-to") == 0)
+        ctl->apply_to = value;
+    else if (strcmp(name, "format") == 0)
+        return strcmp(value, "json") == 0;
     else if (strcmp(name, "dry-run") == 0)
         ctl->dry_run = true;
     return true; // --online and --local choose everything on a single node

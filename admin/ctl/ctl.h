@@ -54,14 +54,16 @@ enum {
     OPT_GLOBAL = 1 << 3,
     OPT_LIMIT = 1 << 4,
     OPT_DELAY = 1 << 5,
-    OPT_PLACE = 1 << 6,       // --online, --offline, --local
-    OPT_LIST = 1 << 7,        // --no-table-headers, --sort, --reverse
-    OPT_CHANGE = 1 << 8,      // --dry-run
-    OPT_FORMAT = 1 << 9,      // --formatter
-    OPT_STORE = 1 << 10,      // --dir, --yes
-    OPT_RATE = 1 << 11,       // --rate
-    OPT_VHOST_DATA = 1 << 12, // --description, --tags, --default-queue-type
-    OPT_USER = 1 << 13,       // --user
+    OPT_PLACE = 1 << 6,        // --online, --offline, --local
+    OPT_LIST = 1 << 7,         // --no-table-headers, --sort, --reverse
+    OPT_CHANGE = 1 << 8,       // --dry-run
+    OPT_FORMAT = 1 << 9,       // --formatter
+    OPT_STORE = 1 << 10,       // --dir, --yes
+    OPT_RATE = 1 << 11,        // --rate
+    OPT_VHOST_DATA = 1 << 12,  // --description, --tags, --default-queue-type
+    OPT_USER = 1 << 13,        // --user
+    OPT_POLICY = 1 << 16,      // --priority, --apply-to
+    OPT_DEFINITIONS = 1 << 17, // --format
 };
 
 struct slc_ctl {
@@ -89,8 +91,8 @@ struct slc_ctl {
     const char *dir; // of data; NULL: the running broker, or what the configuration says
     bool yes, socket_given;
     const char *rate;                                           // as given or NULL
+    const char *priority, *apply_to;                            // as given or NULL
     const char *description, *tags, *default_queue_type, *user; // as given or NULL
-    const char *body; // JSON of the next request; NULL: none
 
     bool tty;          // stdout is a terminal, native: aligned columns
     char *socket_used; // for messages
@@ -139,6 +141,9 @@ typedef struct slc_ctl_reply {
  *  reason: header X-Reason or NULL. */
 int slc_ctl_request(slc_ctl *ctl, const char *method, const char *path, const char *reason,
                     slc_ctl_reply *reply);
+/** The same with a JSON body of bytes octets. */
+int slc_ctl_send(slc_ctl *ctl, const char *method, const char *path, const char *json, size_t bytes,
+                 slc_ctl_reply *reply);
 /** The same without a word when nobody answers or the daemon says 503: CTL_UNAVAILABLE. */
 int slc_ctl_request_quietly(slc_ctl *ctl, const char *method, const char *path,
                             slc_ctl_reply *reply);
@@ -218,12 +223,14 @@ typedef struct slc_ctl_column {
     bool table;            // field table, asked for as base64
     const char *from, *to; // this text is shown as that
     const char *text;      // for help
+    bool json;             // any JSON value, shown as its JSON text
 } slc_ctl_column;
 
 typedef struct slc_ctl_list {
     const char *banner; // with %s for the vhost where scoped
     const char *path;   // with %s for the vhost where scoped
     bool by_vhost;
+    bool of_vhost;                 // the path gives those of all vhosts: show one's
     bool timeout_banner;           // rabbitmqctl prints "Timeout: ..." for this one
     bool server_columns;           // the path takes columns=
     const char *defaults;          // "name,messages"
@@ -235,9 +242,22 @@ const slc_ctl_column *slc_ctl_list_column(const slc_ctl_list *list, slc_slice na
 
 /* ---- nouns ---- */
 extern const slc_ctl_list slc_ctl_queues, slc_ctl_exchanges, slc_ctl_bindings, slc_ctl_connections,
-    slc_ctl_channels, slc_ctl_consumers, slc_ctl_vhosts;
+    slc_ctl_channels, slc_ctl_consumers, slc_ctl_vhosts, slc_ctl_policies,
+    slc_ctl_operator_policies, slc_ctl_parameters, slc_ctl_globals;
 extern const slc_ctl_list slc_ctl_certificates;
 int slc_ctl_check_certificate_expiration(slc_ctl *ctl);
+int slc_ctl_policy_set(slc_ctl *ctl); // and operator policies, by the command's name
+int slc_ctl_policy_clear(slc_ctl *ctl);
+int slc_ctl_parameter_set(slc_ctl *ctl);
+int slc_ctl_parameter_clear(slc_ctl *ctl);
+int slc_ctl_global_set(slc_ctl *ctl);
+int slc_ctl_global_clear(slc_ctl *ctl);
+int slc_ctl_definitions_export(slc_ctl *ctl);
+int slc_ctl_definitions_import(slc_ctl *ctl);
+/** JSON that an operator typed; NULL: said what is wrong (69, as rabbitmqctl). */
+json_t *slc_ctl_json_argument(const char *text);
+/** PUT body (stolen) or DELETE (body NULL) and say how it went. */
+int slc_ctl_change(slc_ctl *ctl, char *path, json_t *body);
 int slc_ctl_queue_purge(slc_ctl *ctl);
 int slc_ctl_queue_delete(slc_ctl *ctl);
 int slc_ctl_connection_close(slc_ctl *ctl);
@@ -268,7 +288,7 @@ int slc_ctl_clear_vhost_limits(slc_ctl *ctl);
 int slc_ctl_list_vhost_limits(slc_ctl *ctl);
 /** A request with a JSON body (taken; NULL: none). Codes as slc_ctl_request; an answer that is no 2xx becomes an error with
  *  not_found for 404. */
-int slc_ctl_change(slc_ctl *ctl, const char *method, char *path, json_t *body, int not_found);
+int slc_ctl_apply(slc_ctl *ctl, const char *method, char *path, json_t *body, int not_found);
 /** GET path (taken) and print its objects: columns are shown, keys say where they are. */
 int slc_ctl_rows(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
                  uint32_t count);

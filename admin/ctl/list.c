@@ -147,6 +147,15 @@ static slc_ctl_cell cell_of(const slc_ctl_column *column, const json_t *object)
     if (value == NULL)
         return (slc_ctl_cell){0};
     slc_ctl_cell cell = cell_from_json(value);
+    if (column->json) {
+        slc_ctl_cell_fini(&cell);
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        cell = (slc_ctl_cell){.kind = CELL_TEXT, .owned = true};
+        size_t bytes = text != NULL ? strlen(text) : 0;
+        cell.text = slc_slice_of(slc_strndup(text != NULL ? text : "", bytes), bytes);
+        free(text); // NOLINT: jansson's own allocation
+        return cell;
+    }
     if (column->table) {
         slc_buffer octets = {0};
         bool good = slc_ctl_base64_decode(cell.text, &octets) &&
@@ -198,13 +207,17 @@ static int sortable_compare(const void *x, const void *y)
 
 static void print_rows(slc_ctl *ctl, const chosen *columns, const json_t *array)
 {
-    size_t count = json_array_size(array);
-    sortable *rows = slc_alloc_zero(count + 1, sizeof *rows);
-    for (size_t i = 0; i < count; i++) {
-        rows[i].object = json_array_get(array, i);
-        rows[i].place = i;
+    size_t count = 0;
+    sortable *rows = slc_alloc_zero(json_array_size(array) + 1, sizeof *rows);
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *object = json_array_get(array, i);
+        const char *vhost = json_string_value(json_object_get(object, "vhost"));
+        if (ctl->command->list->of_vhost && (vhost == NULL || strcmp(vhost, ctl->vhost) != 0))
+            continue;
+        rows[count] = (sortable){.object = object, .place = i};
         if (ctl->sort != NULL)
-            rows[i].key = cell_of(sort_column, rows[i].object);
+            rows[count].key = cell_of(sort_column, object);
+        count++;
     }
     if (ctl->sort != NULL)
         qsort(rows, count, sizeof *rows, sortable_compare);

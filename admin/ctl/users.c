@@ -6,14 +6,15 @@
 
 #include "ctl.h"
 
-int slc_ctl_change(slc_ctl *ctl, const char *method, char *path, json_t *body, int not_found)
+int slc_ctl_apply(slc_ctl *ctl, const char *method, char *path, json_t *body, int not_found)
 {
     slc_ctl_reply reply;
+    // --dry-run shows what would be sent; secrets are nobody's to see there.
+    if (ctl->dry_run && json_object_get(body, "password") != NULL)
+        json_object_set_new(body, "password", json_string("(not shown)"));
     char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    ctl->body = text;
-    int rc = slc_ctl_request(ctl, method, path, NULL, &reply);
-    ctl->body = NULL;
-    free(text);
+    int rc = slc_ctl_send(ctl, method, path, text, text != NULL ? strlen(text) : 0, &reply);
+    free(text); // NOLINT: jansson's own allocation
     json_decref(body);
     slc_free(path);
     if (rc != CTL_OK || ctl->dry_run)
@@ -150,8 +151,8 @@ static int user_update(slc_ctl *ctl, json_t *body)
             json_object_set(body, kept[i], json_object_get(user, kept[i]));
     }
     json_decref(user);
-    return slc_ctl_change(ctl, "PUT", slc_ctl_path("/api/users/%s", ctl->args[0]), body,
-                          CTL_NO_USER);
+    return slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/users/%s", ctl->args[0]), body,
+                         CTL_NO_USER);
 }
 
 int slc_ctl_add_user(slc_ctl *ctl)
@@ -172,7 +173,7 @@ int slc_ctl_add_user(slc_ctl *ctl)
     explicit_bzero(password, sizeof password);
     if (body == NULL)
         return slc_ctl_error(CTL_DATA, "the password is not UTF-8");
-    return slc_ctl_change(ctl, "PUT", slc_ctl_path("/api/users/%s", ctl->args[0]), body, CTL_DATA);
+    return slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/users/%s", ctl->args[0]), body, CTL_DATA);
 }
 
 int slc_ctl_change_password(slc_ctl *ctl)
@@ -196,8 +197,8 @@ int slc_ctl_clear_password(slc_ctl *ctl)
 int slc_ctl_delete_user(slc_ctl *ctl)
 {
     slc_ctl_banner(ctl, "Deleting user \"%s\" ...", ctl->args[0]);
-    return slc_ctl_change(ctl, "DELETE", slc_ctl_path("/api/users/%s", ctl->args[0]), NULL,
-                          CTL_NO_USER);
+    return slc_ctl_apply(ctl, "DELETE", slc_ctl_path("/api/users/%s", ctl->args[0]), NULL,
+                         CTL_NO_USER);
 }
 
 int slc_ctl_set_user_tags(slc_ctl *ctl)
@@ -217,7 +218,7 @@ int slc_ctl_authenticate_user(slc_ctl *ctl)
         return slc_ctl_error(CTL_DATA, "no password");
     json_t *body = json_pack("{s:s,s:s}", "username", ctl->args[0], "password", password);
     explicit_bzero(password, sizeof password);
-    int rc = slc_ctl_change(ctl, "POST", slc_strdup("/api/sluice/authenticate"), body, CTL_DATA);
+    int rc = slc_ctl_apply(ctl, "POST", slc_strdup("/api/sluice/authenticate"), body, CTL_DATA);
     if (rc == CTL_OK && !ctl->quiet)
         printf("Success\n");
     return rc;
@@ -244,9 +245,9 @@ int slc_ctl_set_user_limits(slc_ctl *ctl)
     json_object_foreach(limits, name, value)
     {
         if (rc == CTL_OK)
-            rc = slc_ctl_change(ctl, "PUT",
-                                slc_ctl_path("/api/user-limits/%s/%s", ctl->args[0], name),
-                                json_pack("{s:O}", "value", value), CTL_NO_USER);
+            rc = slc_ctl_apply(ctl, "PUT",
+                               slc_ctl_path("/api/user-limits/%s/%s", ctl->args[0], name),
+                               json_pack("{s:O}", "value", value), CTL_NO_USER);
     }
     json_decref(limits);
     return rc;
@@ -259,9 +260,9 @@ int slc_ctl_clear_user_limits(slc_ctl *ctl)
     slc_ctl_banner(ctl, "Clearing \"%s\" limits for user \"%s\" ...", ctl->args[1], ctl->args[0]);
     int rc = CTL_OK;
     for (int i = 0; rc == CTL_OK && i < (all ? 2 : 1); i++)
-        rc = slc_ctl_change(ctl, "DELETE",
-                            slc_ctl_path("/api/user-limits/%s/%s", ctl->args[0], names[i]), NULL,
-                            CTL_NO_USER);
+        rc = slc_ctl_apply(ctl, "DELETE",
+                           slc_ctl_path("/api/user-limits/%s/%s", ctl->args[0], names[i]), NULL,
+                           CTL_NO_USER);
     return rc;
 }
 

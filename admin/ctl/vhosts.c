@@ -9,8 +9,8 @@ static json_t *metadata_of(const slc_ctl *ctl)
 
 static int vhost_put(slc_ctl *ctl)
 {
-    return slc_ctl_change(ctl, "PUT", slc_ctl_path("/api/vhosts/%s", ctl->args[0]),
-                          metadata_of(ctl), CTL_DATA);
+    return slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/vhosts/%s", ctl->args[0]), metadata_of(ctl),
+                         CTL_DATA);
 }
 
 int slc_ctl_add_vhost(slc_ctl *ctl)
@@ -41,8 +41,8 @@ int slc_ctl_update_vhost_metadata(slc_ctl *ctl)
 int slc_ctl_delete_vhost(slc_ctl *ctl)
 {
     slc_ctl_banner(ctl, "Deleting vhost \"%s\" ...", ctl->args[0]);
-    return slc_ctl_change(ctl, "DELETE", slc_ctl_path("/api/vhosts/%s", ctl->args[0]), NULL,
-                          CTL_DATA);
+    return slc_ctl_apply(ctl, "DELETE", slc_ctl_path("/api/vhosts/%s", ctl->args[0]), NULL,
+                         CTL_DATA);
 }
 
 int slc_ctl_set_vhost_limits(slc_ctl *ctl)
@@ -59,9 +59,9 @@ int slc_ctl_set_vhost_limits(slc_ctl *ctl)
     json_object_foreach(limits, name, value)
     {
         if (rc == CTL_OK)
-            rc = slc_ctl_change(ctl, "PUT",
-                                slc_ctl_path("/api/vhost-limits/%s/%s", ctl->vhost, name),
-                                json_pack("{s:O}", "value", value), CTL_DATA);
+            rc =
+                slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/vhost-limits/%s/%s", ctl->vhost, name),
+                              json_pack("{s:O}", "value", value), CTL_DATA);
     }
     json_decref(limits);
     return rc;
@@ -70,13 +70,13 @@ int slc_ctl_set_vhost_limits(slc_ctl *ctl)
 int slc_ctl_clear_vhost_limits(slc_ctl *ctl)
 {
     slc_ctl_banner(ctl, "Clearing vhost \"%s\" limits ...", ctl->vhost);
-    int rc = slc_ctl_change(ctl, "DELETE",
-                            slc_ctl_path("/api/vhost-limits/%s/max-connections", ctl->vhost), NULL,
-                            CTL_DATA);
+    int rc = slc_ctl_apply(ctl, "DELETE",
+                           slc_ctl_path("/api/vhost-limits/%s/max-connections", ctl->vhost), NULL,
+                           CTL_DATA);
     if (rc == CTL_OK)
-        rc = slc_ctl_change(ctl, "DELETE",
-                            slc_ctl_path("/api/vhost-limits/%s/max-queues", ctl->vhost), NULL,
-                            CTL_DATA);
+        rc = slc_ctl_apply(ctl, "DELETE",
+                           slc_ctl_path("/api/vhost-limits/%s/max-queues", ctl->vhost), NULL,
+                           CTL_DATA);
     return rc;
 }
 

@@ -82,6 +82,7 @@ typedef struct amqp_channel {
     uint8_t publish_exchange_bytes, publish_key_bytes;
     slc_message *message; // BODY: owned; NULL: the body is dropped because of `refusal`
     slc_slice headers;    // of message
+    uint64_t ttl; // of the message being received: its expiration in ms + 1; 0: none
     uint64_t body_left;
     slc_error *refusal; // raised when the content is complete; owned
 

@@ -53,11 +53,8 @@ static void check_expiration(amqp_channel *ch, slc_slice text)
     else if (value > UINT32_MAX)
         refuse(ch, "invalid expiration '%.*s': {value_too_large,%.*s}", SLC_SLICE_FMT(text),
                SLC_SLICE_FMT(digits));
-    else // Accepting a limit that is not kept would be worse than this.
-        refuse(ch,
-               "property expiration '%.*s': per-message expiration is not supported yet by this "
-               "version",
-               SLC_SLICE_FMT(text));
+    else
+        ch->ttl = value + 1;
 }
 
 static void check_extra_keys(amqp_channel *ch, slc_slice headers, const char *name)
@@ -172,6 +169,7 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
                             content.body_bytes, AMQP_BODY_BYTES_MAX);
         return false;
     }
+    ch->ttl = 0;
     uint64_t bytes_max = c->server->settings.max_message_bytes;
     if (content.body_bytes > bytes_max) {
         refuse(ch, "message size %" PRIu64 " is larger than configured max size %" PRIu64,
@@ -190,6 +188,7 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
     ch->headers = (slc_slice){0};
     if (ch->message != NULL) {
         ch->message->priority = content.props.priority;
+        ch->message->ttl = ch->ttl;
         if (content.props.headers.bytes > 0) // where the table lies in the message's own copy
             ch->headers = slc_slice_of(slc_message_props(ch->message).data +
                                            (content.props.headers.data - content.list.data),

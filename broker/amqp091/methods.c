@@ -212,7 +212,7 @@ static slc_err do_nack(method_call *m)
 {
     const slc_amqp_basic_nack *in = &m->in->basic_nack;
     return slc_session_settle(m->ch->session, in->delivery_tag, in->multiple,
-                              in->requeue ? SLC_SETTLE_REQUEUE : SLC_SETTLE_REJECT, m->error);
+                              in->requeue ? SLC_SETTLE_NACK : SLC_SETTLE_REJECT, m->error);
 }
 
 static slc_err do_reject(method_call *m)

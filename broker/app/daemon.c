@@ -10,6 +10,7 @@
 
 #include "amqp091/amqp091.h"
 #include "app/backup.h"
+#include "app/boot_definitions.h"
 #include "app/instance.h"
 #include "app/monitor.h"
 #include "app/notify.h"
@@ -67,6 +68,7 @@ typedef struct daemon_state {
     slc_monitor monitor;
     slc_listener **listeners;
     uint32_t listener_count;
+    bool definitions_begun, definitions_loaded; // of load_definitions
     uint64_t started_ns;
     uint64_t stop_signal_ns;
     uint64_t stop_deadline_ms;
@@ -75,8 +77,8 @@ typedef struct daemon_state {
     uv_idle_t idle; // active while a turn left work behind
     uv_timer_t stop_timer;
     uv_timer_t watch_timer; // for changed certificates
-    uv_timer_t due_timer; // wakes the loop when something in the broker is due
-    uint64_t due_ms;      // for which it is set; UINT64_MAX: it is not
+    uv_timer_t due_timer;   // wakes the loop when something in the broker is due
+    uint64_t due_ms;        // for which it is set; UINT64_MAX: it is not
     uv_signal_t signals[5];
 } daemon_state;
 
@@ -207,10 +209,27 @@ static void daemon_fail(daemon_state *d, int status, const slc_error *error)
     daemon_stop(d, "start failed");
 }
 
+static void boot_loaded(slc_err rc, const slc_error *error, void *arg)
+{
+    daemon_state *d = arg;
+    if (rc != SLC_OK)
+        daemon_fail(d, rc == SLC_EIO || rc == SLC_ENOSPC ? EXIT_DISK : EXIT_CONFIG, error);
+    else
+        d->definitions_loaded = true; // the turn after this one goes on
+}
+
 /** The definitions are there: open the doors. */
 static void daemon_serve(daemon_state *d)
 {
     slc_error error = {0};
+    if (d->settings->load_definitions != NULL && !d->definitions_loaded) {
+        if (!d->definitions_begun) {
+            d->definitions_begun = true;
+            slc_boot_definitions(d->world.broker, d->settings->load_definitions, boot_loaded, d);
+        }
+        if (!d->definitions_loaded)
+            return;
+    }
     if (daemon_listen(d, &error) != SLC_OK) {
         daemon_fail(d, EXIT_ADDRESS, &error);
         return;
@@ -623,6 +642,10 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .window_bytes = s->window_bytes,
         .flush = flush_mode(s),
         .flush_interval_ms = s->store_flush_interval_ms,
+        .overflow_priority_head = s->overflow_priority_head,
+        .nack_uncounted = !s->delivery_limit_count_nack,
+        .x_death_trusted = s->x_death_trust_client || slc_settings_emulates_before(s, 4, 0, 0),
+        .x_death_drops_cc = slc_settings_emulates_before(s, 3, 13, 0),
         .default_prefetch = s->default_consumer_prefetch,
         .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),
         .sac_loose = !s->sac_strict,

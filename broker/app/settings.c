@@ -462,7 +462,10 @@ static void settings_fill(slc_settings *s)
     s->default_consumer_prefetch = (uint16_t)slc_config_number(c, KEY_DEFAULT_PREFETCH);
     s->consumer_max_per_channel = (uint32_t)slc_config_number_or(c, KEY_CONSUMER_MAX, 0);
     s->consumer_timeout_ms = slc_config_number_or(c, KEY_CONSUMER_TIMEOUT, SLC_ACK_TIMEOUT_OF_KIND);
+    s->x_death_trust_client = slc_config_bool(c, KEY_X_DEATH_TRUST);
     s->sac_strict = slc_config_bool(c, KEY_SAC_STRICT);
+    s->overflow_priority_head = slc_config_enum(c, KEY_OVERFLOW_PRIORITY) == 1;
+    s->delivery_limit_count_nack = slc_config_bool(c, KEY_COUNT_NACK);
     s->product = settings_text_or(c, KEY_PRODUCT, "Sluice");
     s->product_version = settings_text_or(c, KEY_PRODUCT_VERSION, SLC_VERSION);
 
@@ -483,6 +486,7 @@ static void settings_fill(slc_settings *s)
     s->cluster_exchange_limit = (uint32_t)slc_config_number_or(c, KEY_CLUSTER_EXCHANGE_LIMIT, 0);
     static const char *const queue_types[] = {"classic", "quorum", "stream"};
     s->default_queue_type = queue_types[slc_config_enum(c, KEY_DEFAULT_QUEUE_TYPE)];
+    s->load_definitions = slc_config_text(c, KEY_LOAD_DEFINITIONS);
 
     s->memory_watermark_relative = slc_config_get(c, KEY_MEMORY_RELATIVE)->fraction;
     s->memory_watermark_is_absolute =

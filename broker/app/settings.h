@@ -69,7 +69,8 @@ typedef struct slc_settings {
     uint16_t default_consumer_prefetch; // 0: no limit
     uint32_t consumer_max_per_channel;  // 0: no limit
     uint64_t consumer_timeout_ms;       // 0: none; SLC_ACK_TIMEOUT_OF_KIND
-    bool sac_strict;
+    bool sac_strict, x_death_trust_client;
+    bool overflow_priority_head, delivery_limit_count_nack;
     const char *product; // in connection.start
     const char *product_version;
     uint32_t initial_frame_max_bytes;
@@ -88,6 +89,7 @@ typedef struct slc_settings {
     // limits; 0: none
     uint32_t channel_max_per_node, vhost_max, cluster_queue_limit, cluster_exchange_limit;
     const char *default_queue_type;
+    const char *load_definitions; // file or directory; NULL: none
 
     // resources
     double

@@ -86,6 +86,13 @@
     X(SAC_STRICT, "sac.strict", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                                  \
       "The next single active consumer of a queue gets messages only when all is settled that the cancelled one still holds, "  \
       "so that the order of the queue holds.")                                                                                  \
+    X(OVERFLOW_PRIORITY, "overflow.priority", ENUM, 0, NULL, 0, 0, "lowest", "lowest head", "Protocol",                         \
+      "What a priority queue over its length limit drops first: the lowest priority, or like RabbitMQ its head, the highest.")   \
+    X(COUNT_NACK, "delivery_limit.count_nack", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                   \
+      "A basic.nack with requeue counts for the delivery limit, as in RabbitMQ up to 4.2.")                                     \
+    X(X_DEATH_TRUST, "x_death.trust_client", BOOL, 0, NULL, 0, 0, "false", NULL, "Protocol",                                    \
+      "An x-death header that a client wrote counts as history of the message, as in RabbitMQ before 4.0 (and whenever "        \
+      "amqp.emulate_version is below that), for clients that publish a dead message again and count its deaths.")               \
     X(PRODUCT, "amqp.emulate_product", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                           \
       "Product in connection.start, for clients that insist on RabbitMQ. Unless it is set: Sluice.")                            \
     X(PRODUCT_VERSION, "amqp.emulate_version", TEXT, 0, NULL, 1, 255, NULL, NULL, "Protocol",                                   \
@@ -162,6 +169,9 @@
     X(AUTH_MAX_FAILURES, "auth.max_failures_per_minute", INTEGER, SLC_CONFIG_RELOAD, "logins", 0, 1000000, "300", NULL,         \
       "Users", "Refused logins of one address after which its others are refused unread, for the rest of the minute. "          \
       "Passwords that are known (auth.cache_ttl) pass. 0: no limit.")                                                           \
+    X(LOAD_DEFINITIONS, "load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                                        \
+      "A file of definitions (JSON, as RabbitMQ exports them), or a directory of *.json, loaded at every start before "         \
+      "anybody can connect.")                                                                                                   \
     X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
       "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \
     X(LOOPBACK_NAME, "loopback_users.$name", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Users",                          \

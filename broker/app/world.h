@@ -33,6 +33,8 @@ typedef struct slc_world_options {
     uint64_t map_size, log_bytes, cache_bytes, window_bytes;
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
+    bool overflow_priority_head, nack_uncounted, x_death_trusted,
+        x_death_drops_cc; // see slc_broker_options
     uint16_t default_prefetch;
     bool unknown_type_ends_connection;
     bool sac_loose;
@@ -51,6 +53,8 @@ SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *o
                                     slc_world_recovered *recovered, slc_error *error);
 /** Slow publishers down or let them go on; at the end of each turn. */
 void slc_world_turn(slc_world *world);
+/** The wall clock as the broker sees it. */
+uint64_t slc_world_wall_ms(const slc_world *world);
 /** Take the wall clock anew; call about once a second. */
 void slc_world_sync_clock(slc_world *world);
 /** The wall clock as the broker sees it. */

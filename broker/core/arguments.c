@@ -5,7 +5,110 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define TIME_MAX_MS 315360000000 // ten years
+
 typedef slc_err (*check_fn)(const slc_value *value, char *reason, size_t bytes);
+
+static slc_err check_integer(const slc_value *value, char *reason, size_t bytes)
+{
+    if (slc_value_is_integer(value))
+        return SLC_OK;
+    snprintf(reason, bytes, "\"expected integer, got %s\"", slc_value_type_name(value->type));
+    return SLC_EINVAL;
+}
+
+static slc_err check_not_negative(const slc_value *value, char *reason, size_t bytes)
+{
+    slc_err rc = check_integer(value, reason, bytes);
+    if (rc != SLC_OK || value->integer >= 0)
+        return rc;
+    snprintf(reason, bytes, "{value_negative,%" PRId64 "}", value->integer);
+    return SLC_EINVAL;
+}
+
+static slc_err check_positive(const slc_value *value, char *reason, size_t bytes)
+{
+    slc_err rc = check_not_negative(value, reason, bytes);
+    if (rc != SLC_OK || value->integer > 0)
+        return rc;
+    snprintf(reason, bytes, "{value_zero,0}");
+    return SLC_EINVAL;
+}
+
+static slc_err check_time(const slc_value *value, char *reason, size_t bytes)
+{
+    slc_err rc = check_not_negative(value, reason, bytes);
+    if (rc != SLC_OK || value->integer <= TIME_MAX_MS)
+        return rc;
+    snprintf(reason, bytes, "{value_too_large,%" PRId64 "}", value->integer);
+    return SLC_EINVAL;
+}
+
+static slc_err check_expires(const slc_value *value, char *reason, size_t bytes)
+{
+    slc_err rc = check_positive(value, reason, bytes);
+    return rc == SLC_OK ? check_time(value, reason, bytes) : rc;
+}
+
+static slc_err check_priority(const slc_value *value, char *reason, size_t bytes)
+{
+    slc_err rc = check_not_negative(value, reason, bytes);
+    if (rc != SLC_OK || value->integer <= UINT8_MAX)
+        return rc;
+    snprintf(reason, bytes, "{max_value_exceeded,%" PRId64 "}", value->integer);
+    return SLC_EINVAL;
+}
+
+static slc_err check_type(const slc_value *value, char type, char *reason, size_t bytes)
+{
+    if (value->type == type)
+        return SLC_OK;
+    snprintf(reason, bytes, "{unacceptable_type,%s}", slc_value_type_name(value->type));
+    return SLC_EINVAL;
+}
+
+static slc_err check_boolean(const slc_value *value, char *reason, size_t bytes)
+{
+    return check_type(value, SLC_TYPE_BOOL, reason, bytes);
+}
+
+static slc_err check_text(const slc_value *value, char *reason, size_t bytes)
+{
+    return check_type(value, SLC_TYPE_LONGSTR, reason, bytes);
+}
+
+static slc_err check_word(const slc_value *value, const char *const *words, const char *otherwise,
+                          char *reason, size_t bytes)
+{
+    slc_err rc = check_text(value, reason, bytes);
+    if (rc != SLC_OK)
+        return rc;
+    for (; *words != NULL; words++) {
+        if (slc_slice_is(value->bytes, *words))
+            return SLC_OK;
+    }
+    snprintf(reason, bytes, "%s", otherwise);
+    return SLC_EINVAL;
+}
+
+static slc_err check_overflow(const slc_value *value, char *reason, size_t bytes)
+{
+    static const char *const words[] = {"drop-head", "reject-publish", "reject-publish-dlx", NULL};
+    return check_word(value, words, "invalid_overflow", reason, bytes);
+}
+
+static slc_err check_dead_letter_strategy(const slc_value *value, char *reason, size_t bytes)
+{
+    static const char *const words[] = {"at-most-once", "at-least-once", NULL};
+    return check_word(value, words, "invalid_dlx_strategy", reason, bytes);
+}
+
+static slc_err check_leader_locator(const slc_value *value, char *reason, size_t bytes)
+{
+    static const char *const words[] = {"client-local",  "balanced",    "random",
+                                        "least-leaders", "min-masters", NULL};
+    return check_word(value, words, "invalid_queue_locator_arg", reason, bytes);
+}
 
 static slc_err check_queue_type(const slc_value *value, char *reason, size_t bytes)
 {
@@ -13,10 +116,8 @@ static slc_err check_queue_type(const slc_value *value, char *reason, size_t byt
         snprintf(reason, bytes, "\"expected longstr, got %s\"", slc_value_type_name(value->type));
         return SLC_EINVAL;
     }
-    if (slc_slice_is(value->bytes, "classic"))
+    if (slc_slice_is(value->bytes, "classic") || slc_slice_is(value->bytes, "quorum"))
         return SLC_OK;
-    if (slc_slice_is(value->bytes, "quorum") || slc_slice_is(value->bytes, "stream"))
-        return SLC_ENOTIMPL;
     snprintf(reason, bytes, "\"unsupported queue type '%.*s'\"", SLC_SLICE_FMT(value->bytes));
     return SLC_EINVAL;
 }
@@ -42,31 +143,6 @@ static slc_err check_queue_version(const slc_value *value, char *reason, size_t 
     return SLC_EINVAL;
 }
 
-static slc_err check_integer(const slc_value *value, char *reason, size_t bytes)
-{
-    if (slc_value_is_integer(value))
-        return SLC_OK;
-    snprintf(reason, bytes, "\"expected integer, got %s\"", slc_value_type_name(value->type));
-    return SLC_EINVAL;
-}
-
-static slc_err check_not_negative(const slc_value *value, char *reason, size_t bytes)
-{
-    slc_err rc = check_integer(value, reason, bytes);
-    if (rc != SLC_OK || value->integer >= 0)
-        return rc;
-    snprintf(reason, bytes, "{value_negative,%" PRId64 "}", value->integer);
-    return SLC_EINVAL;
-}
-
-static slc_err check_boolean(const slc_value *value, char *reason, size_t bytes)
-{
-    if (value->type == SLC_TYPE_BOOL)
-        return SLC_OK;
-    snprintf(reason, bytes, "{unacceptable_type,%s}", slc_value_type_name(value->type));
-    return SLC_EINVAL;
-}
-
 static slc_err check_not_yet(const slc_value *value, char *reason, size_t bytes)
 {
     (void)value;
@@ -75,7 +151,17 @@ static slc_err check_not_yet(const slc_value *value, char *reason, size_t bytes)
     return SLC_ENOTIMPL;
 }
 
-/** What RabbitMQ knows. Mode and version have no effect in RabbitMQ since 3.12 either: all our queues page by themselves. */
+/** A stream has these, and only it. */
+static slc_err check_stream_only(const slc_value *value, char *reason, size_t bytes)
+{
+    (void)value;
+    (void)reason;
+    (void)bytes;
+    return SLC_ENOTFOUND;
+}
+
+/** What RabbitMQ knows. Mode, version, places and sizes of groups have no effect on one node: all our queues page by
+ *  themselves. */
 static const struct known_argument {
     const char *key;
     check_fn check;
@@ -84,31 +170,32 @@ static const struct known_argument {
         {"x-queue-type", check_queue_type},
         {"x-queue-mode", check_queue_mode},
         {"x-queue-version", check_queue_version},
-        {"x-message-ttl", check_not_yet},
-        {"x-expires", check_not_yet},
-        {"x-max-length", check_not_yet},
-        {"x-max-length-bytes", check_not_yet},
-        {"x-overflow", check_not_yet},
-        {"x-dead-letter-exchange", check_not_yet},
-        {"x-dead-letter-routing-key", check_not_yet},
-        {"x-dead-letter-strategy", check_not_yet},
-        {"x-max-priority", check_not_yet},
+        {"x-message-ttl", check_time},
+        {"x-expires", check_expires},
+        {"x-max-length", check_not_negative},
+        {"x-max-length-bytes", check_not_negative},
+        {"x-overflow", check_overflow},
+        {"x-dead-letter-exchange", check_text},
+        {"x-dead-letter-routing-key", check_text},
+        {"x-dead-letter-strategy", check_dead_letter_strategy},
+        {"x-max-priority", check_priority},
         {"x-single-active-consumer", check_boolean},
-        {"x-delivery-limit", check_not_yet},
-        {"x-consumer-timeout", check_not_yet},
+        {"x-delivery-limit", check_integer},
+        {"x-consumer-timeout", check_not_negative},
         {"x-consumer-disconnected-timeout", check_not_yet},
         {"x-delayed-retry-type", check_not_yet},
         {"x-delayed-retry-min", check_not_yet},
         {"x-delayed-retry-max", check_not_yet},
-        {"x-queue-leader-locator", check_not_yet},
-        {"x-queue-master-locator", check_not_yet},
-        {"x-quorum-initial-group-size", check_not_yet},
-        {"x-initial-cluster-size", check_not_yet},
-        {"x-max-in-memory-length", check_not_yet},
-        {"x-max-in-memory-bytes", check_not_yet},
-        {"x-max-age", check_not_yet},
-        {"x-stream-max-segment-size-bytes", check_not_yet},
-        {"x-stream-filter-size-bytes", check_not_yet},
+        {"x-queue-leader-locator", check_leader_locator},
+        {"x-queue-master-locator", check_text},
+        {"x-quorum-initial-group-size", check_positive},
+        {"x-quorum-target-group-size", check_positive},
+        {"x-max-in-memory-length", check_not_negative},
+        {"x-max-in-memory-bytes", check_not_negative},
+        {"x-initial-cluster-size", check_stream_only},
+        {"x-max-age", check_stream_only},
+        {"x-stream-max-segment-size-bytes", check_stream_only},
+        {"x-stream-filter-size-bytes", check_stream_only},
         {"x-message-deduplication", check_not_yet},
         {"x-cache-size", check_not_yet},
         {"x-cache-ttl", check_not_yet},
@@ -134,6 +221,13 @@ static const struct known_argument *argument_find(const struct known_argument *t
     return NULL;
 }
 
+static bool is_quorum(slc_slice arguments)
+{
+    slc_value value;
+    return slc_table_find(arguments, slc_slice_str("x-queue-type"), &value) &&
+           value.type == SLC_TYPE_LONGSTR && slc_slice_is(value.bytes, "quorum");
+}
+
 static slc_err check_arguments(const struct known_argument *table, size_t count,
                                const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
                                slc_error *error)
@@ -156,6 +250,10 @@ static slc_err check_arguments(const struct known_argument *table, size_t count,
                 "invalid arg '%s' for %s: \"%s is not supported by this version of Sluice\"",
                 known->key, name, slc_value_cstr(&value, text, sizeof text));
         }
+        if (rc == SLC_ENOTFOUND)
+            return slc_error_set(error, SLC_EPRECONDITION,
+                                 "invalid arg '%s' for %s of queue type %s", known->key, name,
+                                 is_quorum(arguments) ? "quorum" : "classic");
         if (rc != SLC_OK)
             return slc_error_set(error, SLC_EPRECONDITION, "invalid arg '%s' for %s: %s",
                                  known->key, name, reason);
@@ -166,8 +264,37 @@ static slc_err check_arguments(const struct known_argument *table, size_t count,
 slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
                                   slc_error *error)
 {
-    return check_arguments(queue_arguments, SLC_ARRAY_COUNT(queue_arguments), vhost, name,
-                           arguments, error);
+    char text[640];
+    slc_resource_text(vhost, SLC_DEST_QUEUE, name, text, sizeof text);
+    slc_value value;
+    if (slc_table_find(arguments, slc_slice_str("x-dead-letter-exchange"), &value) &&
+        value.type != SLC_TYPE_LONGSTR)
+        return slc_error_set(error, SLC_EPRECONDITION,
+                             "invalid type '%s' for arg 'x-dead-letter-exchange' in %s",
+                             slc_value_type_name(value.type), text);
+    slc_err rc = check_arguments(queue_arguments, SLC_ARRAY_COUNT(queue_arguments), vhost, name,
+                                 arguments, error);
+    if (rc != SLC_OK)
+        return rc;
+    if (slc_table_find(arguments, slc_slice_str("x-dead-letter-routing-key"), NULL) &&
+        !slc_table_find(arguments, slc_slice_str("x-dead-letter-exchange"), NULL))
+        return slc_error_set(
+            error, SLC_EPRECONDITION,
+            "invalid arg 'x-dead-letter-routing-key' for %s: routing_key_but_no_dlx_defined", text);
+    return SLC_OK;
+}
+
+slc_err slc_check_queue_type(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
+                             bool durable, bool exclusive, bool auto_delete, slc_error *error)
+{
+    if (!is_quorum(arguments) || (durable && !exclusive && !auto_delete))
+        return SLC_OK;
+    char text[640];
+    return slc_error_set(error, SLC_EPRECONDITION, "invalid property '%s' for %s",
+                         auto_delete ? "auto-delete"
+                         : exclusive ? "exclusive-owner"
+                                     : "non-durable",
+                         slc_resource_text(vhost, SLC_DEST_QUEUE, name, text, sizeof text));
 }
 
 slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments,

@@ -11,6 +11,10 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->cache_bytes = options->cache_bytes;
     broker->default_prefetch = options->default_prefetch;
     broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
+    broker->overflow_priority_head = options->overflow_priority_head;
+    broker->nack_uncounted = options->nack_uncounted;
+    broker->x_death_trusted = options->x_death_trusted;
+    broker->x_death_drops_cc = options->x_death_drops_cc;
     broker->default_vhost = slc_strdup(options->default_vhost);
     broker->schedule_due_ms = UINT64_MAX;
     broker->sac_loose = options->sac_loose;
@@ -51,6 +55,8 @@ void slc_broker_free(slc_broker *broker)
 {
     SLC_ASSERT(broker->clients == NULL);
     slc_vhost *vhost, *next;
+    slc_imports_free(broker);
+    slc_dead_letter_fini(broker);
     broker->env.store_queue_del = ignore_queue_del; // freeing forgets nothing
     broker->env.store_drop = ignore_drop;
     broker->env.store_drop_range = ignore_drop_range;
@@ -62,6 +68,8 @@ void slc_broker_free(slc_broker *broker)
         HASH_DELETE(hh, broker->objects, object);
         slc_free(object);
     }
+    slc_due_fini(&broker->expiries);
+    slc_due_fini(&broker->idles);
     slc_free(broker->sessions);
     slc_free(broker->session_generation);
     slc_free(broker->default_vhost);
@@ -212,9 +220,10 @@ bool slc_broker_turn(slc_broker *broker)
     if (broker->imports != NULL)
         slc_import_turn(broker);
     bool more = slc_policy_turn(broker);
+    more |= broker->schedules != NULL && slc_schedules_turn(broker);
+    more |= slc_expiry_next_due_ms(broker) != SLC_NEVER && slc_expiry_turn(broker);
+    more |= slc_dead_letter_turn(broker);
     more |= broker_dispatch(broker);
-    if (broker->schedules != NULL)
-        more |= slc_schedules_turn(broker);
     slc_trash_empty(broker, SLC_TRASH_BUDGET);
     if (broker->confirms_due) {
         broker->confirms_due = false;
@@ -279,7 +288,7 @@ bool slc_broker_flowing(const slc_broker *broker)
 bool slc_broker_idle(const slc_broker *broker)
 {
     if (broker->ops != NULL || broker->waiting != NULL || broker->trash != NULL ||
-        broker->imports != NULL)
+        broker->imports != NULL || !slc_dead_letter_idle(broker))
         return false;
     const slc_session *session;
     DL_FOREACH2(broker->confirm_list, session, confirm_next)

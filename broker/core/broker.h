@@ -21,6 +21,13 @@ typedef struct slc_broker_options {
     slc_env env; // copied
     uint64_t
         cache_bytes; // of ready messages in memory: beyond it stored ones stay in the store until their turn
+    bool
+        overflow_priority_head; // a full priority queue drops of the highest priority first, as RabbitMQ
+    bool
+        x_death_trusted; // an x-death header that a client wrote counts as history, as before RabbitMQ 4.0
+    bool
+        x_death_drops_cc; // where there is a dead letter routing key the CC header goes, as before RabbitMQ 3.13
+    bool nack_uncounted; // a basic.nack with requeue does not count for the delivery limit
     uint16_t default_prefetch;
     bool
         unknown_type_ends_connection; // declaring an exchange of an unknown type is 503, as before RabbitMQ 3.13.3, not 406
@@ -132,6 +139,8 @@ typedef struct slc_queue_info {
     slc_slice exclusive_consumer_tag;    // bytes 0: none
     slc_slice active_consumer_tag;       // the single active consumer's; bytes 0: none
     uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
+    uint64_t expired, overflowed, refused,
+        undeliverable;      // messages it gave up, by reason; since start
     uint64_t idle_since_ms; // wall clock of the last activity
     uint64_t memory_bytes;
 } slc_queue_info;
@@ -188,8 +197,9 @@ typedef struct slc_broker_totals {
     uint64_t queues, exchanges, bindings, connections, sessions, consumers;
     uint64_t ready, unacked;
     uint64_t published, delivered, acked, confirmed, returned, unroutable, redelivered;
-    uint64_t ack_timeouts;  // deliveries that cost their consumer or channel
-    uint64_t message_bytes; // memory of all messages alive
+    uint64_t dead_lettered, dead_lettered_dropped; // routed again; no exchange, no queue or a cycle
+    uint64_t ack_timeouts;                         // deliveries that cost their consumer or channel
+    uint64_t message_bytes;                        // memory of all messages alive
 } slc_broker_totals;
 
 void slc_broker_total(const slc_broker *broker, slc_broker_totals *out);

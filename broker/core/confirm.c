@@ -2,6 +2,8 @@
 // waits for the front. So one acknowledgement with `multiple` covers whatever became durable since the last.
 #include "core/internal.h"
 
+#define REFUSED UINT64_MAX // in place of a ticket: no disk makes it good
+
 static void confirm_list_enter(slc_session *s)
 {
     if (s->in_confirm_list)
@@ -47,6 +49,12 @@ void slc_confirm_add(slc_session *session, uint64_t ticket)
         session->broker->confirms_due = true;
 }
 
+void slc_confirm_add_nack(slc_session *session)
+{
+    slc_confirm_add(session, REFUSED);
+    session->broker->confirms_due = true;
+}
+
 slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle)
 {
     uint32_t index = (uint32_t)handle;
@@ -65,8 +73,27 @@ void slc_confirm_settled(slc_broker *broker, const slc_message *message)
     uint64_t first_seq = ring->next_seq - ring->count;
     if (message->publish_seq < first_seq || message->publish_seq >= ring->next_seq)
         return;
-    *ring_slot(ring, (uint32_t)(message->publish_seq - first_seq)) = 0;
+    uint64_t *slot = ring_slot(ring, (uint32_t)(message->publish_seq - first_seq));
+    if (*slot == REFUSED)
+        return; // by another of its queues
+    *slot = 0;
     broker->confirms_due = true;
+}
+
+static void confirm_pop(slc_confirm_ring *ring)
+{
+    ring->first = (ring->first + 1) & (ring->capacity - 1);
+    ring->count--;
+}
+
+static void confirm_acked(slc_session *session, uint32_t sent)
+{
+    if (sent == 0)
+        return;
+    session->confirms.acked_seq += sent;
+    session->broker->totals.confirmed += sent;
+    if (!session->closing)
+        session->ops->confirm(session, session->confirms.acked_seq, sent > 1, true);
 }
 
 void slc_confirm_send(slc_session *session)
@@ -74,17 +101,22 @@ void slc_confirm_send(slc_session *session)
     slc_confirm_ring *ring = &session->confirms;
     uint64_t durable = session->broker->durable_ticket;
     uint32_t sent = 0;
-    while (ring->count > 0 && *ring_slot(ring, 0) <= durable) {
-        ring->first = (ring->first + 1) & (ring->capacity - 1);
-        ring->count--;
-        sent++;
-    }
-    if (sent > 0) {
-        session->confirms.acked_seq += sent;
-        session->broker->totals.confirmed += sent;
+    while (ring->count > 0) {
+        uint64_t ticket = *ring_slot(ring, 0);
+        if (ticket > durable && ticket != REFUSED)
+            break;
+        confirm_pop(ring);
+        if (ticket != REFUSED) {
+            sent++;
+            continue;
+        }
+        confirm_acked(session, sent); // those before it
+        sent = 0;
+        session->confirms.acked_seq++;
         if (!session->closing)
-            session->ops->confirm(session, session->confirms.acked_seq, sent > 1, true);
+            session->ops->confirm(session, session->confirms.acked_seq, false, false);
     }
+    confirm_acked(session, sent);
     if (ring->count == 0)
         confirm_list_leave(session);
 }

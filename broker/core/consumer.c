@@ -93,6 +93,7 @@ slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice
     c->level = level_ensure(queue, priority_asked(c->arguments));
     c->level->consumers++;
     queue_link(queue, c);
+    slc_queue_used(queue);
     session->broker->totals.consumers++;
     if (c->exclusive)
         queue->exclusive_consumer = c;
@@ -128,6 +129,7 @@ void slc_consumer_free(slc_consumer *consumer)
     consumer_leave_ready(consumer);
     DL_DELETE2(queue->consumers, consumer, queue_prev, queue_next);
     queue->consumer_count--;
+    slc_queue_used(queue);
     session->broker->totals.consumers--;
     if (queue->exclusive_consumer == consumer)
         queue->exclusive_consumer = NULL;

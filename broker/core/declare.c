@@ -369,6 +369,8 @@ static slc_err queue_found(slc_session *s, slc_queue *queue, slc_queue_declared 
         s->last_queue = slc_slice_copy(queue->dest.name);
     }
     queue->active_ms = s->broker->env.wall_ms(s->broker->env.arg);
+    if (!queue->settings.quorum) // it is not renewed by that, as in RabbitMQ
+        slc_queue_used(queue);
     *out = (slc_queue_declared){
         .name = queue->dest.name,
         .ready = (uint32_t)queue->ready,
@@ -415,22 +417,27 @@ static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_d
 }
 
 /** Of a queue that does not exist yet: the dead letter exchange, and room for one more. */
-static slc_err queue_new_check(slc_session *s, slc_slice name, slc_slice arguments,
+static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
                                slc_error *error)
 {
+    slc_vhost *vhost = s->client->vhost;
     static const char dlx[] = "x-dead-letter-exchange";
     slc_value value;
     slc_err rc = SLC_OK;
     // A wrong type is refused with the other arguments.
-    if (slc_table_find(arguments, slc_slice_str(dlx), &value) && value.type == SLC_TYPE_LONGSTR) {
+    if (slc_table_find(d->arguments, slc_slice_str(dlx), &value) &&
+        value.type == SLC_TYPE_LONGSTR) {
         rc = slc_session_may(s, SLC_ACCESS_READ, SLC_DEST_QUEUE, name, error);
         if (rc == SLC_OK)
             rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, value.bytes, error);
     }
     if (rc == SLC_OK)
-        rc = slc_check_queue_arguments(s->client->vhost, name, arguments, error);
+        rc = slc_check_queue_arguments(vhost, name, d->arguments, error);
     if (rc == SLC_OK)
-        rc = slc_check_queue_limits(s->client->vhost, name, error);
+        rc = slc_check_queue_type(vhost, name, d->arguments, d->durable, d->exclusive,
+                                  d->auto_delete, error);
+    if (rc == SLC_OK)
+        rc = slc_check_queue_limits(vhost, name, error);
     return rc;
 }
 
@@ -473,7 +480,7 @@ static slc_err queue_declare(slc_session *session, const slc_queue_declare *decl
         slc_free((void *)generated.data);
         return rc;
     }
-    rc = queue_new_check(session, name, declare->arguments, error);
+    rc = queue_new_check(session, name, declare, error);
     if (rc != SLC_OK) {
         slc_free((void *)generated.data);
         return rc;

@@ -712,6 +712,15 @@ static void job_free(slc_import *job)
     slc_free(job);
 }
 
+void slc_imports_free(slc_broker *broker)
+{
+    while (broker->imports != NULL) {
+        slc_import *job = broker->imports;
+        DL_DELETE(broker->imports, job);
+        job_free(job);
+    }
+}
+
 static void job_end(slc_import *job, slc_err rc)
 {
     slc_broker *broker = job->broker;

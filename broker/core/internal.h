@@ -22,7 +22,10 @@
 #include "base/map.h"
 #include "base/table.h"
 #include "core/broker.h"
+#include "core/dead_letter.h"
+#include "core/due.h"
 #include "core/policy_impl.h"
+#include "core/queue_settings.h"
 #include "core/session.h"
 
 enum {
@@ -77,9 +80,12 @@ typedef enum slc_wait {
 /* ---- queues ---- */
 
 enum {
-    SLC_ENTRY_STORED = 1,     // it is in the store: drop it there when it is settled
-    SLC_ENTRY_DELIVERED = 2,  // handed out before: redelivered
-    SLC_ENTRY_PERSISTENT = 4, // the message is persistent
+    SLC_ENTRY_STORED = 1,      // it is in the store: drop it there when it is settled
+    SLC_ENTRY_DELIVERED = 2,   // handed out before: redelivered
+    SLC_ENTRY_PERSISTENT = 4,  // it survives a restart: stored, or a persistent message
+    SLC_ENTRY_TIMED = 8,       // an slc_timed
+    SLC_ENTRY_RETURNED = 16,   // in the returned heap
+    SLC_ENTRY_RETURN = 1 << 8, // times this: counted returns, for the delivery limit
 };
 
 typedef struct slc_entry {
@@ -93,6 +99,13 @@ typedef struct slc_entry {
     uint32_t body_bytes;
     uint32_t flags;
 } slc_entry;
+
+/** An entry whose message expires. */
+typedef struct slc_timed {
+    slc_entry entry; // first
+    slc_due due;     // in queue->timed while it is ready
+    uint64_t expires_ms;
+} slc_timed;
 
 /** Entries in order of qseq. */
 typedef struct slc_entry_list {
@@ -120,6 +133,8 @@ typedef struct slc_consumer_level {
     slc_consumer *last_ready;               // NULL: none of them is ready
     struct slc_consumer_level *prev, *next; // of queue->levels
 } slc_consumer_level;
+typedef struct slc_levels slc_levels;
+typedef struct slc_deaths slc_deaths;
 
 struct slc_queue {
     slc_destination dest; // first
@@ -128,6 +143,9 @@ struct slc_queue {
     slc_id id;
     uint32_t qid; // 0: not in the store
     bool auto_delete;
+    bool special;      // its settings concern each publish
+    bool cycle_logged; // that dead letters go round
+    bool limiting;     // in slc_queue_limit
     bool deleted;      // gone from the vhost; lives on while held
     bool dirty;        // in broker->dirty
     bool reading;      // a read of cold messages is under way
@@ -135,12 +153,26 @@ struct slc_queue {
     bool touched;      // something was taken since the broker last looked for memory to give up
     slc_client *owner; // of an exclusive queue
     slc_slice arguments;
+    slc_queue_settings settings;
     uint32_t holds; // unacked deliveries, tx publishes and reads that point here
 
     uint64_t next_qseq;
     uint64_t delivered_qseq; // the highest ever handed out, before the start too
-    slc_entry *returned;     // pairing heap by qseq
+    slc_entry *returned;     // pairing heap by qseq; of a priority queue by level first
     slc_entry_list fifo;
+    slc_levels *priorities; // of a priority queue; see priority.c
+    // Expiry; see expiry.c.
+    slc_due_heap timed; // what is ready and in memory
+    slc_due due;        // in broker->expiries
+    uint64_t cold_due_ms,
+        cold_expiry_ms; // no cold message expires before; the last one that became cold
+    bool cold_ordered;  // cold messages expire in their order
+    bool scanning;      // a read of cold messages for their expiry is under way
+    bool scan_ordered;
+    uint64_t scan_at, scan_due_ms, scan_last_ms, scan_since_ms; // where it is; what it found
+    uint64_t
+        sized_from; // bodies are known of what has a position below, of what was found at the start
+    slc_due idle;   // in broker->idles: x-expires
     // The cold part; see queue_ready.c.
     uint64_t cold_from, cold_to;     // positions; SLC_NOT_COLD
     uint64_t cold_count, cold_bytes; // bytes as they count in ready_bytes
@@ -166,6 +198,7 @@ struct slc_queue {
     uint64_t ack_timeout_ms; // of deliveries to whoever says nothing else; 0: none
 
     uint64_t published, delivered, acked, redelivered, got, requeued;
+    uint64_t expired, overflowed, refused, undeliverable;
     uint64_t active_ms;
 
     struct slc_queue *dirty_prev, *dirty_next;
@@ -320,9 +353,14 @@ struct slc_broker {
     uint32_t session_capacity, session_free;
     uint32_t *session_generation;
 
-    slc_queue *dirty;          // DL: something may be deliverable
-    slc_trash *trash;          // DL: what was purged or deleted and is not freed yet
-    slc_queue *stored;         // DL: queues with a qid
+    slc_queue *dirty;   // DL: something may be deliverable
+    slc_trash *trash;   // DL: what was purged or deleted and is not freed yet
+    slc_queue *stored;  // DL: queues with a qid
+    slc_deaths *deaths; // messages on their way to a dead letter exchange; NULL: never any
+    bool x_death_trusted, x_death_drops_cc;
+    slc_due_heap expiries; // of queues: a message may expire
+    slc_due_heap idles;    // of queues: unused for too long
+    bool overflow_priority_head, nack_uncounted;
     slc_session *confirm_list; // DL: have open or unsent confirms
     slc_session *waiting;      // DL: wait != NONE
     slc_session *ack_watched;  // DL: hold deliveries with a time limit
@@ -389,6 +427,8 @@ const slc_id *slc_destination_id(const slc_destination *dest);
 /* definitions_import.c */
 /** Begin the next import when no proposal is under way. */
 void slc_import_turn(slc_broker *broker);
+/** The broker is freed: forget those that a stop with a deadline left behind; nobody is told. */
+void slc_imports_free(slc_broker *broker);
 
 /* vhost.c */
 /** The exchanges that every vhost has. @spec amqp-semantics 6.2 */
@@ -444,11 +484,18 @@ void slc_queue_set_qid(slc_queue *queue, uint32_t qid);
 void slc_queue_hold(slc_queue *queue);
 void slc_queue_release(slc_queue *queue);
 /** One message, routed here. Delivered at once when the queue is empty and a consumer is ready. */
-void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored);
+void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
+                   uint64_t expires_ms);
 /** A no-ack consumer could have it now without the message ever being queued. */
 bool slc_queue_passes_through(const slc_queue *queue);
 /** Back to its place, redelivered from now on. */
 void slc_queue_requeue(slc_queue *queue, slc_entry *entry);
+/** A consumer gave it back: to its place, or if it did so too often, out. @spec amqp-semantics 15.4 */
+void slc_queue_returned(slc_queue *queue, slc_entry *entry, bool counted);
+static inline uint32_t slc_entry_returns(const slc_entry *entry)
+{
+    return entry->flags / SLC_ENTRY_RETURN;
+}
 /** An unacked or taken entry is done with: drop it from the store and free it. */
 void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason);
 uint64_t slc_queue_purge(slc_queue *queue);
@@ -465,17 +512,31 @@ slc_op *slc_queue_consumer_gone(slc_queue *queue, slc_session *session);
 
 /* queue_ready.c */
 /** Take a reference of message; the persistent counters of the queue know it from here on. */
-slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored);
+slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
+                         uint64_t expires_ms);
 /** It is settled: out of the counters, reference and entry freed. */
 void slc_entry_free(slc_queue *queue, slc_entry *entry);
 /** Behind all that is ready: an entry, or only a number more of cold messages. */
-void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored);
+void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
+                   uint64_t expires_ms);
 void slc_ready_return(slc_queue *queue, slc_entry *entry);
 /** What the store held at the start: cold, from the first position on. next_qseq is set. */
 void slc_ready_recovered(slc_queue *queue, uint64_t messages, uint64_t bytes,
                          uint64_t delivered_qseq);
 /** The next ready entry, out of the queue; NULL: none, or it has to be read first (then *reading is true). */
 slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
+/** The next to be dropped because the queue is too long, out of the queue; the rest as slc_queue_take. */
+slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading);
+/** One that is ready and in memory, wherever it stands, but not in the returned heap. */
+void slc_ready_remove(slc_queue *queue, slc_entry *entry);
+/** All of the returned heap that expired by now_ms, linked by next, out of the queue. */
+slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms);
+/** A cold message of that many octets of content and body is out of the store, or taken over by the caller. */
+void slc_ready_cold_gone(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+                         uint64_t body_bytes);
+/** What a cold message that was found at the start counts as is its body from now on. Ascending. */
+void slc_ready_cold_sized(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+                          uint64_t body_bytes);
 /** The next message need not be read first. */
 bool slc_queue_has_hot(const slc_queue *queue);
 /** Everything that is ready is out of the counters. What was in memory is the caller's to settle (heap and lists); it counts in
@@ -491,6 +552,48 @@ static inline uint64_t slc_broker_warm_bytes(const slc_broker *broker)
 {
     return broker->cache_bytes - broker->cache_bytes / 4;
 }
+
+/* priority.c: the levels of a priority queue. All of its messages are in memory: after a start it serves when they are read. */
+slc_levels *slc_levels_new(uint8_t max);
+void slc_levels_free(slc_levels *levels);
+uint8_t slc_levels_of(const slc_queue *queue, const slc_entry *entry);
+void slc_levels_push(slc_levels *levels, uint8_t level, slc_entry *entry);
+void slc_levels_remove(slc_levels *levels, uint8_t level, slc_entry *entry);
+/** The first entry of the highest (or lowest) level that has one, NULL: none. */
+slc_entry *slc_levels_first(const slc_levels *levels, bool highest, uint8_t *level);
+/** All, linked by next; the levels are empty then. */
+slc_entry *slc_levels_clear(slc_levels *levels);
+
+/* expiry.c: messages and queues whose time is up. @spec amqp-semantics 13.1, 9.8 */
+/** Absolute, of a message that enters now; 0: never. */
+uint64_t slc_expiry_of(const slc_queue *queue, const slc_message *message);
+static inline uint64_t slc_entry_expires_ms(const slc_entry *entry)
+{
+    return entry->flags & SLC_ENTRY_TIMED ? ((const slc_timed *)(const void *)entry)->expires_ms
+                                          : 0;
+}
+/** A timed entry is ready. */
+void slc_expiry_add(slc_queue *queue, slc_entry *entry);
+/** A message that expires (0: one that does not) became cold, behind all others if appended. */
+void slc_expiry_cold(slc_queue *queue, uint64_t expires_ms, bool appended);
+/** The queue's messages were found in the store. */
+void slc_expiry_recovered(slc_queue *queue);
+/** Nothing is ready any more. */
+void slc_expiry_clear(slc_queue *queue);
+/** Work off what is due, bounded; true: there is more. */
+bool slc_expiry_turn(slc_broker *broker);
+/** When there is something; SLC_NEVER. */
+uint64_t slc_expiry_next_due_ms(const slc_broker *broker);
+/** It was used: the time of x-expires starts again, or does not run while it has consumers. */
+void slc_queue_used(slc_queue *queue);
+
+/* overflow.c: length limits, and where messages go that a queue gives up. @spec amqp-semantics 13.2 */
+/** One more message of body_bytes would exceed a limit of a queue that refuses then. */
+bool slc_queue_refuses(const slc_queue *queue, uint64_t body_bytes);
+/** Over a limit: drop from the head. Of a queue that refuses: nothing. */
+void slc_queue_limit(slc_queue *queue);
+/** An entry that is out of all lists of its queue: to the dead letter exchange, or dropped. */
+void slc_queue_die(slc_queue *queue, slc_entry *entry, slc_death reason);
 
 /* consumer.c */
 slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag,
@@ -545,6 +648,8 @@ slc_schedule *slc_exchange_schedule(const slc_exchange *exchange);
 
 /* confirm.c */
 void slc_confirm_add(slc_session *session, uint64_t ticket);
+/** The next publish was refused. */
+void slc_confirm_add_nack(slc_session *session);
 /** A message was settled before it reached the disk. */
 void slc_confirm_settled(slc_broker *broker, const slc_message *message);
 void slc_confirm_send(slc_session *session);
@@ -553,7 +658,10 @@ slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle);
 
 /* publish.c */
 void slc_publish_route_fini(slc_session *session);
-/** Enqueue in all destinations and return the ticket to wait for; 0: none. */
+/** Enqueue in all destinations and return the ticket to wait for; 0: none. *refused is set when a queue is full and takes no more. */
+uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destination **queues,
+                         uint32_t count, bool *refused);
+/** The same for those who do not ask. */
 uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
                         uint32_t count);
 
@@ -579,6 +687,9 @@ slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice recei
                              const char *resource, slc_error *error);
 slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
                                   slc_error *error);
+/** What a quorum queue may not be: SLC_EPRECONDITION. @spec amqp-semantics 10 */
+slc_err slc_check_queue_type(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
+                             bool durable, bool exclusive, bool auto_delete, slc_error *error);
 slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
                                     slc_error *error);
 slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error);

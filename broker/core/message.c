@@ -71,6 +71,12 @@ slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
     return m;
 }
 
+void slc_message_set_died(slc_message *message)
+{
+    message->died = true;
+    message->content[3] |= SLC_MESSAGE_DIED;
+}
+
 slc_err slc_message_load(slc_slice content, slc_message **out)
 {
     if (content.bytes < SLC_MESSAGE_HEAD_BYTES)
@@ -91,6 +97,7 @@ slc_err slc_message_load(slc_slice content, slc_message **out)
     m->exchange_bytes = content.data[1];
     m->key_bytes = content.data[2];
     m->persistent = (content.data[3] & SLC_MESSAGE_PERSISTENT) != 0;
+    m->died = (content.data[3] & SLC_MESSAGE_DIED) != 0;
     m->props_bytes = props_bytes;
     m->body_bytes = body_bytes;
     memcpy(m->content, content.data, content.bytes);

@@ -6,7 +6,7 @@
  *  chain of shared read blocks costs more than that in bookkeeping and keeps big blocks alive for small messages.
  *
  *  content, version 1 (integers little-endian; the durable format of a message):
- *      0  u8  version = 1          1  u8  exchange bytes     2  u8  routing key bytes   3  u8 flags (bit 0: persistent)
+ *      0  u8  version = 1          1  u8  exchange bytes     2  u8  routing key bytes   3  u8 flags (bit 0: persistent, 1: died)
  *      4  u32 properties bytes     8  u64 body bytes        16  exchange, routing key, properties, body
  *  properties: the property flags and list of a basic content header exactly as received.
  *
@@ -21,7 +21,11 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-enum { SLC_MESSAGE_HEAD_BYTES = 16, SLC_MESSAGE_PERSISTENT = 1 };
+enum {
+    SLC_MESSAGE_HEAD_BYTES = 16,
+    SLC_MESSAGE_PERSISTENT = 1,
+    SLC_MESSAGE_DIED = 2, // its x-death header is the broker's own
+};
 
 typedef struct slc_message {
     uint32_t refs;
@@ -29,6 +33,7 @@ typedef struct slc_message {
     uint8_t key_bytes;
     uint8_t priority;
     bool persistent;
+    bool died;
     uint32_t props_bytes;
     uint32_t
         ready; // ready entries of all queues that hold it: it counts once in what they use (changes)
@@ -37,12 +42,15 @@ typedef struct slc_message {
         session; // handle of the session that waits for its confirm, 0: none (set once, when routed)
     uint64_t publish_seq; // its number in that session's confirm sequence
     uint64_t ts_ms;       // wall clock when it was routed
+    uint64_t ttl; // of the message itself: milliseconds + 1; 0: none (not kept when it is stored)
     uint8_t content[];
 } slc_message;
 
 /** One reference, the body uninitialised. exchange and key up to 255 bytes. NULL when there is no memory (a peer chose the size). */
 SLC_MUST_USE slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
                                           uint64_t body_bytes, bool persistent);
+/** Its x-death header is the broker's own; before it is routed. */
+void slc_message_set_died(slc_message *message);
 /** From stored bytes; SLC_ECORRUPT when they are not a message, SLC_ENOMEM. */
 SLC_MUST_USE slc_err slc_message_load(slc_slice content, slc_message **out);
 

@@ -80,3 +80,38 @@ slc_slice slc_message_headers(const slc_message *message)
     (void)slc_message_property(message, SLC_PROPERTY_HEADERS, &headers);
     return headers;
 }
+
+static void list_put_headers(slc_slice headers, slc_buffer *out)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        slc_buffer_octet(out, (uint8_t)(headers.bytes >> shift));
+    slc_buffer_put(out, headers.data, headers.bytes);
+}
+
+void slc_message_properties_with(const slc_message *message, slc_slice headers,
+                                 slc_property without, slc_buffer *out)
+{
+    slc_slice list = slc_message_props(message);
+    unsigned flags = list.bytes < FLAG_BYTES ? 0 : (unsigned)list.data[0] << 8 | list.data[1];
+    unsigned wanted = flags & ~(1u << SLC_PROPERTY_HEADERS);
+    if (without != SLC_PROPERTY_NONE)
+        wanted &= ~(1u << without);
+    if (headers.bytes > 0)
+        wanted |= 1u << SLC_PROPERTY_HEADERS;
+    slc_buffer_octet(out, (uint8_t)(wanted >> 8));
+    slc_buffer_octet(out, (uint8_t)wanted);
+    if (list.bytes >= FLAG_BYTES)
+        list = slc_slice_of(list.data + FLAG_BYTES, list.bytes - FLAG_BYTES);
+    for (int bit = FLAG_FIRST; bit >= FLAG_LAST; bit--) {
+        if (bit == SLC_PROPERTY_HEADERS && headers.bytes > 0)
+            list_put_headers(headers, out);
+        if ((flags & 1u << bit) == 0)
+            continue;
+        size_t head, bytes;
+        if (!field_size(field_of(bit), list, &head, &bytes))
+            return;
+        if (bit != SLC_PROPERTY_HEADERS && (wanted & 1u << bit) != 0)
+            slc_buffer_put(out, list.data, head + bytes);
+        list = slc_slice_of(list.data + head + bytes, list.bytes - head - bytes);
+    }
+}

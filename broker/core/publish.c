@@ -57,32 +57,59 @@ static void slot_fill(slc_route_slot **at, uint64_t version, const slc_message *
     memcpy(slot->queues + slot->count, m->content + SLC_MESSAGE_HEAD_BYTES, names);
 }
 
-uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
-                        uint32_t count)
+/** A full queue: it takes nothing, but may still pass it on. */
+static void publish_refuse(slc_queue *q, slc_message *message)
+{
+    q->refused++;
+    if (q->settings.overflow == SLC_OVERFLOW_REJECT_DLX)
+        slc_queue_die(q, slc_entry_new(q, q->next_qseq++, message, false, 0), SLC_DEATH_MAXLEN);
+}
+
+static void publish_put(slc_queue *q, uint64_t qseq, slc_message *message, bool stored,
+                        uint64_t expires_ms)
+{
+    slc_queue_put(q, qseq, message, stored, expires_ms);
+    if (q->settings.limited)
+        slc_queue_limit(q);
+}
+
+uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destination **queues,
+                         uint32_t count, bool *refused)
 {
     const slc_env *env = &broker->env;
     slc_env_target small[16];
     slc_env_target *targets = small;
     uint32_t stored = 0;
-    if (message->persistent && count > SLC_ARRAY_COUNT(small))
+    if (count > SLC_ARRAY_COUNT(small))
         targets = slc_alloc(count * sizeof *targets);
     // First those that need no storing: each delivery may fill up the consumer of a later queue. What is left is stored by
     // one append: a copy that is dropped before it is written may confirm the message only when it was the last.
     for (uint32_t i = 0; i < count; i++) {
         slc_queue *q = (slc_queue *)queues[i];
+        uint64_t expires_ms = 0;
+        bool keep = message->persistent;
+        if (q->special | (message->ttl != 0)) {
+            if (slc_queue_refuses(q, message->body_bytes)) {
+                publish_refuse(q, message);
+                *refused = true;
+                continue;
+            }
+            expires_ms = slc_expiry_of(q, message);
+            keep |= q->settings.quorum;
+        }
         uint64_t qseq = q->next_qseq++;
         q->published++;
         // What a no-ack consumer takes at once is settled before it could be written: it need not be.
         if (slc_queue_passes_through(q))
             slc_consumer_pass(q->ready_consumers, message);
-        else if (message->persistent && q->qid != 0)
+        else if (keep && q->qid != 0)
             targets[stored++] = (slc_env_target){
                 .qid = q->qid,
                 .qseq = qseq,
-                .expires_ms = q->schedule != NULL ? slc_schedule_due_ms(message) : 0,
+                .expires_ms = q->schedule != NULL ? slc_schedule_due_ms(message) : expires_ms,
             };
         else
-            slc_queue_put(q, qseq, message, false);
+            publish_put(q, qseq, message, false, expires_ms);
     }
     if (stored == 0) {
         if (targets != small)
@@ -94,13 +121,22 @@ uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destinatio
     uint32_t next = 0;
     for (uint32_t i = 0; i < count && next < stored; i++) {
         slc_queue *q = (slc_queue *)queues[i];
-        if (q->qid == targets[next].qid) // each queue comes once; 0 is in no target
-            slc_queue_put(q, targets[next++].qseq, message, true);
+        if (q->qid == targets[next].qid) { // each queue comes once; 0 is in no target
+            publish_put(q, targets[next].qseq, message, true, targets[next].expires_ms);
+            next++;
+        }
     }
     SLC_ASSERT(next == stored);
     if (targets != small)
         slc_free(targets);
     return ticket;
+}
+
+uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
+                        uint32_t count)
+{
+    bool refused;
+    return slc_publish_try(broker, message, queues, count, &refused);
 }
 
 /** The queues for message; from the cache when the topology has not changed. */
@@ -186,6 +222,7 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
         message->publish_seq = session->confirms.next_seq;
     }
     uint64_t ticket = 0;
+    bool refused = false;
     if (count == 0) {
         broker->totals.unroutable++;
         if (mandatory) {
@@ -193,9 +230,11 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
             session->ops->returned(session, message);
         }
     } else {
-        ticket = slc_publish_to(broker, message, queues, count);
+        ticket = slc_publish_try(broker, message, queues, count, &refused);
     }
-    if (session->confirming)
+    if (session->confirming && refused)
+        slc_confirm_add_nack(session);
+    else if (session->confirming)
         slc_confirm_add(session, ticket);
     // As in RabbitMQ the ack of what went nowhere comes at once, behind its return: some clients take the two as a pair.
     if (session->confirming && count == 0)

@@ -19,6 +19,11 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->next_qseq = 1;
     q->cold_from = q->cold_to = SLC_NOT_COLD;
     q->active_ms = q->broker->env.wall_ms(q->broker->env.arg);
+    q->cold_ordered = true;
+    q->cold_due_ms = SLC_NEVER;
+    slc_queue_settings_changed(q);
+    if (q->settings.has_priority)
+        q->priorities = slc_levels_new(q->settings.max_priority);
     HASH_ADD_KEYPTR(hh, vhost->queues, q->dest.name.data, q->dest.name.bytes, q);
     vhost->topology_version++;
     if (owner != NULL)
@@ -60,6 +65,7 @@ static void queue_free(slc_queue *q)
     slc_policy_detach(&q->dest);
     slc_free((void *)q->dest.name.data);
     slc_free((void *)q->arguments.data);
+    slc_levels_free(q->priorities);
     slc_free(q);
 }
 
@@ -77,17 +83,19 @@ bool slc_queue_passes_through(const slc_queue *queue)
     return queue->ready == 0 && queue->ready_consumers != NULL && queue->ready_consumers->no_ack;
 }
 
-void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored)
+void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
+                   uint64_t expires_ms)
 {
     if (queue->ready == 0 && queue->ready_consumers != NULL) {
-        slc_consumer_deliver(queue->ready_consumers, slc_entry_new(queue, qseq, message, stored));
+        slc_consumer_deliver(queue->ready_consumers,
+                             slc_entry_new(queue, qseq, message, stored, expires_ms));
         return;
     }
     if (queue->schedule != NULL) {
         slc_schedule_put(queue->schedule, qseq, message, stored);
         return;
     }
-    slc_ready_put(queue, qseq, message, stored);
+    slc_ready_put(queue, qseq, message, stored, expires_ms);
     if (queue->ready_consumers != NULL)
         slc_queue_mark_dirty(queue);
 }
@@ -98,6 +106,21 @@ void slc_queue_requeue(slc_queue *queue, slc_entry *entry)
     queue->requeued++;
     if (queue->ready_consumers != NULL)
         slc_queue_mark_dirty(queue);
+}
+
+void slc_queue_returned(slc_queue *queue, slc_entry *entry, bool counted)
+{
+    if (counted && queue->settings.delivery_limit != SLC_UNLIMITED) {
+        if (entry->flags < UINT32_MAX - SLC_ENTRY_RETURN)
+            entry->flags += SLC_ENTRY_RETURN;
+        if (slc_entry_returns(entry) > queue->settings.delivery_limit) {
+            slc_queue_die(queue, entry, SLC_DEATH_DELIVERY_LIMIT);
+            return;
+        }
+    }
+    slc_queue_requeue(queue, entry);
+    if (queue->settings.limited)
+        slc_queue_limit(queue);
 }
 
 /* ---- out ---- */
@@ -187,7 +210,7 @@ void slc_queue_mark_dirty(slc_queue *queue)
     DL_APPEND2(queue->broker->dirty, queue, dirty_prev, dirty_next);
 }
 
-bool slc_queue_dispatch(slc_queue *queue)
+static bool queue_dispatch(slc_queue *queue)
 {
     for (uint32_t i = 0; i < SLC_DISPATCH_BUDGET; i++) {
         if (queue->ready_consumers == NULL)
@@ -199,6 +222,14 @@ bool slc_queue_dispatch(slc_queue *queue)
         slc_consumer_deliver(queue->ready_consumers, entry);
     }
     return queue->ready > 0 && queue->ready_consumers != NULL;
+}
+
+bool slc_queue_dispatch(slc_queue *queue)
+{
+    bool more = queue_dispatch(queue);
+    if (queue->settings.limited) // what it had to read first
+        slc_queue_limit(queue);
+    return more;
 }
 
 /* ---- end ---- */
@@ -227,7 +258,9 @@ void slc_queue_delete(slc_queue *queue)
     // From here on a settled entry is just freed: the store forgets the whole queue, and what waited for its
     // confirm gets it with the ticket of its append.
     queue->deleted = true;
+    slc_due_remove(&broker->idles, &queue->idle);
     queue_empty(queue);
+    slc_due_remove(&broker->expiries, &queue->due);
     while (queue->consumers != NULL) {
         slc_consumer *consumer = queue->consumers;
         slc_session *session = consumer->session;
@@ -293,6 +326,10 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
         .redelivered = queue->redelivered,
         .got = queue->got,
         .returned_ready = queue->requeued,
+        .expired = queue->expired,
+        .overflowed = queue->overflowed,
+        .refused = queue->refused,
+        .undeliverable = queue->undeliverable,
         .idle_since_ms = queue->active_ms,
         .memory_bytes =
             sizeof *queue + (queue->ready - queue->cold_count + queue->unacked) * sizeof(slc_entry),

@@ -43,17 +43,36 @@ enum {
 
 /* ---- entries and what they cost ---- */
 
-slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored)
+static slc_entry *entry_alloc(uint64_t qseq, slc_message *message, uint64_t expires_ms,
+                              uint32_t flags)
 {
-    slc_entry *entry = slc_alloc(sizeof *entry);
+    slc_entry *entry;
+    if (expires_ms != 0) {
+        slc_timed *timed = slc_alloc(sizeof *timed);
+        timed->due = (slc_due){0};
+        timed->expires_ms = expires_ms;
+        flags |= SLC_ENTRY_TIMED;
+        entry = &timed->entry;
+    } else {
+        entry = slc_alloc(sizeof *entry);
+    }
     *entry = (slc_entry){
-        .message = slc_message_ref(message),
+        .message = message,
         .qseq = qseq,
         .body_bytes = (uint32_t)message->body_bytes,
-        .flags =
-            (stored ? SLC_ENTRY_STORED : 0u) | (message->persistent ? SLC_ENTRY_PERSISTENT : 0u),
+        .flags = flags,
     };
-    if (message->persistent) {
+    return entry;
+}
+
+slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
+                         uint64_t expires_ms)
+{
+    bool persistent = stored || message->persistent; // a quorum queue stores what is not, too
+    slc_entry *entry =
+        entry_alloc(qseq, slc_message_ref(message), expires_ms,
+                    (stored ? SLC_ENTRY_STORED : 0u) | (persistent ? SLC_ENTRY_PERSISTENT : 0u));
+    if (persistent) {
         queue->persistent++;
         queue->persistent_bytes += entry->body_bytes;
     }
@@ -61,8 +80,10 @@ slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, 
 }
 
 /** Without the counters: what it stood for lives on, or was never counted. */
-static void entry_forget(slc_entry *entry)
+static void entry_forget(slc_queue *queue, slc_entry *entry)
 {
+    if (entry->flags & SLC_ENTRY_TIMED)
+        slc_due_remove(&queue->timed, &((slc_timed *)(void *)entry)->due);
     slc_message_unref(entry->message);
     slc_free(entry);
 }
@@ -73,7 +94,7 @@ void slc_entry_free(slc_queue *queue, slc_entry *entry)
         queue->persistent--;
         queue->persistent_bytes -= entry->body_bytes;
     }
-    entry_forget(entry);
+    entry_forget(queue, entry);
 }
 
 static uint64_t message_memory(const slc_message *m)
@@ -104,13 +125,24 @@ static void ready_count(slc_queue *q, uint64_t body_bytes)
 
 /* ---- heap ---- */
 
-static slc_entry *heap_merge(slc_entry *a, slc_entry *b)
+static bool heap_before(const slc_queue *q, const slc_entry *a, const slc_entry *b)
+{
+    if (q->priorities != NULL) {
+        uint8_t level_a = slc_levels_of(q, a);
+        uint8_t level_b = slc_levels_of(q, b);
+        if (level_a != level_b)
+            return level_a > level_b;
+    }
+    return a->qseq < b->qseq;
+}
+
+static slc_entry *heap_merge(const slc_queue *q, slc_entry *a, slc_entry *b)
 {
     if (a == NULL)
         return b;
     if (b == NULL)
         return a;
-    if (b->qseq < a->qseq) {
+    if (heap_before(q, b, a)) {
         slc_entry *swap = a;
         a = b;
         b = swap;
@@ -121,7 +153,7 @@ static slc_entry *heap_merge(slc_entry *a, slc_entry *b)
 }
 
 /** Pairing heap: merge the children two by two, then all pairs. Iterative: a peer decides how many there are. */
-static slc_entry *heap_pop(slc_entry *top)
+static slc_entry *heap_pop(const slc_queue *q, slc_entry *top)
 {
     slc_entry *pairs = NULL;
     slc_entry *child = top->child;
@@ -132,7 +164,7 @@ static slc_entry *heap_pop(slc_entry *top)
         a->next = NULL;
         if (b != NULL)
             b->next = NULL;
-        slc_entry *pair = heap_merge(a, b);
+        slc_entry *pair = heap_merge(q, a, b);
         pair->next = pairs;
         pairs = pair;
     }
@@ -140,7 +172,7 @@ static slc_entry *heap_pop(slc_entry *top)
     while (pairs != NULL) {
         slc_entry *next = pairs->next;
         pairs->next = NULL;
-        merged = heap_merge(merged, pairs);
+        merged = heap_merge(q, merged, pairs);
         pairs = next;
     }
     top->child = NULL;
@@ -226,7 +258,18 @@ static bool queue_is_cold(const slc_queue *q)
 /** What a cold message counts as: of those that were found at the start only the contents' size is known. */
 static uint64_t cold_size(const slc_queue *q, uint64_t qseq, const slc_message *m)
 {
-    return qseq < q->recovered_to ? slc_message_content_bytes(m) : m->body_bytes;
+    return qseq < q->recovered_to && qseq >= q->sized_from ? slc_message_content_bytes(m)
+                                                           : m->body_bytes;
+}
+
+static void ready_uncount(slc_queue *q, slc_entry *entry)
+{
+    q->ready--;
+    q->ready_bytes -= entry->body_bytes;
+    q->broker->totals.ready--;
+    slc_entry_cooled(q->broker, entry);
+    if (entry->flags & SLC_ENTRY_TIMED)
+        slc_due_remove(&q->timed, &((slc_timed *)(void *)entry)->due);
 }
 
 /** An entry becomes cold. Its confirm does not need it: that comes with its ticket. */
@@ -238,12 +281,13 @@ static void entry_to_cold(slc_queue *q, slc_entry *entry)
     q->cold_bytes += size;
     q->ready_bytes += size - entry->body_bytes;
     q->persistent_bytes += size - entry->body_bytes;
+    slc_expiry_cold(q, slc_entry_expires_ms(entry), false);
     slc_entry_cooled(q->broker, entry);
-    entry_forget(entry);
+    entry_forget(q, entry);
 }
 
 /** A cold message is read: back among those that have an entry. */
-static void cold_to_entry(slc_queue *q, uint64_t qseq, slc_message *message)
+static void cold_to_entry(slc_queue *q, uint64_t qseq, slc_message *message, uint64_t expires_ms)
 {
     uint64_t size = cold_size(q, qseq, message);
     if (size > q->cold_bytes)
@@ -253,16 +297,13 @@ static void cold_to_entry(slc_queue *q, uint64_t qseq, slc_message *message)
     q->cold_bytes -= size;
     q->ready_bytes += message->body_bytes - size;
     q->persistent_bytes += message->body_bytes - size;
-    slc_entry *entry = slc_alloc(sizeof *entry);
-    *entry = (slc_entry){
-        .message = message,
-        .qseq = qseq,
-        .body_bytes = (uint32_t)message->body_bytes,
-        .flags = SLC_ENTRY_STORED | SLC_ENTRY_PERSISTENT |
-                 (qseq <= q->delivered_qseq ? SLC_ENTRY_DELIVERED : 0u),
-    };
+    slc_entry *entry = entry_alloc(qseq, message, expires_ms,
+                                   SLC_ENTRY_STORED | SLC_ENTRY_PERSISTENT |
+                                       (qseq <= q->delivered_qseq ? SLC_ENTRY_DELIVERED : 0u));
     entry_heated(q->broker, entry);
     list_push(&q->fifo, entry);
+    if (entry->flags & SLC_ENTRY_TIMED)
+        slc_expiry_add(q, entry);
 }
 
 /** Nothing is cold any more: what waited behind it follows. */
@@ -275,6 +316,48 @@ static void queue_thaw(slc_queue *q)
     q->cold_from = q->cold_to = SLC_NOT_COLD;
     q->tail_count = q->tail_bytes = 0;
     list_join(&q->fifo, &q->late);
+    q->cold_due_ms = SLC_NEVER;
+    q->cold_ordered = true;
+    q->cold_expiry_ms = 0;
+    if (q->priorities == NULL)
+        return;
+    while (q->fifo.head != NULL) { // all is read: now it can be served in order of priority
+        slc_entry *entry = q->fifo.head;
+        list_remove(&q->fifo, entry);
+        slc_levels_push(q->priorities, slc_levels_of(q, entry), entry);
+    }
+}
+
+void slc_ready_cold_gone(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+                         uint64_t body_bytes)
+{
+    uint64_t size =
+        qseq < queue->recovered_to && qseq >= queue->sized_from ? content_bytes : body_bytes;
+    if (size > queue->cold_bytes)
+        size = queue->cold_bytes;
+    queue->cold_count--;
+    queue->cold_bytes -= size;
+    queue->ready--;
+    queue->ready_bytes -= size;
+    queue->persistent--;
+    queue->persistent_bytes -= size;
+    queue->broker->totals.ready--;
+    if (queue->cold_count == 0)
+        queue_thaw(queue);
+}
+
+void slc_ready_cold_sized(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+                          uint64_t body_bytes)
+{
+    if (qseq >= queue->recovered_to || qseq < queue->sized_from)
+        return;
+    uint64_t excess = content_bytes - body_bytes;
+    if (excess > queue->cold_bytes)
+        excess = queue->cold_bytes;
+    queue->cold_bytes -= excess;
+    queue->ready_bytes -= excess;
+    queue->persistent_bytes -= excess;
+    queue->sized_from = qseq + 1;
 }
 
 /** The tail turns cold, but for its transient messages; it is bounded, so this is. */
@@ -306,6 +389,7 @@ void slc_ready_recovered(slc_queue *queue, uint64_t messages, uint64_t bytes,
     queue->cold_count = queue->ready = queue->persistent = messages;
     queue->cold_bytes = queue->ready_bytes = queue->persistent_bytes = bytes;
     queue->broker->totals.ready += messages;
+    slc_expiry_recovered(queue);
 }
 
 /* ---- in ---- */
@@ -344,11 +428,12 @@ static bool tail_takes(slc_queue *q, uint64_t qseq)
     return true;
 }
 
-void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored)
+void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
+                   uint64_t expires_ms)
 {
     ready_count(queue, message->body_bytes);
     bool is_cold = queue_is_cold(queue);
-    if (stored &&
+    if (stored && queue->priorities == NULL &&
         (is_cold ? !tail_takes(queue, qseq) : window_is_full(queue, message->body_bytes))) {
         if (!is_cold)
             queue->cold_from = qseq;
@@ -356,33 +441,46 @@ void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool s
         queue->cold_bytes += message->body_bytes;
         queue->persistent++;
         queue->persistent_bytes += message->body_bytes;
+        slc_expiry_cold(queue, expires_ms, true);
         return;
     }
-    slc_entry *entry = slc_entry_new(queue, qseq, message, stored);
+    slc_entry *entry = slc_entry_new(queue, qseq, message, stored, expires_ms);
     entry_heated(queue->broker, entry);
     if (!is_cold) {
-        list_push(&queue->fifo, entry);
+        if (queue->priorities != NULL)
+            slc_levels_push(queue->priorities, slc_levels_of(queue, entry), entry);
+        else
+            list_push(&queue->fifo, entry);
+        if (expires_ms != 0)
+            slc_expiry_add(queue, entry);
         return;
     }
+    if (queue->priorities != NULL && queue->cold_to == SLC_NOT_COLD)
+        queue->cold_to = qseq; // what was found at the start is read; this need not be
     list_push(&queue->late, entry);
+    if (expires_ms != 0)
+        slc_expiry_add(queue, entry);
     if (queue->cold_to == SLC_NOT_COLD)
         return;
     queue->tail_count++;
     queue->tail_bytes += entry->body_bytes;
-    if (!stored && tail_is_full(queue))
+    if (!stored && queue->priorities == NULL && tail_is_full(queue))
         tail_close(queue); // a walk through it must stay short
 }
 
 void slc_ready_return(slc_queue *queue, slc_entry *entry)
 {
-    SLC_ASSERT(queue->fifo.head == NULL || entry->qseq < queue->fifo.head->qseq);
+    SLC_ASSERT(queue->fifo.head == NULL || queue->priorities != NULL ||
+               entry->qseq < queue->fifo.head->qseq);
     SLC_ASSERT(entry->qseq < queue->cold_from);
-    entry->flags |= SLC_ENTRY_DELIVERED;
+    entry->flags |= SLC_ENTRY_DELIVERED | SLC_ENTRY_RETURNED;
     entry->child = NULL;
     entry->next = NULL;
-    queue->returned = heap_merge(queue->returned, entry);
+    queue->returned = heap_merge(queue, queue->returned, entry);
     ready_count(queue, entry->body_bytes);
     entry_heated(queue->broker, entry);
+    if (entry->flags & SLC_ENTRY_TIMED)
+        slc_expiry_add(queue, entry);
 }
 
 /* ---- reading back ---- */
@@ -420,7 +518,7 @@ static uint32_t read_merge(slc_queue *q, const slc_env_read_message *messages, u
             list_remove(&q->late, entry);
             list_push(&q->fifo, entry);
         }
-        cold_to_entry(q, read->qseq, message);
+        cold_to_entry(q, read->qseq, message, read->expires_ms);
         q->cold_from = read->qseq + 1;
     }
     return loaded;
@@ -438,7 +536,8 @@ static void read_done(slc_err rc, const slc_env_read_message *messages, uint32_t
         uint32_t loaded = rc == SLC_OK ? read_merge(q, messages, count, &rc) : 0;
         // It stands at a message that cannot be read, now or ever: what is damaged is never served, and asking again
         // at once would only spin. An error of the store was logged there.
-        q->damaged = loaded == 0 && rc != SLC_ENOMEM;
+        // Nothing at all: what was asked for expired meanwhile.
+        q->damaged = loaded == 0 && rc != SLC_ENOMEM && (count > 0 || rc != SLC_OK || !q->expired);
         if (q->damaged && store_rc == SLC_OK)
             damage_log(q);
         if (q->cold_count == 0)
@@ -457,11 +556,12 @@ static void read_ahead(slc_queue *q)
         return;
     slc_broker *broker = q->broker;
     bool rich =
+        q->priorities != NULL || // it has to read all
         broker->hot_bytes + broker->reading_bytes + 2ull * READ_BYTES <= broker->cache_bytes;
     uint32_t entries = rich ? READ_ENTRIES : LEAST_ENTRIES;
     uint64_t bytes = rich ? READ_BYTES : LEAST_BYTES;
-    if (q->fifo.count >= (rich ? READ_ENTRIES : LEAST_ENTRIES / 2) ||
-        q->fifo.bytes >= (rich ? READ_BYTES : LEAST_BYTES / 2))
+    if (q->priorities == NULL && (q->fifo.count >= (rich ? READ_ENTRIES : LEAST_ENTRIES / 2) ||
+                                  q->fifo.bytes >= (rich ? READ_BYTES : LEAST_BYTES / 2)))
         return;
     uint64_t each = q->cold_bytes / q->cold_count + sizeof(slc_entry) + sizeof(slc_message) +
                     2ull * ALLOC_BYTES;
@@ -481,35 +581,130 @@ bool slc_queue_has_hot(const slc_queue *queue)
     return queue->returned != NULL || queue->fifo.head != NULL;
 }
 
+/** The next one of the returned and the first of what waits; NULL: none. */
+static slc_entry *ready_next(slc_queue *q)
+{
+    if (q->priorities == NULL)
+        return q->returned != NULL ? q->returned : q->fifo.head;
+    slc_entry *waiting = slc_levels_first(q->priorities, true, NULL);
+    if (q->returned == NULL || waiting == NULL)
+        return q->returned != NULL ? q->returned : waiting;
+    return heap_before(q, waiting, q->returned) ? waiting : q->returned;
+}
+
+/** Out of its list, and if it is the top out of the heap. */
+static void ready_unlink(slc_queue *q, slc_entry *entry)
+{
+    if (entry->flags & SLC_ENTRY_RETURNED) {
+        SLC_ASSERT(entry == q->returned);
+        q->returned = heap_pop(q, entry);
+        entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
+    } else if (entry->qseq >= q->cold_from) {
+        if (q->cold_to != SLC_NOT_COLD && entry->qseq >= q->cold_to) {
+            q->tail_count--;
+            q->tail_bytes -= entry->body_bytes;
+        }
+        list_remove(&q->late, entry);
+    } else if (q->priorities != NULL && !queue_is_cold(q)) {
+        slc_levels_remove(q->priorities, slc_levels_of(q, entry), entry);
+    } else {
+        list_remove(&q->fifo, entry);
+    }
+}
+
+/** Ask for what is cold and near; false: nothing can be taken before it is there. */
+static bool ready_warm(slc_queue *q)
+{
+    if (queue_is_cold(q)) {
+        if (q->fifo.head == NULL && q->cold_count == 0)
+            queue_thaw(q); // only transient messages had been moved behind
+        read_ahead(q);
+    }
+    return q->priorities == NULL || !queue_is_cold(q);
+}
+
+void slc_ready_remove(slc_queue *queue, slc_entry *entry)
+{
+    SLC_ASSERT(!(entry->flags & SLC_ENTRY_RETURNED));
+    ready_unlink(queue, entry);
+    ready_uncount(queue, entry);
+}
+
+slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms)
+{
+    // The heap has no way to one in its middle: take it apart. It holds what consumers gave back, not the backlog.
+    slc_entry *gone = NULL, *kept = NULL;
+    while (queue->returned != NULL) {
+        slc_entry *entry = queue->returned;
+        queue->returned = heap_pop(queue, entry);
+        uint64_t expires_ms = slc_entry_expires_ms(entry);
+        bool expired = expires_ms != 0 && expires_ms <= now_ms;
+        slc_entry **list = expired ? &gone : &kept;
+        entry->next = *list;
+        *list = entry;
+        if (expired) {
+            entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
+            ready_uncount(queue, entry);
+        }
+    }
+    while (kept != NULL) {
+        slc_entry *entry = kept;
+        kept = entry->next;
+        entry->next = NULL;
+        entry->child = NULL;
+        queue->returned = heap_merge(queue, queue->returned, entry);
+    }
+    slc_entry *ordered = NULL; // it was turned round
+    while (gone != NULL) {
+        slc_entry *next = gone->next;
+        gone->next = ordered;
+        ordered = gone;
+        gone = next;
+    }
+    return ordered;
+}
+
+slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading)
+{
+    *reading = false;
+    slc_entry *entry = NULL;
+    if (ready_warm(queue)) {
+        if (queue->priorities != NULL && !queue->broker->overflow_priority_head)
+            entry = slc_levels_first(queue->priorities, false, NULL);
+        if (entry == NULL)
+            entry = ready_next(queue);
+    }
+    if (entry == NULL) {
+        *reading = queue->cold_count > 0;
+        return NULL;
+    }
+    ready_unlink(queue, entry);
+    ready_uncount(queue, entry);
+    return entry;
+}
+
 slc_entry *slc_queue_take(slc_queue *queue, bool *reading)
 {
     *reading = false;
-    if (queue_is_cold(queue)) {
-        if (queue->fifo.head == NULL && queue->cold_count == 0)
-            queue_thaw(queue); // only transient messages had been moved behind
-        read_ahead(queue);
-    }
-    slc_entry *entry;
-    if (queue->returned != NULL) {
-        entry = queue->returned;
-        queue->returned = heap_pop(entry);
-    } else {
-        entry = queue->fifo.head;
+    for (;;) {
+        slc_entry *entry = ready_warm(queue) ? ready_next(queue) : NULL;
         if (entry == NULL) {
             *reading = queue->cold_count > 0;
             return NULL;
         }
-        list_remove(&queue->fifo, entry);
+        ready_unlink(queue, entry);
+        ready_uncount(queue, entry);
+        uint64_t expires_ms = slc_entry_expires_ms(entry);
+        if (expires_ms != 0 && expires_ms <= queue->broker->env.wall_ms(queue->broker->env.arg)) {
+            slc_queue_die(queue, entry, SLC_DEATH_EXPIRED);
+            continue;
+        }
+        SLC_DASSERT(entry->qseq < queue->cold_from);
+        queue->touched = true;
+        if (entry->qseq > queue->delivered_qseq)
+            queue->delivered_qseq = entry->qseq;
+        return entry;
     }
-    SLC_DASSERT(entry->qseq < queue->cold_from);
-    queue->ready--;
-    queue->ready_bytes -= entry->body_bytes;
-    queue->broker->totals.ready--;
-    queue->touched = true;
-    slc_entry_cooled(queue->broker, entry);
-    if (entry->qseq > queue->delivered_qseq)
-        queue->delivered_qseq = entry->qseq;
-    return entry;
 }
 
 void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **fifo, slc_entry **late)
@@ -518,6 +713,14 @@ void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **fifo, s
     *returned = queue->returned;
     *fifo = queue->fifo.head;
     *late = queue->late.head;
+    if (queue->priorities != NULL) {
+        slc_entry *all = slc_levels_clear(queue->priorities);
+        if (queue->fifo.tail != NULL)
+            queue->fifo.tail->next = all; // only while it was being read: then there is no other
+        else
+            *fifo = all;
+    }
+    slc_expiry_clear(queue);
     if (queue->cold_count > 0 && !queue->deleted) {
         // The tail is in memory and dropped one by one.
         uint64_t last = queue->cold_to != SLC_NOT_COLD ? queue->cold_to - 1 : queue->next_qseq - 1;
@@ -541,7 +744,7 @@ void slc_queue_cool(slc_queue *queue, uint32_t budget)
 {
     slc_broker *broker = queue->broker;
     // Whoever is about to take from it would only have it read back.
-    if (queue->ready_consumers != NULL || queue->reading)
+    if (queue->ready_consumers != NULL || queue->reading || queue->priorities != NULL)
         return;
     if (queue->touched && broker->hot_bytes < broker->cache_bytes) {
         queue->touched = false; // used a moment ago: the next time

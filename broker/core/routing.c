@@ -38,7 +38,7 @@ static void routing_reach_exchange(slc_route *route, slc_exchange *exchange)
 void slc_route_to_queue(slc_route *route, slc_destination *queue)
 {
     route->matched = true;
-    if (queue->route_mark == route->serial)
+    if (queue->route_mark >= route->first)
         return;
     queue->route_mark = route->serial;
     if (route->count == route->capacity)
@@ -50,8 +50,6 @@ void slc_route_to(slc_route *route, slc_binding *binding)
 {
     slc_destination *destination = binding->destination;
     route->matched = true;
-    if (destination->route_mark == route->serial)
-        return;
     if (destination->kind == SLC_DEST_EXCHANGE) {
         routing_reach_exchange(route, SLC_CONTAINER_OF(destination, slc_exchange, dest));
         return;
@@ -77,10 +75,22 @@ static void routing_alternate(slc_route *route, slc_exchange *exchange)
             SLC_SLICE_FMT(exchange->dest.name), SLC_SLICE_FMT(exchange->alternate));
 }
 
-void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route)
+void slc_route_begin(slc_route *route)
 {
     route->count = 0;
     route->cacheable = true;
+    route->first = routing_serial = routing_serial + 1;
+    route->serial = route->first;
+}
+
+void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route)
+{
+    slc_route_begin(route);
+    slc_route_message_more(exchange, input, route);
+}
+
+void slc_route_message_more(slc_exchange *exchange, const slc_route_input *input, slc_route *route)
+{
     route->serial = ++routing_serial;
     route->pending_count = 0;
     routing_reach_exchange(route, exchange);

@@ -365,7 +365,9 @@ bool slc_schedules_turn(slc_broker *broker)
 
 uint64_t slc_broker_next_due_ms(const slc_broker *broker)
 {
-    return broker->schedules != NULL ? broker->schedule_due_ms : UINT64_MAX;
+    uint64_t due_ms = broker->schedules != NULL ? broker->schedule_due_ms : UINT64_MAX;
+    uint64_t expiry_ms = slc_expiry_next_due_ms(broker);
+    return expiry_ms < due_ms ? expiry_ms : due_ms;
 }
 
 /* ---- the store ---- */

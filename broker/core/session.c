@@ -162,14 +162,19 @@ void slc_settle_one(slc_session *session, const slc_unacked *item, slc_settle ho
     queue->unacked--;
     queue->unacked_bytes -= entry->body_bytes;
     totals->unacked--;
-    if (how == SLC_SETTLE_REQUEUE && !queue->deleted) {
-        slc_queue_requeue(queue, entry);
+    bool back = (how == SLC_SETTLE_REQUEUE || how == SLC_SETTLE_NACK) && !queue->deleted;
+    bool counted = how == SLC_SETTLE_REQUEUE || !session->broker->nack_uncounted;
+    if (back) {
+        slc_queue_returned(queue, entry, counted);
     } else {
         if (how == SLC_SETTLE_ACK) {
             queue->acked++;
             totals->acked++;
         }
-        slc_queue_settled(queue, entry, how == SLC_SETTLE_ACK ? 0 : 1);
+        if (how == SLC_SETTLE_REJECT)
+            slc_queue_die(queue, entry, SLC_DEATH_REJECTED);
+        else
+            slc_queue_settled(queue, entry, how == SLC_SETTLE_ACK ? 0 : 1);
     }
     if (item->consumer != NULL)
         slc_session_credit_back(session, item->consumer);
@@ -368,6 +373,7 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
         return slc_session_wait(session, SLC_WAIT_READ);
     }
     queue->active_ms = session->broker->env.wall_ms(session->broker->env.arg);
+    slc_queue_used(queue);
     *out = (slc_got){0};
     if (entry == NULL)
         return SLC_OK;

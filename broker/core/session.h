@@ -154,6 +154,7 @@ typedef enum slc_settle {
     SLC_SETTLE_ACK,
     SLC_SETTLE_REQUEUE, // back to its old position, flagged redelivered
     SLC_SETTLE_REJECT,  // dropped
+    SLC_SETTLE_NACK, // as requeue; delivery_limit.count_nack says whether it counts for the delivery limit
 } slc_settle;
 
 /** multiple with tag 0: everything outstanding. SLC_EPRECONDITION: unknown delivery tag, nothing changed. */

@@ -95,8 +95,10 @@ typedef struct slc_route {
     bool cacheable; // depends on exchange and key only, until the vhost's topology_version changes
 
     /* routing's own, while slc_route_message runs */
-    bool matched;           // the exchange at hand has a matching binding
-    uint64_t serial;        // of this routing; a destination with this route_mark was reached
+    bool matched; // the exchange at hand has a matching binding
+    uint64_t
+        first; // serial of the first key: a queue with this route_mark or a later one was reached
+    uint64_t serial; // of the key at hand; an exchange with this route_mark was reached by it
     slc_exchange **pending; // exchanges reached, in order: a queue
     uint32_t pending_count, pending_capacity;
 } slc_route;
@@ -147,6 +149,10 @@ void slc_binding_remove(slc_binding *binding);
  *  (an exchange that yields no destination passes the message to its alternate). route->count is reset.
  *  @spec amqp-semantics 7.6, 8.7 */
 void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
+/** Begin with no queue at all, for slc_route_message_more and slc_route_to_queue. */
+void slc_route_begin(slc_route *route);
+/** What a further key of the same message reaches besides: after slc_route_message, with the same route. */
+void slc_route_message_more(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
 /** For kinds: the binding matches. A destination reached before is not entered twice. */
 void slc_route_to(slc_route *route, slc_binding *binding);
 /** For a kind that has a queue without a binding. */
@@ -158,6 +164,8 @@ void slc_vhost_routes_changed(slc_vhost *vhost);
 /** Messages that wait in an x-delayed-message exchange; false: it is of another kind. */
 bool slc_exchange_messages_delayed(const slc_exchange *exchange, uint64_t *count);
 
+/** What routes looked up before no longer holds in this vhost; implemented by vhost.c. */
+void slc_vhost_routes_changed(slc_vhost *vhost);
 /** For slc_route_message: the exchange of that name or NULL; implemented by vhost.c. */
 slc_exchange *slc_vhost_exchange(const slc_vhost *vhost, slc_slice name);
 

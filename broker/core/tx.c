@@ -23,6 +23,7 @@ struct slc_tx {
     tx_settle *settles;
     uint32_t settle_count, settle_capacity;
     bool committing; // the batch is with the store
+    bool refused;    // a queue was full
 };
 
 slc_err slc_session_tx_select(slc_session *session, slc_error *error)
@@ -103,7 +104,7 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
     broker->totals.published++;
     message->ts_ms = broker->env.wall_ms(broker->env.arg);
     if (alive > 0) {
-        slc_publish_to(broker, message, publish->queues, alive);
+        slc_publish_try(broker, message, publish->queues, alive, &session->tx->refused);
         return;
     }
     broker->totals.unroutable++;
@@ -111,6 +112,13 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
         broker->totals.returned++;
         session->ops->returned(session, message);
     }
+}
+
+static slc_err tx_outcome(slc_tx *tx, slc_error *error)
+{
+    bool refused = tx->refused;
+    tx->refused = false;
+    return refused ? slc_error_set(error, SLC_EPRECONDITION, "partial tx completion") : SLC_OK;
 }
 
 slc_err slc_session_tx_commit(slc_session *session, slc_error *error)
@@ -121,7 +129,7 @@ slc_err slc_session_tx_commit(slc_session *session, slc_error *error)
         return slc_error_set(error, SLC_EPRECONDITION, "channel is not transactional");
     if (tx->committing) {
         tx->committing = false;
-        return SLC_OK;
+        return tx_outcome(tx, error);
     }
     uint64_t before = broker->last_ticket;
     broker->env.store_atomic(broker->env.arg, true);
@@ -136,7 +144,7 @@ slc_err slc_session_tx_commit(slc_session *session, slc_error *error)
         slc_settle_one(session, &tx->settles[i].item, tx->settles[i].how);
     broker->env.store_atomic(broker->env.arg, false);
     if (broker->last_ticket == before)
-        return SLC_OK; // nothing of it concerned the store
+        return tx_outcome(tx, error); // nothing of it concerned the store
     tx->committing = true;
     session->wait_ticket = broker->last_ticket;
     return slc_session_wait(session, SLC_WAIT_TICKET);

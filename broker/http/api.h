@@ -45,6 +45,13 @@ void slc_api_end(slc_api *api);
 /** Walk one vhost (path variable 0, when present) or all: 404 when it does not exist. */
 bool slc_api_each_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api));
 
+/** The vhost of a name; NULL: answered with 404. */
+slc_vhost *slc_api_vhost_named(slc_http_request *request, slc_slice name);
+/** A set parameter's outcome: 201, 204, 400, 503; 404 for a clear of nothing. A slc_parameter_done; arg is the request. */
+void slc_api_parameter_answer(slc_err rc, bool created, const slc_error *error, void *arg);
+/** Any JSON value. */
+void slc_api_json(slc_json *w, const json_t *value);
+
 /** "<node.N.C.0>": a connection has channel 0. */
 void slc_api_pid(slc_api *api, const slc_client *client, uint32_t channel);
 /** The client of a name or pid; NULL. */
@@ -52,6 +59,8 @@ slc_client *slc_api_client(slc_api *api, slc_slice name);
 /** {"name","peer_host","peer_port"} */
 void slc_api_connection_details(slc_api *api, const slc_client *client);
 
+/** The body as a JSON object, {} without a body; NULL: it is none, and the request is answered. */
+const json_t *slc_api_body(slc_http_request *request);
 /** A string of the body; bytes 0 when it is absent. */
 slc_slice slc_api_text(const json_t *body, const char *key);
 /** 400 "[{key_missing,...}]" and answered: false. */
@@ -128,5 +137,19 @@ void slc_api_vhost_channels(slc_http_request *request);
 void slc_api_consumers(slc_http_request *request);
 void slc_api_certificates(slc_http_request *request);
 void slc_api_health_certificates(slc_http_request *request);
+void slc_api_policies(slc_http_request *request); // and operator-policies, by the path
+void slc_api_policy(slc_http_request *request);
+void slc_api_policy_set(slc_http_request *request);
+void slc_api_policy_clear(slc_http_request *request);
+void slc_api_parameters(slc_http_request *request);
+void slc_api_parameter(slc_http_request *request);
+void slc_api_parameter_set(slc_http_request *request);
+void slc_api_parameter_clear(slc_http_request *request);
+void slc_api_globals(slc_http_request *request);
+void slc_api_global(slc_http_request *request);
+void slc_api_global_set(slc_http_request *request);
+void slc_api_global_clear(slc_http_request *request);
+void slc_api_definitions(slc_http_request *request);
+void slc_api_definitions_import(slc_http_request *request);
 
 #endif

@@ -143,7 +143,7 @@ static void put(slc_http_request *request, bool topic)
     static const char *const keys[] = {"configure", "write", "read"};
     static const char *const topic_keys[] = {"exchange", "write", "read"};
     const slc_http_options *options = slc_http_options_of(request->http);
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL || !slc_api_need(request, body, topic ? topic_keys : keys, 3))
         return;
     slc_slice vhost = request->vars[0], user = request->vars[1];

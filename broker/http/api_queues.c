@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/map.h"
+#include "core/policy.h"
 #include "http/api.h"
 
 // name, how it is written. The second table is written only when columns= asks for it.
@@ -16,9 +17,9 @@
     X(arguments, (slc_json_key(w, "arguments"), slc_json_table(w, q->arguments, api->select.raw))) \
     X(node, slc_json_put_text(w, "node", api->options->node))                                      \
     X(state, slc_json_put_text(w, "state", "running"))                                             \
-    X(policy, slc_json_put_null(w, "policy"))                                                      \
-    X(operator_policy, slc_json_put_null(w, "operator_policy"))                                    \
-    X(effective_policy_definition, queue_empty_object(w, "effective_policy_definition"))           \
+    X(policy, queue_policy(w, "policy", q->dest->policy_held))                                     \
+    X(operator_policy, queue_policy(w, "operator_policy", q->dest->operator_policy_held))          \
+    X(effective_policy_definition, queue_effective(w, q))                                          \
     X(messages, slc_json_put_u64(w, "messages", q->ready + q->unacked))                            \
     X(messages_ready, slc_json_put_u64(w, "messages_ready", q->ready))                             \
     X(messages_unacknowledged, slc_json_put_u64(w, "messages_unacknowledged", q->unacked))         \
@@ -61,11 +62,22 @@ static const char *const queue_fields[] = {
 };
 static_assert(SLC_ARRAY_COUNT(queue_fields) == QUEUE_FIELD_COUNT, "a name for each field");
 
-static void queue_empty_object(slc_json *w, const char *key)
+static void queue_policy(slc_json *w, const char *key, const slc_policy *policy)
 {
     slc_json_key(w, key);
-    slc_json_open(w, '{');
-    slc_json_close(w, '}');
+    if (policy != NULL)
+        slc_json_slice(w, slc_policy_name(policy));
+    else
+        slc_json_null(w);
+}
+
+static void queue_effective(slc_json *w, const slc_queue_info *q)
+{
+    slc_buffer table = {0};
+    slc_policy_effective(q->dest->policy, q->dest->operator_policy, &table);
+    slc_json_key(w, "effective_policy_definition");
+    slc_json_table(w, slc_buffer_slice(&table), false);
+    slc_buffer_fini(&table);
 }
 
 static void queue_exclusive_tag(slc_json *w, const slc_queue_info *q)

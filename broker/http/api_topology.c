@@ -1,5 +1,6 @@
 // Exchanges, bindings and vhosts.
 #include "base/alloc.h"
+#include "core/policy.h"
 #include "http/api.h"
 
 /* ---- exchanges ---- */
@@ -12,8 +13,8 @@
     X(auto_delete, slc_json_put_bool(w, "auto_delete", e->auto_delete))                            \
     X(internal, slc_json_put_bool(w, "internal", e->internal))                                     \
     X(arguments, (slc_json_key(w, "arguments"), slc_json_table(w, e->arguments, api->select.raw))) \
-    X(policy, slc_json_put_null(w, "policy"))                                                      \
     X(messages_delayed, exchange_messages_delayed(w, e))                                           \
+    X(policy, exchange_policy(w, e))                                                               \
     X(message_stats, exchange_message_stats(w, e))
 
 enum exchange_field {
@@ -32,6 +33,15 @@ static void exchange_messages_delayed(slc_json *w, const slc_exchange *e)
     uint64_t count;
     if (slc_exchange_messages_delayed(e, &count)) // other kinds do not have the key
         slc_json_put_u64(w, "messages_delayed", count);
+}
+
+static void exchange_policy(slc_json *w, const slc_exchange *e)
+{
+    slc_json_key(w, "policy");
+    if (e->dest.policy_held != NULL)
+        slc_json_slice(w, slc_policy_name(e->dest.policy_held));
+    else
+        slc_json_null(w);
 }
 
 static void exchange_message_stats(slc_json *w, const slc_exchange *e)

@@ -4,6 +4,17 @@
 #include "auth/auth.h"
 #include "http/api.h"
 
+const json_t *slc_api_body(slc_http_request *request)
+{
+    // As RabbitMQ has it: no body says no more than {} does.
+    if (request->json == NULL && request->json_error == NULL)
+        request->json = json_object();
+    const json_t *body = slc_http_json(request);
+    if (body == NULL)
+        slc_http_answer(request);
+    return body;
+}
+
 slc_slice slc_api_text(const json_t *body, const char *key)
 {
     const json_t *value = json_object_get(body, key);
@@ -154,7 +165,7 @@ static bool tags_of(const json_t *value, slc_buffer *out)
 void slc_api_user_put(slc_http_request *request)
 {
     slc_auth *auth = slc_http_options_of(request->http)->auth;
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL)
         return;
     slc_buffer tags = {0};
@@ -214,7 +225,7 @@ static void bulk_deleted(slc_err rc, const slc_error *error, void *arg)
 
 void slc_api_users_bulk_delete(slc_http_request *request)
 {
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL)
         return;
     const json_t *users = json_object_get(body, "users");
@@ -308,7 +319,7 @@ static uint32_t limit_bit(slc_http_request *request, uint32_t connections, uint3
 
 void slc_api_user_limit_put(slc_http_request *request)
 {
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL)
         return;
     uint32_t bit = limit_bit(request, SLC_AUTH_PUT_MAX_CONNECTIONS, SLC_AUTH_PUT_MAX_CHANNELS);
@@ -350,7 +361,7 @@ static void authenticated(slc_err rc, const slc_error *error, void *arg)
 void slc_api_authenticate(slc_http_request *request)
 {
     static const char *const keys[] = {"username", "password"};
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL || !slc_api_need(request, body, keys, 2))
         return;
     slc_auth_ticket *ticket;

@@ -36,7 +36,7 @@ static bool tags_of(const json_t *value, slc_buffer *out)
 
 void slc_api_vhost_put(slc_http_request *request)
 {
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL)
         return;
     slc_vhost *vhost = slc_broker_vhost(broker_of(request), request->vars[0]);
@@ -149,7 +149,7 @@ static void limit_set(slc_http_request *request, const json_t *limit)
 
 void slc_api_vhost_limit_put(slc_http_request *request)
 {
-    const json_t *body = slc_http_json(request);
+    const json_t *body = slc_api_body(request);
     if (body == NULL)
         return;
     const json_t *value = json_object_get(body, "value");

@@ -14,6 +14,8 @@
  *
  *  Paths (all below /api). Answers have RabbitMQ's field names; a field that we do not know is left out.
  *      GET    overview  nodes  nodes/N  vhosts  vhosts/V  version  healthchecks/node  health/checks/...
+ *      GET, PUT, DELETE  policies[/V[/P]]  operator-policies[/V[/P]]  parameters[/C[/V[/P]]]  global-parameters[/P]
+ *      GET, POST         definitions[/V]
  *      GET    queues[/V[/Q]]  exchanges[/V[/E]]  bindings[/V]  queues/V/Q/bindings  consumers[/V]
  *      GET    connections[/C]  vhosts/V/connections  channels  connections/C/channels  vhosts/V/channels
  *      DELETE queues/V/Q (if-unused, if-empty)  queues/V/Q/contents  connections/C (header X-Reason)

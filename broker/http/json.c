@@ -72,6 +72,12 @@ void slc_json_slice(slc_json *w, slc_slice text)
     w->out->bytes += text.bytes + 2;
 }
 
+void slc_json_raw(slc_json *w, slc_slice value)
+{
+    json_separate(w);
+    slc_buffer_put(w->out, value.data, value.bytes);
+}
+
 void slc_json_text(slc_json *w, const char *text)
 {
     if (text == NULL)

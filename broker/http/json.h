@@ -49,6 +49,8 @@ void slc_json_bool(slc_json *w, bool value);
 void slc_json_null(slc_json *w);
 /** The shortest text that reads back as the same number; NaN and infinities are null. */
 void slc_json_double(slc_json *w, double value);
+/** A whole value that is JSON already. */
+void slc_json_raw(slc_json *w, slc_slice value);
 /** A field table as an object, or base64 of its octets as a string when raw. */
 void slc_json_table(slc_json *w, slc_slice content, bool raw);
 

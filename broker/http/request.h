@@ -8,22 +8,21 @@
 #ifndef SLC_HTTP_REQUEST_H
 #define SLC_HTTP_REQUEST_H
 
+#include <jansson.h>
 #include <sys/types.h>
 
 #include "base/mailbox.h"
 #include "base/table.h"
-#include <jansson.h>
-
 #include "http/http.h"
 #include "http/json.h"
 #include "http/path.h"
+
+enum { SLC_HTTP_BODY_BYTES_MAX = 20000000 };
 
 typedef struct slc_http_request slc_http_request;
 typedef struct slc_route_entry slc_route_entry;
 
 /** Who is at the other end. */
-enum { SLC_HTTP_INPUT_BYTES_MAX = 20000000 };
-
 typedef struct slc_http_peer {
     uid_t uid;
     pid_t pid;
@@ -50,12 +49,13 @@ struct slc_http_request {
     slc_path path;
     slc_slice vars[3]; // what stood at the `*` of the route: vhost, name, ...
     uint32_t var_count;
-    char *reason;         // owned; header X-Reason or NULL
-    slc_buffer input;     // the body that came
-    bool input_too_large; // more than SLC_HTTP_INPUT_BYTES_MAX: dropped
-    json_t *json;         // of slc_http_json; owned
+    char *reason; // owned; header X-Reason or NULL
     const slc_route_entry *route;
     bool begun, sent, suspended;
+    slc_buffer input; // the request's body, at most SLC_HTTP_BODY_BYTES_MAX
+    bool input_too_large;
+    json_t *json;     // what it says, parsed on the http thread; NULL: no body, or no JSON
+    char *json_error; // owned; why it is no JSON
 
     // the answer
     unsigned status;
@@ -73,11 +73,12 @@ struct slc_route_entry {
 /** Find the handler: 0 and request->route, ->vars; or 404, 405 (then *allowed has the methods). */
 unsigned slc_http_route(slc_http_request *request, unsigned *allowed);
 
-/** The body as a JSON object; an empty body is an empty object. NULL: it was answered (400 not_json). @thread the loop's */
-const json_t *slc_http_json(slc_http_request *request);
 /** {"error","reason"} as the body. */
 void slc_http_fail(slc_http_request *request, unsigned status, const char *error,
                    const char *format, ...) SLC_PRINTF(4, 5);
+/** The body as a JSON object; borrowed. NULL: it is none, and the answer is already filled (400 not_json): hand it back.
+ *  @thread the loop's */
+const json_t *slc_http_json(slc_http_request *request);
 /** RabbitMQ's 404. */
 void slc_http_not_found(slc_http_request *request);
 /** Hand the request back. @thread the loop's. */

@@ -5,9 +5,9 @@
 #include "http/api.h"
 
 #define GET    SLC_HTTP_GET
+#define PUT    SLC_HTTP_PUT
 #define POST   SLC_HTTP_POST
 #define DELETE SLC_HTTP_DELETE
-#define PUT    SLC_HTTP_PUT
 
 // The first entry that fits counts, so words stand before `*`.
 static const slc_route_entry routes[] = {
@@ -78,6 +78,32 @@ static const slc_route_entry routes[] = {
     {GET, "channels", slc_api_channels},
     {GET, "consumers", slc_api_consumers},
     {GET, "consumers/*", slc_api_consumers},
+    {GET, "policies", slc_api_policies},
+    {GET, "policies/*", slc_api_policies},
+    {GET, "policies/*/*", slc_api_policy},
+    {PUT, "policies/*/*", slc_api_policy_set},
+    {DELETE, "policies/*/*", slc_api_policy_clear},
+    {GET, "operator-policies", slc_api_policies},
+    {GET, "operator-policies/*", slc_api_policies},
+    {GET, "operator-policies/*/*", slc_api_policy},
+    {PUT, "operator-policies/*/*", slc_api_policy_set},
+    {DELETE, "operator-policies/*/*", slc_api_policy_clear},
+    {GET, "parameters", slc_api_parameters},
+    {GET, "parameters/*", slc_api_parameters},
+    {GET, "parameters/*/*", slc_api_parameters},
+    {GET, "parameters/*/*/*", slc_api_parameter},
+    {PUT, "parameters/*/*/*", slc_api_parameter_set},
+    {DELETE, "parameters/*/*/*", slc_api_parameter_clear},
+    {GET, "global-parameters", slc_api_globals},
+    {GET, "global-parameters/*", slc_api_global},
+    {PUT, "global-parameters/*", slc_api_global_set},
+    {DELETE, "global-parameters/*", slc_api_global_clear},
+    {GET, "definitions", slc_api_definitions},
+    {POST, "definitions", slc_api_definitions_import},
+    {GET, "definitions/*", slc_api_definitions},
+    {POST, "definitions/*", slc_api_definitions_import},
+    {GET, "all-configuration", slc_api_definitions},
+    {POST, "all-configuration", slc_api_definitions_import},
     {GET, "store", slc_api_store},
     {GET, "sluice/status", slc_api_status},
     {GET, "sluice/ready", slc_api_ready},

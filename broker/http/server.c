@@ -84,11 +84,12 @@ const char *slc_http_socket_path(const slc_http *http)
 static void request_free(slc_http_request *request)
 {
     slc_buffer_fini(&request->body);
+    slc_buffer_fini(&request->input);
+    json_decref(request->json);
+    slc_free(request->json_error);
     slc_free(request->target);
     slc_free(request->audit);
     slc_free(request->reason);
-    slc_buffer_fini(&request->input);
-    json_decref(request->json);
     slc_free(request);
 }
 
@@ -108,6 +109,34 @@ void slc_http_fail(slc_http_request *request, unsigned status, const char *error
     slc_json_put_text(&w, "error", error);
     slc_json_put_text(&w, "reason", text);
     slc_json_close(&w, '}');
+}
+
+const json_t *slc_http_json(slc_http_request *request)
+{
+    if (json_is_object(request->json))
+        return request->json;
+    // RabbitMQ's word, and the reason when there is one to give.
+    if (request->json_error != NULL)
+        slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request", "not_json: %s",
+                      request->json_error);
+    else
+        slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request", "not_json");
+    return NULL;
+}
+
+static void request_parse(slc_http_request *request)
+{
+    json_error_t where;
+    if (request->input.bytes == 0)
+        return;
+    request->json = json_loadb((const char *)request->input.data, request->input.bytes,
+                               JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
+    if (request->json == NULL) {
+        char text[sizeof where.text + 64];
+        snprintf(text, sizeof text, "line %d column %d: %s", where.line, where.column, where.text);
+        request->json_error = slc_strdup(text);
+    }
+    slc_buffer_fini(&request->input);
 }
 
 void slc_http_not_found(slc_http_request *request)
@@ -194,22 +223,6 @@ static size_t on_unescape(void *arg, struct MHD_Connection *connection, char *te
     return strlen(text);
 }
 
-const json_t *slc_http_json(slc_http_request *request)
-{
-    if (request->json != NULL)
-        return request->json;
-    if (request->input.bytes == 0)
-        request->json = json_object();
-    else
-        request->json = json_loadb((const char *)request->input.data, request->input.bytes,
-                                   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    if (json_is_object(request->json))
-        return request->json;
-    slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request", "not_json");
-    slc_http_answer(request);
-    return NULL;
-}
-
 static slc_http_method method_of(const char *name)
 {
     static const struct {
@@ -255,12 +268,12 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     } else if (!request->peer.admin) {
         slc_http_fail(request, MHD_HTTP_UNAUTHORIZED, "not_authorised", "uid %u %s",
                       (unsigned)request->peer.uid, http->denied);
-    } else if (request->input_too_large) {
-        slc_http_fail(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
-                      "the body has more than %d octets", SLC_HTTP_INPUT_BYTES_MAX);
     } else if (slc_path_parse(request->target, &request->path) != SLC_OK) {
         slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request",
                       "the target is not a path that can be decoded");
+    } else if (request->input_too_large) {
+        slc_http_fail(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
+                      "the body has more than %d octets", SLC_HTTP_BODY_BYTES_MAX);
     } else {
         unsigned status = slc_http_route(request, &allowed);
         if (status == MHD_HTTP_NOT_FOUND)
@@ -275,6 +288,7 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     if (reason != NULL)
         request->reason = slc_strdup(reason);
     request_audit(request, method);
+    request_parse(request);
     MHD_suspend_connection(connection);
     request->suspended = true;
     http->with_loop++;
@@ -296,9 +310,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     if (*upload_bytes > 0) {
-        if (*upload_bytes > SLC_HTTP_INPUT_BYTES_MAX - request->input.bytes)
+        // The limit is checked before the peer: nobody fills more than this per connection.
+        if (request->input.bytes + *upload_bytes > SLC_HTTP_BODY_BYTES_MAX)
             request->input_too_large = true;
-        if (!request->input_too_large)
+        else if (!request->input_too_large)
             slc_buffer_put(&request->input, upload, *upload_bytes);
         *upload_bytes = 0;
         return MHD_YES;

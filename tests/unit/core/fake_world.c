@@ -30,7 +30,7 @@ typedef struct stored_queue {
 } stored_queue;
 
 typedef struct definition {
-    uint8_t key[64];
+    uint8_t key[512];
     size_t key_bytes;
     uint8_t *value;
     size_t value_bytes;
@@ -318,6 +318,7 @@ static void read_execute(fake_world *w, pending_read *r)
             .qseq = item->qseq,
             .ts_ms = m->ts_ms,
             .expires_ms = item->expires_ms,
+            .priority = m->priority,
             .content = slc_slice_of(m->content, slc_message_content_bytes(m)),
         };
     }
@@ -560,7 +561,7 @@ static void restart(fake_world *w, bool clean)
     forget_open(w);
     slc_broker_free(w->broker);
     broker_make(w);
-    for (uint8_t kind = 1; kind <= 4; kind++) {
+    for (uint8_t kind = 1; kind <= 8; kind++) {
         for (definition *d = w->definitions; d != NULL; d = d->next) {
             slc_env_change change = {slc_slice_of(d->key, d->key_bytes),
                                      slc_slice_of(d->value, d->value_bytes)};
@@ -627,5 +628,11 @@ void fake_advance(fake_world *w, uint64_t ms)
 {
     w->time_ms += ms;
     slc_broker_tick(w->broker);
+    fake_turn(w);
+}
+
+void fake_pass_time(fake_world *w, uint64_t ms)
+{
+    w->time_ms += ms;
     fake_turn(w);
 }

@@ -22,6 +22,8 @@ slc_broker *fake_broker(fake_world *w);
 /** Hold back durability: appended messages stay in the open batch (and can be cancelled) until fake_sync. */
 void fake_hold_store(fake_world *w, bool hold);
 void fake_sync(fake_world *w);
+/** The wall clock goes on, then turns run. */
+void fake_pass_time(fake_world *w, uint64_t ms);
 /** Run turns (applying proposals, and syncing unless held) until nothing changes. */
 void fake_turn(fake_world *w);
 /** Let time pass, then tick and run turns. */

@@ -252,13 +252,13 @@ Test(definitions, x_arguments_that_we_do_not_do_yet_are_refused)
 {
     slc_error error = {0};
     slc_table_builder table = {0};
-    slc_table_put_i32(&table, "x-max-length", 5);
+    slc_table_put_i32(&table, "x-message-deduplication", 5);
     slc_queue_declare declare = {.name = slc_slice_str("q"),
                                  .arguments = slc_table_builder_content(&table)};
     slc_queue_declared out;
     cr_expect(eq(int, slc_session_queue_declare(s, &declare, &out, &error), SLC_EPRECONDITION));
     cr_expect(eq(str, error.text,
-                 "invalid arg 'x-max-length' for queue 'q' in vhost '/': \"5 is not supported by "
+                 "invalid arg 'x-message-deduplication' for queue 'q' in vhost '/': \"5 is not supported by "
                  "this version of Sluice\""));
     slc_table_builder_fini(&table);
 }

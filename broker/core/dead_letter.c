@@ -1,0 +1,243 @@
+#include "core/dead_letter.h"
+
+#include "base/log.h"
+#include "core/death_history.h"
+#include "core/internal.h"
+#include "core/properties.h"
+
+enum { TURN_BUDGET = 1024, DROP_DEAD_LETTERED = 5 };
+
+/** One message that waits. */
+typedef struct waiting_death {
+    slc_queue *queue; // held
+    slc_entry *entry;
+    slc_death reason;
+} waiting_death;
+
+/** A ring, grown when it is full. */
+struct slc_deaths {
+    waiting_death *items;
+    uint32_t capacity; // power of two
+    uint32_t first, count;
+    slc_route route;
+    slc_buffer headers, props;
+};
+
+static const char *const reasons[] = {
+    [SLC_DEATH_REJECTED] = "rejected",
+    [SLC_DEATH_EXPIRED] = "expired",
+    [SLC_DEATH_MAXLEN] = "maxlen",
+    [SLC_DEATH_DELIVERY_LIMIT] = "delivery_limit",
+};
+
+void slc_dead_letter(slc_queue *queue, slc_entry *entry, slc_death reason)
+{
+    slc_broker *broker = queue->broker;
+    if (broker->deaths == NULL)
+        broker->deaths = slc_alloc_zero(1, sizeof *broker->deaths);
+    slc_deaths *d = broker->deaths;
+    if (d->count == d->capacity) {
+        uint32_t capacity = d->capacity == 0 ? 64 : 2 * d->capacity;
+        waiting_death *items = slc_alloc(capacity * sizeof *items);
+        for (uint32_t i = 0; i < d->count; i++)
+            items[i] = d->items[(d->first + i) & (d->capacity - 1)];
+        slc_free(d->items);
+        d->items = items;
+        d->capacity = capacity;
+        d->first = 0;
+    }
+    slc_queue_hold(queue);
+    d->items[(d->first + d->count++) & (d->capacity - 1)] =
+        (waiting_death){.queue = queue, .entry = entry, .reason = reason};
+}
+
+/* ---- the message that goes on ---- */
+
+/** Whether it was published with several keys, and the next of them; iter is of the CC header. */
+static bool cc_begin(slc_slice headers, slc_table_iter *iter)
+{
+    slc_value value;
+    if (!slc_table_find(headers, slc_slice_str("CC"), &value) || value.type != SLC_TYPE_ARRAY)
+        return false;
+    *iter = slc_table_iter_of(value.bytes);
+    return true;
+}
+
+static bool cc_next(slc_table_iter *iter, slc_slice *key)
+{
+    slc_value value;
+    while (slc_array_next(iter, &value)) {
+        if (value.type == SLC_TYPE_LONGSTR && value.bytes.bytes <= SLC_NAME_MAX) {
+            *key = value.bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+/** A copy with its new exchange and key, the death in its headers, and no expiration. NULL: no memory for its body. */
+static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const slc_message *m,
+                                  slc_death reason)
+{
+    const slc_queue_settings *settings = &queue->settings;
+    slc_broker *broker = queue->broker;
+    slc_slice headers = slc_message_headers(m), expiration = {0};
+    (void)slc_message_property(m, SLC_PROPERTY_EXPIRATION, &expiration);
+    slc_death_event event = {
+        .reason = reasons[reason],
+        .queue = queue->dest.name,
+        .exchange = slc_message_exchange(m),
+        .key = slc_message_key(m),
+        .expiration = expiration,
+        .time_s = broker->env.wall_ms(broker->env.arg) / 1000,
+    };
+    d->headers.bytes = d->props.bytes = 0;
+    slc_death_headers(headers, m->died || broker->x_death_trusted,
+                      settings->has_dead_letter_key && broker->x_death_drops_cc, &event,
+                      &d->headers);
+    slc_message_properties_with(m, slc_buffer_slice(&d->headers), SLC_PROPERTY_EXPIRATION,
+                                &d->props);
+    slc_message *copy = slc_message_new(settings->dead_letter_exchange,
+                                        settings->has_dead_letter_key ? settings->dead_letter_key
+                                                                      : slc_message_key(m),
+                                        slc_buffer_slice(&d->props), m->body_bytes, m->persistent);
+    if (copy == NULL)
+        return NULL;
+    if (m->body_bytes > 0)
+        memcpy(slc_message_body(copy), slc_message_body((slc_message *)(uintptr_t)m),
+               m->body_bytes);
+    slc_message_set_died(copy);
+    copy->priority = m->priority;
+    copy->ts_ms = broker->env.wall_ms(broker->env.arg);
+    return copy;
+}
+
+/* ---- where to ---- */
+
+static void route_one(slc_vhost *vhost, slc_exchange *exchange, slc_slice key, slc_message *m,
+                      slc_slice headers, bool first, slc_route *route)
+{
+    if (exchange != NULL) {
+        slc_route_input input = {.key = key, .headers = headers, .message = m};
+        if (first)
+            slc_route_message(exchange, &input, route);
+        else
+            slc_route_message_more(exchange, &input, route);
+        return;
+    }
+    if (first)
+        slc_route_begin(route);
+    slc_queue *queue = slc_vhost_queue(vhost, key); // the default exchange
+    if (queue != NULL)
+        slc_route_to_queue(route, &queue->dest);
+}
+
+/** The queues that get m; false: there is no such exchange. */
+static bool deaths_route(slc_vhost *vhost, const slc_queue *from, slc_message *m, slc_route *route)
+{
+    slc_slice name = slc_message_exchange(m);
+    slc_exchange *exchange = name.bytes == 0 ? NULL : slc_vhost_exchange(vhost, name);
+    if (exchange == NULL && name.bytes > 0)
+        return false;
+    slc_slice headers = slc_message_headers(m), key;
+    route_one(vhost, exchange, slc_message_key(m), m, headers, true, route);
+    slc_table_iter iter;
+    if (!from->settings.has_dead_letter_key && cc_begin(headers, &iter)) {
+        while (cc_next(&iter, &key))
+            route_one(vhost, exchange, key, m, headers, false, route);
+    }
+    if (exchange != NULL)
+        exchange->messages_in++;
+    return true;
+}
+
+static void cycles_drop(slc_queue *queue, const slc_message *m, slc_death reason, slc_route *route)
+{
+    if (reason == SLC_DEATH_REJECTED)
+        return; // somebody did that, and may not do it the next time
+    slc_slice headers = slc_message_headers(m);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < route->count; i++) {
+        if (!slc_death_is_cycle(headers, route->queues[i]->name)) {
+            route->queues[kept++] = route->queues[i];
+            continue;
+        }
+        if (queue->cycle_logged)
+            continue;
+        queue->cycle_logged = true;
+        char text[640];
+        slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, text, sizeof text);
+        slc_log(SLC_LOG_WARN, "queue", "queue.dead_letter.cycle",
+                SLC_FIELDS(SLC_F_STR("queue", text)),
+                "a message that died (%s) in %s would come back to queue '%.*s', in which it died "
+                "before without having been rejected since: it is dropped, as any later one",
+                reasons[reason], text, SLC_SLICE_FMT(route->queues[i]->name));
+    }
+    route->count = kept;
+}
+
+static void death_work(slc_broker *broker, slc_deaths *d, const waiting_death *w)
+{
+    const slc_env *env = &broker->env;
+    slc_queue *queue = w->queue;
+    slc_message *copy = NULL;
+    if (!queue->deleted && queue->settings.dead_letter)
+        copy = message_after(d, queue, w->entry->message, w->reason);
+    bool routed = copy != NULL && deaths_route(queue->vhost, queue, copy, &d->route);
+    if (routed)
+        cycles_drop(queue, copy, w->reason, &d->route);
+    if (!routed || d->route.count == 0) {
+        broker->totals.dead_lettered_dropped++;
+        slc_queue_settled(queue, w->entry, DROP_DEAD_LETTERED);
+    } else {
+        broker->totals.dead_lettered++;
+        bool stored = (w->entry->flags & SLC_ENTRY_STORED) != 0;
+        if (stored)
+            env->store_atomic(env->arg, true);
+        (void)slc_publish_to(broker, copy, d->route.queues, d->route.count);
+        slc_queue_settled(queue, w->entry, DROP_DEAD_LETTERED);
+        if (stored)
+            env->store_atomic(env->arg, false);
+    }
+    if (copy != NULL)
+        slc_message_unref(copy);
+    slc_queue_release(queue);
+}
+
+bool slc_dead_letter_turn(slc_broker *broker)
+{
+    slc_deaths *d = broker->deaths;
+    if (d == NULL)
+        return false;
+    for (uint32_t i = 0; i < TURN_BUDGET && d->count > 0; i++) {
+        waiting_death w = d->items[d->first];
+        d->first = (d->first + 1) & (d->capacity - 1);
+        d->count--;
+        death_work(broker, d, &w);
+    }
+    return d->count > 0;
+}
+
+bool slc_dead_letter_idle(const slc_broker *broker)
+{
+    return broker->deaths == NULL || broker->deaths->count == 0;
+}
+
+void slc_dead_letter_fini(slc_broker *broker)
+{
+    slc_deaths *d = broker->deaths;
+    if (d == NULL)
+        return;
+    for (; d->count > 0; d->count--) {
+        waiting_death *w = &d->items[d->first];
+        d->first = (d->first + 1) & (d->capacity - 1);
+        slc_entry_free(w->queue, w->entry);
+        slc_queue_release(w->queue);
+    }
+    slc_free(d->items);
+    slc_route_fini(&d->route);
+    slc_buffer_fini(&d->headers);
+    slc_buffer_fini(&d->props);
+    slc_free(d);
+    broker->deaths = NULL;
+}
