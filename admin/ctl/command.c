@@ -52,6 +52,57 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"list_vhosts", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists virtual hosts",
      &slc_ctl_vhosts},
 
+    {"add_user", "Users", "<user> [<password>]", 1, 2, OPT_CHANGE, slc_ctl_add_user,
+     "Creates a user; without <password> it is read from standard input", NULL},
+    {"authenticate_user", "Users", "<user> [<password>]", 1, 2, 0, slc_ctl_authenticate_user,
+     "Checks a user's password", NULL},
+    {"change_password", "Users", "<user> [<password>]", 1, 2, OPT_CHANGE, slc_ctl_change_password,
+     "Changes a user's password; without <password> it is read from standard input", NULL},
+    {"clear_password", "Users", "<user>", 1, 1, OPT_CHANGE, slc_ctl_clear_password,
+     "Takes a user's password away: no password logs in", NULL},
+    {"clear_user_limits", "Users", "<user> all|max-connections|max-channels", 2, 2, OPT_CHANGE,
+     slc_ctl_clear_user_limits, "Takes limits of a user away", NULL},
+    {"delete_user", "Users", "<user>", 1, 1, OPT_CHANGE, slc_ctl_delete_user,
+     "Deletes a user with all permissions and closes the user's connections", NULL},
+    {"list_user_limits", "Users", "", 0, 0, OPT_USER | OPT_GLOBAL | LIST, slc_ctl_list_user_limits,
+     "Lists limits of users", NULL},
+    {"list_users", "Users", "", 0, 0, LIST, slc_ctl_list_users, "Lists users and their tags", NULL},
+    {"set_user_limits", "Users", "<user> <JSON>", 2, 2, OPT_CHANGE, slc_ctl_set_user_limits,
+     "Sets limits of a user, such as {\"max-connections\": 10}", NULL},
+    {"set_user_tags", "Users", "<user> [<tag>...]", 1, -1, OPT_CHANGE, slc_ctl_set_user_tags,
+     "Sets the tags of a user", NULL},
+
+    {"clear_permissions", "Access", "<user>", 1, 1, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_clear_permissions, "Takes a user's permissions in a virtual host away", NULL},
+    {"clear_topic_permissions", "Access", "<user> [<exchange>]", 1, 2, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_clear_topic_permissions, "Takes topic permissions of a user away", NULL},
+    {"list_permissions", "Access", "", 0, 0, OPT_VHOST | LIST, slc_ctl_list_permissions,
+     "Lists permissions in a virtual host", NULL},
+    {"list_topic_permissions", "Access", "", 0, 0, OPT_VHOST | LIST, slc_ctl_list_topic_permissions,
+     "Lists topic permissions in a virtual host", NULL},
+    {"list_user_permissions", "Access", "<user>", 1, 1, LIST, slc_ctl_list_user_permissions,
+     "Lists permissions of a user", NULL},
+    {"list_user_topic_permissions", "Access", "<user>", 1, 1, LIST,
+     slc_ctl_list_user_topic_permissions, "Lists topic permissions of a user", NULL},
+    {"set_permissions", "Access", "<user> <configure> <write> <read>", 4, 4, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_set_permissions, "Sets a user's permissions in a virtual host", NULL},
+    {"set_topic_permissions", "Access", "<user> <exchange> <write> <read>", 4, 4,
+     OPT_VHOST | OPT_CHANGE, slc_ctl_set_topic_permissions,
+     "Sets a user's permissions for routing keys of a topic exchange", NULL},
+
+    {"add_vhost", "Vhosts", "<vhost>", 1, 1, OPT_VHOST_DATA | OPT_CHANGE, slc_ctl_add_vhost,
+     "Creates a virtual host", NULL},
+    {"clear_vhost_limits", "Vhosts", "", 0, 0, OPT_VHOST | OPT_CHANGE, slc_ctl_clear_vhost_limits,
+     "Takes the limits of a virtual host away", NULL},
+    {"delete_vhost", "Vhosts", "<vhost>", 1, 1, OPT_CHANGE, slc_ctl_delete_vhost,
+     "Deletes a virtual host with all that is in it", NULL},
+    {"list_vhost_limits", "Vhosts", "", 0, 0, OPT_VHOST | OPT_GLOBAL | LIST,
+     slc_ctl_list_vhost_limits, "Lists limits of virtual hosts", NULL},
+    {"set_vhost_limits", "Vhosts", "<JSON>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_set_vhost_limits,
+     "Sets limits of a virtual host, such as {\"max-queues\": 10}", NULL},
+    {"update_vhost_metadata", "Vhosts", "<vhost>", 1, 1, OPT_VHOST_DATA | OPT_CHANGE,
+     slc_ctl_update_vhost_metadata, "Changes what a virtual host says of itself", NULL},
+
     {"backup", "Operations", "<directory>", 1, 1, OPT_RATE | OPT_CHANGE, slc_ctl_backup,
      "Makes a consistent, checked copy of the messages and definitions while the broker works; "
      "sluiced --restore begins with it. The directory is one of the broker's machine, empty or not "
@@ -152,6 +203,11 @@ const slc_ctl_option slc_ctl_options[] = {
     {0, "per-connection-delay", "<ms>", OPT_DELAY, "wait so long after each"},
     {0, "rate", "<bytes/s>", OPT_RATE,
      "copy no faster than this, such as 100MB; messages that come in meanwhile do not count"},
+    {0, "description", "<text>", OPT_VHOST_DATA, "what the virtual host is for"},
+    {0, "tags", "<tag,...>", OPT_VHOST_DATA, "tags of the virtual host"},
+    {0, "default-queue-type", "<type>", OPT_VHOST_DATA,
+     "type of queues that are declared without one: classic, quorum, stream"},
+    {0, "user", "<user>", OPT_USER, "of this user only"},
     {0, "dir", "<directory>", OPT_STORE,
      "data directory, or the store directory in it, of a node that is stopped, or a copy of one; "
      "by "
@@ -294,6 +350,14 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         return parse_count(value, &ctl->delay_ms);
     else if (strcmp(name, "dir") == 0)
         ctl->dir = value;
+    else if (strcmp(name, "description") == 0)
+        ctl->description = value;
+    else if (strcmp(name, "tags") == 0)
+        ctl->tags = value;
+    else if (strcmp(name, "default-queue-type") == 0)
+        ctl->default_queue_type = value;
+    else if (strcmp(name, "user") == 0)
+        ctl->user = value;
     else if (strcmp(name, "rate") == 0)
         ctl->rate = value;
     else if (strcmp(name, "yes") == 0)

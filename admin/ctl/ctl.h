@@ -26,8 +26,9 @@
 /** sysexits, as rabbitmqctl uses them. */
 enum {
     CTL_OK = 0,
-    CTL_USAGE = 64,       // unknown command or column, wrong number of arguments
-    CTL_DATA = 65,        // bad value, no such object
+    CTL_USAGE = 64, // unknown command or column, wrong number of arguments
+    CTL_DATA = 65,  // bad value, no such object
+    CTL_NO_USER = 67,
     CTL_UNAVAILABLE = 69, // no daemon, unknown node
     CTL_SOFTWARE = 70,    // an answer that makes no sense
     CTL_TEMPFAIL = 75,    // timed out
@@ -59,6 +60,8 @@ enum {
     OPT_FORMAT = 1 << 9,       // --formatter
     OPT_STORE = 1 << 10,       // --dir, --yes
     OPT_RATE = 1 << 11,        // --rate
+    OPT_VHOST_DATA = 1 << 12,  // --description, --tags, --default-queue-type
+    OPT_USER = 1 << 13,        // --user
     OPT_POLICY = 1 << 16,      // --priority, --apply-to
     OPT_DEFINITIONS = 1 << 17, // --format
 };
@@ -87,8 +90,9 @@ struct slc_ctl {
     uint64_t limit, delay_ms;
     const char *dir; // of data; NULL: the running broker, or what the configuration says
     bool yes, socket_given;
-    const char *rate;                // as given or NULL
-    const char *priority, *apply_to; // as given or NULL
+    const char *rate;                                           // as given or NULL
+    const char *priority, *apply_to;                            // as given or NULL
+    const char *description, *tags, *default_queue_type, *user; // as given or NULL
 
     bool tty;          // stdout is a terminal, native: aligned columns
     char *socket_used; // for messages
@@ -260,6 +264,36 @@ int slc_ctl_queue_purge(slc_ctl *ctl);
 int slc_ctl_queue_delete(slc_ctl *ctl);
 int slc_ctl_connection_close(slc_ctl *ctl);
 int slc_ctl_connection_close_all(slc_ctl *ctl);
+int slc_ctl_add_user(slc_ctl *ctl);
+int slc_ctl_delete_user(slc_ctl *ctl);
+int slc_ctl_change_password(slc_ctl *ctl);
+int slc_ctl_clear_password(slc_ctl *ctl);
+int slc_ctl_authenticate_user(slc_ctl *ctl);
+int slc_ctl_set_user_tags(slc_ctl *ctl);
+int slc_ctl_list_users(slc_ctl *ctl);
+int slc_ctl_set_user_limits(slc_ctl *ctl);
+int slc_ctl_clear_user_limits(slc_ctl *ctl);
+int slc_ctl_list_user_limits(slc_ctl *ctl);
+int slc_ctl_set_permissions(slc_ctl *ctl);
+int slc_ctl_clear_permissions(slc_ctl *ctl);
+int slc_ctl_list_permissions(slc_ctl *ctl);
+int slc_ctl_list_user_permissions(slc_ctl *ctl);
+int slc_ctl_set_topic_permissions(slc_ctl *ctl);
+int slc_ctl_clear_topic_permissions(slc_ctl *ctl);
+int slc_ctl_list_topic_permissions(slc_ctl *ctl);
+int slc_ctl_list_user_topic_permissions(slc_ctl *ctl);
+int slc_ctl_add_vhost(slc_ctl *ctl);
+int slc_ctl_delete_vhost(slc_ctl *ctl);
+int slc_ctl_update_vhost_metadata(slc_ctl *ctl);
+int slc_ctl_set_vhost_limits(slc_ctl *ctl);
+int slc_ctl_clear_vhost_limits(slc_ctl *ctl);
+int slc_ctl_list_vhost_limits(slc_ctl *ctl);
+/** A request with a JSON body (taken; NULL: none). Codes as slc_ctl_request; an answer that is no 2xx becomes an error with
+ *  not_found for 404. */
+int slc_ctl_apply(slc_ctl *ctl, const char *method, char *path, json_t *body, int not_found);
+/** GET path (taken) and print its objects: columns are shown, keys say where they are. */
+int slc_ctl_rows(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
+                 uint32_t count);
 int slc_ctl_status(slc_ctl *ctl);
 int slc_ctl_ping(slc_ctl *ctl);
 int slc_ctl_listeners(slc_ctl *ctl);

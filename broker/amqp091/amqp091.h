@@ -34,6 +34,8 @@ typedef struct slc_amqp_settings {
     uint64_t max_message_bytes;    // larger ones are refused with 406 [16 MiB]
     uint32_t handshake_timeout_ms; // from accept to connection.open-ok [10 s]
     uint32_t connections_max;      // 0: no limit
+    uint32_t channels_max;         // of the node, 0: no limit
+    const char *node;              // its name in the text of that limit
     const char *product;           // server property, such as "Sluice"
     const char *version;
     const char *cluster_name;

@@ -10,6 +10,7 @@
  *                                                                                        └──────────close-ok──────────────> GONE
  *
  *      HEADER..OPENING  a deadline runs: handshake_timeout
+ *      START            may wait for auth (login is set): input rests, the peer may vanish meanwhile
  *      RUNNING          client is linked in core; channels may exist
  *      CLOSING          we sent connection.close; no channels; everything but close and close-ok is dropped
  *      DEAF             input is dropped unread until the deadline (a guess of a password costs its time; a stream out
@@ -121,8 +122,10 @@ struct amqp_conn {
     uint64_t heard_octets;   // at the last check
     uint64_t deadline_ms;    // 0: none
     const slc_sasl_mechanism *mechanism;
-    char *forced; // reason of an operator's close that is still to be done
-    char *name;   // "127.0.0.1:50962 -> 127.0.0.1:5672"; owned, as are user and properties
+    slc_auth_ticket *login; // a password is being checked, input rests; NULL: none
+    uint32_t login_id;      // the method that gave it
+    char *forced;           // reason of an operator's close that is still to be done
+    char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"; owned, as are user and properties
     char *user;
     char *properties; // content of client-properties
     slc_client client;

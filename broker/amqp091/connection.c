@@ -109,6 +109,7 @@ void slc_amqp_conn_free(amqp_conn *c)
     SLC_ASSERT(c->state == AMQP_GONE);
     SLC_ASSERT(!c->linked);
     SLC_ASSERT(c->channels == NULL);
+    SLC_ASSERT(c->login == NULL);
     if (c->deferred)
         DL_DELETE2(server->deferred, c, deferred_prev, deferred_next);
     DL_DELETE(server->conns, c);
@@ -123,6 +124,10 @@ void slc_amqp_conn_free(amqp_conn *c)
 
 void slc_amqp_conn_unlink(amqp_conn *c)
 {
+    if (c->login != NULL) { // whatever ends it: nobody waits for the answer
+        slc_auth_cancel(c->login);
+        c->login = NULL;
+    }
     amqp_channel *ch;
     amqp_channel *next;
     HASH_ITER(hh, c->channels, ch, next)
@@ -343,7 +348,36 @@ static void client_flow(slc_client *client, bool on)
         slc_conn_resume(c->io, SLC_PAUSE_FLOW);
 }
 
+static slc_auth_access auth_access(slc_access access)
+{
+    static const slc_auth_access map[] = {
+        [SLC_ACCESS_CONFIGURE] = SLC_AUTH_CONFIGURE,
+        [SLC_ACCESS_WRITE] = SLC_AUTH_WRITE,
+        [SLC_ACCESS_READ] = SLC_AUTH_READ,
+    };
+    return map[access];
+}
+
+static bool client_may(slc_client *client, slc_access access, int kind, slc_slice name)
+{
+    const amqp_conn *c = client->arg;
+    (void)kind; // one pattern for both
+    return slc_auth_may(c->server->auth, slc_slice_str(c->user), slc_vhost_name(client->vhost),
+                        auth_access(access), name);
+}
+
+static bool client_may_topic(slc_client *client, slc_access access, slc_slice exchange,
+                             slc_slice key)
+{
+    const amqp_conn *c = client->arg;
+    return slc_auth_may_topic(c->server->auth, slc_slice_str(c->user),
+                              slc_vhost_name(client->vhost), exchange, auth_access(access), key,
+                              (slc_slice){0});
+}
+
 const slc_client_ops slc_amqp_client_ops = {
+    .may = client_may,
+    .may_topic = client_may_topic,
     .close = client_close,
     .pressure = client_pressure,
     .flow = client_flow,

@@ -110,7 +110,7 @@ static void check_props(amqp_channel *ch, const slc_amqp_props *props)
         check_extra_keys(ch, props->headers, "CC");
         check_extra_keys(ch, props->headers, "BCC");
     }
-    if ((props->flags & SLC_AMQP_PROP_USER_ID) != 0 &&
+    if ((props->flags & SLC_AMQP_PROP_USER_ID) != 0 && !ch->conn->client.info.impersonator &&
         !slc_slice_is(props->user_id, ch->conn->user))
         refuse(ch, "user_id property set to '%.*s' but authenticated user was '%s'",
                SLC_SLICE_FMT(props->user_id), ch->conn->user);

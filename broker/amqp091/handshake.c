@@ -5,6 +5,7 @@
 
 #include "amqp091/amqp_impl.h"
 #include "base/log.h"
+#include "core/parameter.h"
 
 static unsigned mechanisms_of(const amqp_conn *c)
 {
@@ -135,6 +136,39 @@ static void send_tune(amqp_conn *c)
     slc_amqp_conn_set_state(c, AMQP_TUNE);
 }
 
+static void login_granted(amqp_conn *c)
+{
+    c->client.info.user = c->user;
+    c->client.info.auth_mechanism = c->mechanism->name;
+    send_tune(c);
+}
+
+static void login_refused(amqp_conn *c, const slc_error *error)
+{
+    slc_log(
+        SLC_LOG_ERROR, "connection", "connection.login_refused",
+        SLC_FIELDS(SLC_F_STR("connection", c->name), SLC_F_STR("mechanism", c->mechanism->name)),
+        "Error on AMQP connection (%s, state: %s): %s login refused: %s", c->name,
+        slc_amqp_state_name(c), c->mechanism->name, error->text);
+    slc_amqp_conn_error(
+        c, SLC_AMQP_ACCESS_REFUSED, c->login_id,
+        "Login was refused using authentication mechanism %s. For details see the broker "
+        "logfile.",
+        c->mechanism->name);
+}
+
+/** From auth, on an empty stack; the connection is still there, or it had cancelled. */
+static void login_checked(slc_err rc, const slc_error *error, void *arg)
+{
+    amqp_conn *c = arg;
+    c->login = NULL;
+    slc_conn_resume(c->io, SLC_PAUSE_PENDING);
+    if (rc == SLC_OK)
+        login_granted(c);
+    else
+        login_refused(c, error);
+}
+
 /** One answer of the client in its SASL exchange. */
 static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
 {
@@ -156,6 +190,7 @@ static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
         return;
     }
     char login[256] = "";
+    c->login_id = id;
     if (c->mechanism->external) {
         const slc_amqp_settings *s = &c->server->settings;
         rc = slc_conn_peer_login(c->io, s->cert_login, s->cert_san, s->cert_san_index, login,
@@ -163,27 +198,22 @@ static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
         given.user = slc_slice_str(login);
         if (rc == SLC_OK)
             rc = slc_auth_check_external(c->server->auth, given.user, c->loopback, &error);
-    } else {
-        rc = slc_auth_check(c->server->auth, given.user, given.password, c->loopback, &error);
-    }
-    if (rc != SLC_OK) {
-        slc_log(SLC_LOG_ERROR, "connection", "connection.login_refused",
-                SLC_FIELDS(SLC_F_STR("connection", c->name),
-                           SLC_F_STR("mechanism", c->mechanism->name)),
-                "Error on AMQP connection (%s, state: %s): %s login refused: %s", c->name,
-                slc_amqp_state_name(c), c->mechanism->name, error.text);
-        slc_amqp_conn_error(
-            c, SLC_AMQP_ACCESS_REFUSED, id,
-            "Login was refused using authentication mechanism %s. For details see the broker "
-            "logfile.",
-            c->mechanism->name);
-        return;
+        if (rc != SLC_OK) {
+            login_refused(c, &error);
+            return;
+        }
     }
     slc_free(c->user);
     c->user = slc_strndup((const char *)given.user.data, given.user.bytes);
-    c->client.info.user = c->user;
-    c->client.info.auth_mechanism = c->mechanism->name;
-    send_tune(c);
+    if (c->mechanism->external) {
+        login_granted(c);
+        return;
+    }
+    if (slc_auth_check(c->server->auth, given.user, given.password, c->client.info.peer_host,
+                       c->loopback, login_checked, c, &c->login) == SLC_OK)
+        login_granted(c);
+    else
+        slc_conn_pause(c->io, SLC_PAUSE_PENDING);
 }
 
 static void handle_start_ok(amqp_conn *c, const slc_amqp_connection_start_ok *ok)
@@ -241,6 +271,30 @@ static void handle_tune_ok(amqp_conn *c, const slc_amqp_connection_tune_ok *ok)
     slc_amqp_conn_set_state(c, AMQP_OPENING);
 }
 
+/** Limits of the vhost (NULL: it does not exist) and of the user. @spec 4.4 */
+static bool open_limited(amqp_conn *c, slc_vhost *vhost)
+{
+    slc_broker *broker = c->server->broker;
+    int64_t limit = vhost != NULL ? slc_vhost_limit(vhost, "max-connections") : -1;
+    if (limit >= 0 && slc_broker_count_clients(broker, vhost, NULL, NULL) >= (uint64_t)limit) {
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
+                            "access to vhost '%.*s' refused for user '%s': connection limit "
+                            "(%" PRId64 ") is reached",
+                            SLC_SLICE_FMT(slc_vhost_name(vhost)), c->user, limit);
+        return true;
+    }
+    const slc_auth_user *user = slc_auth_user_find(c->server->auth, slc_slice_str(c->user));
+    if (user != NULL && user->max_connections >= 0 &&
+        slc_broker_count_clients(broker, NULL, c->user, NULL) >= (uint64_t)user->max_connections) {
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
+                            "connection refused for user '%s': user connection limit (%" PRId64
+                            ") is reached",
+                            c->user, user->max_connections);
+        return true;
+    }
+    return false;
+}
+
 static void handle_open(amqp_conn *c, const slc_amqp_connection_open *open)
 {
     slc_amqp_server *server = c->server;
@@ -252,11 +306,22 @@ static void handle_open(amqp_conn *c, const slc_amqp_connection_open *open)
         return;
     }
     slc_vhost *vhost = slc_broker_vhost(server->broker, open->virtual_host);
-    if (vhost == NULL) {
+    if (open_limited(c, vhost))
+        return;
+    if (vhost == NULL || slc_vhost_is_doomed(vhost)) {
         slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
                             "vhost %.*s not found", SLC_SLICE_FMT(open->virtual_host));
         return;
     }
+    const slc_auth_user *user = slc_auth_user_find(server->auth, slc_slice_str(c->user));
+    if (user == NULL ||
+        !slc_auth_may_enter(server->auth, slc_slice_str(c->user), open->virtual_host)) {
+        slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, SLC_AMQP_CONNECTION_OPEN,
+                            "access to vhost '%.*s' refused for user '%s'",
+                            SLC_SLICE_FMT(open->virtual_host), c->user);
+        return;
+    }
+    c->client.info.impersonator = (user->tag_bits & SLC_AUTH_TAG_IMPERSONATOR) != 0;
     c->client.broker = server->broker;
     c->client.vhost = vhost;
     c->client.ops = &slc_amqp_client_ops;
@@ -309,7 +374,7 @@ amqp_verdict slc_amqp_connection_method(amqp_conn *c, slc_slice payload)
     if (id == SLC_AMQP_CONNECTION_START_OK && c->state == AMQP_START && c->mechanism == NULL) {
         handle_start_ok(c, &method.connection_start_ok);
     } else if (id == SLC_AMQP_CONNECTION_SECURE_OK && c->state == AMQP_START &&
-               c->mechanism != NULL) {
+               c->mechanism != NULL && c->login == NULL) {
         sasl_step(c, id, method.connection_secure_ok.response);
     } else if (id == SLC_AMQP_CONNECTION_TUNE_OK && c->state == AMQP_TUNE) {
         handle_tune_ok(c, &method.connection_tune_ok);

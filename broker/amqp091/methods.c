@@ -371,6 +371,30 @@ static void channel_open(amqp_conn *c, uint16_t number, const slc_amqp_method *m
                             count, c->channel_max);
         return;
     }
+    const slc_auth_user *user = slc_auth_user_find(c->server->auth, slc_slice_str(c->user));
+    if (user != NULL && user->max_channels >= 0) {
+        uint32_t open = 0;
+        (void)slc_broker_count_clients(c->server->broker, NULL, c->user, &open);
+        if (open >= (uint64_t)user->max_channels) {
+            slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, method->id,
+                                "number of channels opened for user '%s' has reached the maximum "
+                                "allowed user limit of %" PRId64,
+                                c->user, user->max_channels);
+            return;
+        }
+    }
+    uint32_t node_max = c->server->settings.channels_max;
+    if (node_max != 0) {
+        slc_broker_totals totals;
+        slc_broker_total(c->server->broker, &totals);
+        if (totals.sessions >= node_max) {
+            slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, method->id,
+                                "number of channels opened on node '%s' has reached the maximum "
+                                "allowed limit of %" PRIu32,
+                                c->server->settings.node, node_max);
+            return;
+        }
+    }
     (void)slc_amqp_channel_new(c, number);
     slc_amqp_method ok = {.id = SLC_AMQP_CHANNEL_OPEN_OK};
     slc_amqp_send(c, number, &ok);

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "core/permission.h"
 #include "http/http.h"
 
 enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000, TLS_WATCH_MS = 10000 };
@@ -359,6 +360,8 @@ static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
         .max_message_bytes = s->max_message_bytes,
         .handshake_timeout_ms = s->handshake_timeout_ms,
         .connections_max = (uint32_t)s->max_connections,
+        .channels_max = s->channel_max_per_node,
+        .node = s->node_name,
         .product = s->product,
         .version = s->product_version,
         .cluster_name = s->cluster_name,
@@ -369,16 +372,70 @@ static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
     };
 }
 
-static void auth_options(const slc_settings *s, slc_auth_options *out)
+static bool auth_loopback_only(void *arg, slc_slice user)
+{
+    const daemon_state *d = arg;
+    return slc_settings_loopback_only(d->settings, user);
+}
+
+static void auth_propose(void *arg, const slc_change *changes, uint32_t count,
+                         void (*done)(slc_err rc, void *done_arg), void *done_arg)
+{
+    daemon_state *d = arg;
+    slc_control_propose(d->world.control, changes, count, done, done_arg);
+}
+
+static void auth_changed(void *arg)
+{
+    daemon_state *d = arg;
+    slc_broker_permissions_changed(d->world.broker);
+}
+
+static void auth_user_deleted(void *arg, slc_slice user)
+{
+    daemon_state *d = arg;
+    char reason[300];
+    snprintf(reason, sizeof reason, "user '%.*s' was deleted", SLC_SLICE_FMT(user));
+    slc_broker_close_user(d->world.broker, user, reason);
+}
+
+/** A vhost is deleted: what its users may do there goes with it. */
+static void auth_vhost_gone(slc_slice vhost, void (*drop)(void *sink, slc_slice key), void *sink,
+                            void *arg)
+{
+    const daemon_state *d = arg;
+    slc_auth_changes changes = {0};
+    slc_auth_changes_drop_vhost(d->auth, vhost, &changes);
+    for (uint32_t i = 0; i < changes.count; i++)
+        drop(sink, changes.items[i].key);
+    slc_auth_changes_fini(&changes);
+}
+
+static void auth_options(daemon_state *d, const slc_settings *s, slc_auth_options *out)
 {
     *out = (slc_auth_options){
-        .default_user = s->default_user,
-        .default_pass = s->default_pass,
-        // The one user there is; the list is asked for it.
-        .loopback_users = &s->default_user,
-        .loopback_user_count =
-            slc_settings_loopback_only(s, slc_slice_str(s->default_user)) ? 1 : 0,
+        .loop = &d->loop,
+        .cache_ttl_ms = s->auth_cache_ttl_ms,
+        .failure_delay_ms = s->auth_failure_delay_ms,
+        .max_failures_per_minute = s->auth_max_failures_per_minute,
+        .hashing = (slc_auth_hashing)s->password_hashing,
+        .loopback_only = auth_loopback_only,
+        .propose = auth_propose,
+        .changed = auth_changed,
+        .user_deleted = auth_user_deleted,
+        .arg = d,
     };
+}
+
+static void broker_limits(daemon_state *d, const slc_settings *s)
+{
+    slc_broker_limits limits = {
+        .vhosts = s->vhost_max,
+        .queues = s->cluster_queue_limit,
+        .exchanges = s->cluster_exchange_limit,
+        .default_queue_type = s->default_queue_type,
+    };
+    slc_broker_set_limits(d->world.broker, &limits);
 }
 
 static slc_store_flush_mode flush_mode(const slc_settings *s)
@@ -450,8 +507,9 @@ static void daemon_reload(daemon_state *d)
     amqp.frame_max = d->settings->frame_max_bytes; // until a restart
     slc_amqp_set(d->amqp, &amqp);
     slc_auth_options auth;
-    auth_options(fresh, &auth);
+    auth_options(d, fresh, &auth);
     slc_auth_set(d->auth, &auth);
+    broker_limits(d, fresh);
     daemon_reload_tls(d, &fresh->tls);
     slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
     slc_app_backup_keep_free(d->backup, fresh->disk_free_limit_bytes);
@@ -600,6 +658,16 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .node = s->node_name,
         .event_vhost = s->event_vhost,
         .log_lines = s->log_exchange,
+        .first_user =
+            {
+                .user = s->default_user,
+                .password = s->default_pass,
+                .tags = s->default_tags,
+                .vhost = s->default_vhost,
+                .configure = s->default_configure,
+                .write = s->default_write,
+                .read = s->default_read,
+            },
     };
     switch (slc_world_open(&d->world, &options, &d->recovered, error)) {
     case SLC_OK:
@@ -679,16 +747,20 @@ static int daemon_run(daemon_state *d, slc_error *error)
     }
     d->world.loop = &d->loop;
     slc_notify_status("recovering");
+    slc_auth_options auth;
+    auth_options(d, s, &auth);
+    d->auth = d->world.auth = slc_auth_new(&auth);
     int status = daemon_open_world(d, error);
     if (status != 0) {
+        slc_auth_free(d->auth);
+        uv_run(&d->loop, UV_RUN_DEFAULT);
         uv_loop_close(&d->loop);
         return status;
     }
     daemon_signals(d);
     d->net = slc_net_new(&d->loop);
-    slc_auth_options auth;
-    auth_options(s, &auth);
-    d->auth = slc_auth_new(&auth);
+    broker_limits(d, s);
+    slc_broker_on_vhost_gone(d->world.broker, auth_vhost_gone, d);
     slc_amqp_settings amqp;
     amqp_settings(s, &amqp);
     d->amqp = slc_amqp_new(d->net, d->world.broker, d->auth, &amqp);
@@ -704,6 +776,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
     slc_http_options http = {
         .loop = &d->loop,
         .broker = d->world.broker,
+        .auth = d->auth,
         .socket_path = s->management_socket,
         .socket_path_fallback = fallback,
         .group = s->management_group,
@@ -730,6 +803,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
     uv_run(&d->loop, UV_RUN_DEFAULT);
     SLC_ASSERT(d->phase == PHASE_GONE);
     slc_auth_free(d->auth);
+    uv_run(&d->loop, UV_RUN_DEFAULT); // its handles close
     uv_loop_close(&d->loop);
     return d->exit_status;
 }

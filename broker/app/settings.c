@@ -51,15 +51,8 @@ static const char *const settings_later[] = {
     "tcp_listen_options.exit_on_close",
     "tcp_listen_options.send_timeout*",
     "connection_max",
-    "channel_max_per_node",
     "consumer_max_per_channel",
     "consumer_timeout",
-    "default_queue_type",
-    "vhost_max",
-    "cluster_queue_limit",
-    "cluster_exchange_limit",
-    "default_user_tags.*",
-    "default_permissions.*",
     "default_users.*",
     "default_policies.*",
     "default_limits.*",
@@ -72,7 +65,6 @@ static const char *const settings_later[] = {
     "auth_http.*",
     "auth_oauth2.*",
     "auth_cache.*",
-    "password_hashing_module",
     "credential_validator.*",
     "vm_memory_high_watermark_paging_ratio",
     "vm_memory_calculation_strategy",
@@ -321,6 +313,30 @@ static const char *settings_log_file(slc_settings *settings)
     return settings_own(settings, slc_strdup(path));
 }
 
+/** The tags of the first user, separated by commas. */
+static char *settings_default_tags(const slc_config *config)
+{
+    uint32_t count = 0;
+    const slc_config_value *values = slc_config_list(config, KEY_DEFAULT_TAGS_NAME, &count);
+    size_t bytes = sizeof "administrator";
+    bool administrator = true;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += strlen(values[i].element) + 1;
+        if (strcmp(values[i].element, "administrator") == 0)
+            administrator = values[i].flag;
+    }
+    char *tags = slc_alloc(bytes);
+    strcpy(tags, administrator ? "administrator" : "");
+    for (uint32_t i = 0; i < count; i++) {
+        if (!values[i].flag || strcmp(values[i].element, "administrator") == 0)
+            continue;
+        if (tags[0] != '\0')
+            strcat(tags, ",");
+        strcat(tags, values[i].element);
+    }
+    return tags;
+}
+
 static void settings_fill_listeners(slc_settings *s)
 {
     if (slc_config_is_set(s->config, KEY_TCP)) // its only word is none
@@ -454,6 +470,20 @@ static void settings_fill(slc_settings *s)
     s->default_user = slc_config_text(c, KEY_DEFAULT_USER);
     s->default_pass = slc_config_text(c, KEY_DEFAULT_PASS);
     s->default_vhost = slc_config_text(c, KEY_DEFAULT_VHOST);
+    s->default_tags = settings_default_tags(c);
+    s->default_configure = slc_config_text(c, KEY_DEFAULT_CONFIGURE);
+    s->default_write = slc_config_text(c, KEY_DEFAULT_WRITE);
+    s->default_read = slc_config_text(c, KEY_DEFAULT_READ);
+    s->password_hashing = slc_config_enum(c, KEY_PASSWORD_HASHING);
+    s->auth_cache_ttl_ms = (uint32_t)slc_config_number(c, KEY_AUTH_CACHE_TTL);
+    s->auth_failure_delay_ms = (uint32_t)slc_config_number(c, KEY_AUTH_FAILURE_DELAY);
+    s->auth_max_failures_per_minute = (uint32_t)slc_config_number(c, KEY_AUTH_MAX_FAILURES);
+    s->channel_max_per_node = (uint32_t)slc_config_number_or(c, KEY_CHANNEL_MAX_NODE, 0);
+    s->vhost_max = (uint32_t)slc_config_number_or(c, KEY_VHOST_MAX, 0);
+    s->cluster_queue_limit = (uint32_t)slc_config_number_or(c, KEY_CLUSTER_QUEUE_LIMIT, 0);
+    s->cluster_exchange_limit = (uint32_t)slc_config_number_or(c, KEY_CLUSTER_EXCHANGE_LIMIT, 0);
+    static const char *const queue_types[] = {"classic", "quorum", "stream"};
+    s->default_queue_type = queue_types[slc_config_enum(c, KEY_DEFAULT_QUEUE_TYPE)];
     s->load_definitions = slc_config_text(c, KEY_LOAD_DEFINITIONS);
 
     s->memory_watermark_relative = slc_config_get(c, KEY_MEMORY_RELATIVE)->fraction;
@@ -545,6 +575,7 @@ void slc_settings_free(slc_settings *settings)
 {
     if (settings == NULL)
         return;
+    slc_free(settings->default_tags);
     for (uint32_t i = 0; i < settings->owned_count; i++)
         slc_free(settings->owned[i]);
     slc_config_free(settings->config);

@@ -79,6 +79,16 @@ typedef struct slc_settings {
     const char *default_user;
     const char *default_pass; // secret
     const char *default_vhost;
+    char *default_tags; // separated by commas; owned
+    const char *default_configure, *default_write, *default_read;
+
+    // users
+    int password_hashing; // slc_auth_hashing
+    uint32_t auth_cache_ttl_ms, auth_failure_delay_ms, auth_max_failures_per_minute;
+
+    // limits; 0: none
+    uint32_t channel_max_per_node, vhost_max, cluster_queue_limit, cluster_exchange_limit;
+    const char *default_queue_type;
     const char *load_definitions; // file or directory; NULL: none
 
     // resources

@@ -64,6 +64,16 @@
       "Largest frame that is taken from a client before frame_max is negotiated (a login token may be long).")                  \
     X(CHANNEL_MAX, "channel_max", INTEGER, SLC_CONFIG_RELOAD, "channels", 0, 65535, "2047", NULL, "Protocol",                                   \
       "Highest channel number that is offered to clients. 0: no limit.")                                                        \
+    X(CHANNEL_MAX_NODE, "channel_max_per_node", INTEGER, SLC_CONFIG_RELOAD, "channels", 0, 100000000, "infinity", "infinity",   \
+      "Protocol", "Open channels of all connections together; one more is refused. 0 is no limit either.")                      \
+    X(VHOST_MAX, "vhost_max", INTEGER, SLC_CONFIG_RELOAD, "vhosts", 1, 1000000, "infinity", "infinity", "Protocol",             \
+      "Virtual hosts; one more is refused.")                                                                                    \
+    X(CLUSTER_QUEUE_LIMIT, "cluster_queue_limit", INTEGER, SLC_CONFIG_RELOAD, "queues", 1, 100000000, "infinity", "infinity",   \
+      "Protocol", "Queues of all virtual hosts together; one more is refused.")                                                 \
+    X(CLUSTER_EXCHANGE_LIMIT, "cluster_exchange_limit", INTEGER, SLC_CONFIG_RELOAD, "exchanges", 1, 100000000, "infinity",      \
+      "infinity", "Protocol", "Exchanges of all virtual hosts together, the predeclared ones too; one more is refused.")        \
+    X(DEFAULT_QUEUE_TYPE, "default_queue_type", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "classic", "classic quorum stream",        \
+      "Protocol", "Type of durable queues that are declared without x-queue-type, where their virtual host names none.")        \
     X(MAX_MESSAGE_SIZE, "max_message_size", SIZE, 0, NULL, 1, 128 * MIB, "16MiB", NULL, "Protocol",                             \
       "Largest message body. A larger one closes its channel with PRECONDITION_FAILED.")                                        \
     X(DEFAULT_PREFETCH, "default_consumer_prefetch", INTEGER, 0, "messages", 0, 65535, "0", NULL, "Protocol",                   \
@@ -141,6 +151,24 @@
       "credential:NAME (a file of systemd's credentials directory).")                                                           \
     X(DEFAULT_VHOST, "default_vhost", TEXT, 0, NULL, 1, 255, "/", NULL, "Users",                                                \
       "Virtual host that is created at the first start.")                                                                       \
+    X(DEFAULT_TAGS_NAME, "default_user_tags.$name", BOOL, 0, NULL, 0, 0, NULL, NULL, "Users",                                    \
+      "true: that user has this tag. administrator unless default_user_tags.administrator = false.")                            \
+    X(DEFAULT_CONFIGURE, "default_permissions.configure", TEXT, 0, NULL, 0, 4096, ".*", NULL, "Users",                          \
+      "What that user may configure in the default virtual host: a regular expression for names.")                              \
+    X(DEFAULT_WRITE, "default_permissions.write", TEXT, 0, NULL, 0, 4096, ".*", NULL, "Users",                                  \
+      "What that user may write to there.")                                                                                     \
+    X(DEFAULT_READ, "default_permissions.read", TEXT, 0, NULL, 0, 4096, ".*", NULL, "Users",                                    \
+      "What that user may read from there.")                                                                                    \
+    X(PASSWORD_HASHING, "password_hashing_module", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "argon2id",                             \
+      "argon2id rabbit_password_hashing_sha256 rabbit_password_hashing_sha512", "Users",                                        \
+      "How new passwords are kept. The last two can be moved to RabbitMQ with the definitions.")                                \
+    X(AUTH_CACHE_TTL, "auth.cache_ttl", DURATION, SLC_CONFIG_RELOAD, "s", 0, DAY, "60", NULL, "Users",                          \
+      "How long a password that was right is known without computing its hash again. 0: never.")                                \
+    X(AUTH_FAILURE_DELAY, "auth.failure_delay", DURATION, SLC_CONFIG_RELOAD, "ms", 0, 60 * SEC, "200", NULL, "Users",           \
+      "Least time until a refused login is answered.")                                                                          \
+    X(AUTH_MAX_FAILURES, "auth.max_failures_per_minute", INTEGER, SLC_CONFIG_RELOAD, "logins", 0, 1000000, "300", NULL,         \
+      "Users", "Refused logins of one address after which its others are refused unread, for the rest of the minute. "          \
+      "Passwords that are known (auth.cache_ttl) pass. 0: no limit.")                                                           \
     X(LOAD_DEFINITIONS, "load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                                        \
       "A file of definitions (JSON, as RabbitMQ exports them), or a directory of *.json, loaded at every start before "         \
       "anybody can connect.")                                                                                                   \

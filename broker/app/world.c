@@ -173,7 +173,10 @@ static void control_apply(const slc_control_change *change, uint64_t index, void
     slc_world *world = arg;
     (void)index;
     slc_error error = {0};
-    slc_err rc = slc_broker_apply(world->broker, change, &error);
+    bool users = change->key.bytes > 0 && change->key.data[0] >= SLC_AUTH_OBJECT_FIRST &&
+                 change->key.data[0] <= SLC_AUTH_OBJECT_LAST;
+    slc_err rc = users ? slc_auth_apply(world->auth, change, &error)
+                       : slc_broker_apply(world->broker, change, &error);
     if (rc != SLC_OK) {
         slc_log(SLC_LOG_ERROR, "upgrade", "definitions.unreadable",
                 SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))), "stopping: %s", error.text);
@@ -246,6 +249,40 @@ static void world_undo(slc_world *world)
     else
         store_closed(c);
     uv_run(world->loop, UV_RUN_DEFAULT);
+}
+
+static void first_user_done(slc_err rc, const slc_error *error, void *arg)
+{
+    const slc_world *world = arg;
+    (void)world;
+    if (rc != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "auth", "auth.first_user",
+                SLC_FIELDS(SLC_F_STR("error", error->text)), "nobody can log in: %s", error->text);
+}
+
+static void count_vhost(slc_vhost *vhost, void *arg)
+{
+    (void)vhost;
+    ++*(uint32_t *)arg;
+}
+
+/** Before the default vhost is proposed: after a crash between the two there is a user without a vhost, never a vhost that
+ *  nobody can enter. */
+static void first_user(slc_world *world, const slc_auth_first *first)
+{
+    uint32_t vhosts = 0;
+    slc_broker_each_vhost(world->broker, count_vhost, &vhosts);
+    if (slc_auth_user_count(world->auth) > 0)
+        return;
+    if (vhosts > 0) {
+        slc_log(SLC_LOG_WARN, "auth", "auth.no_users", SLC_NO_FIELDS,
+                "there are no users, so nobody can log in over the network; add one with "
+                "'sluicectl add_user' and 'sluicectl set_permissions'");
+        return;
+    }
+    slc_log(SLC_LOG_INFO, "auth", "auth.first_user", SLC_FIELDS(SLC_F_STR("user", first->user)),
+            "first start: creating user '%s'", first->user);
+    slc_auth_first_user(world->auth, first, first_user_done, world);
 }
 
 void slc_world_turn(slc_world *world)
@@ -343,6 +380,7 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
     if (rc != SLC_OK)
         goto undo;
     *recovered = r.counts;
+    first_user(world, &options->first_user);
     slc_broker_start(world->broker);
     return SLC_OK;
 

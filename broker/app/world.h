@@ -10,6 +10,7 @@
 #include <slc/store.h>
 #include <uv.h>
 
+#include "auth/auth.h"
 #include "cluster/control.h"
 #include "core/broker.h"
 
@@ -18,6 +19,8 @@ typedef struct slc_world {
     slc_store *store;
     slc_control *control;
     slc_broker *broker;
+    slc_auth
+        *auth; // the caller's; set before slc_world_open: it gets its objects of the definitions
     int64_t wall_offset_ms; // wall clock minus the loop's clock
     bool disk_full;         // the store refuses appends for now
     uint64_t window_bytes;  // messages that may wait for the store before publishers are not read
@@ -40,6 +43,7 @@ typedef struct slc_world_options {
     const char *default_vhost;
     const char *node, *event_vhost; // as in slc_broker_options
     bool log_lines;
+    slc_auth_first first_user; // created where there is nothing at all
 } slc_world_options;
 
 typedef struct slc_world_recovered {

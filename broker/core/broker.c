@@ -80,6 +80,7 @@ void slc_broker_free(slc_broker *broker)
     slc_free(broker->sessions);
     slc_free(broker->session_generation);
     slc_free(broker->default_vhost);
+    slc_free(broker->default_queue_type);
     slc_free(broker);
 }
 
@@ -155,10 +156,10 @@ void slc_broker_start(slc_broker *broker)
             slc_schedule_start(schedule);
         }
     }
-    slc_slice name = slc_slice_str(broker->default_vhost);
     propose_system_exchanges(broker);
-    if (slc_broker_vhost(broker, name) == NULL)
-        propose_vhost(broker, name);
+    // Only where there is nothing at all: a default vhost that was deleted stays away.
+    if (broker->vhosts == NULL)
+        propose_vhost(broker, slc_slice_str(broker->default_vhost));
 }
 
 /* ---- turn ---- */
@@ -230,6 +231,8 @@ bool slc_broker_turn(slc_broker *broker)
         broker->orphans_due = false;
         slc_broker_delete_orphans(broker);
     }
+    if (broker->vhosts_doomed)
+        slc_broker_delete_doomed(broker);
     if (broker->resume_due) {
         broker->resume_due = false;
         slc_session_resume_ready(broker);

@@ -82,6 +82,46 @@ bool slc_broker_idle(const slc_broker *broker);
 /** At a clean stop: tell the store what was delivered. */
 void slc_broker_stop(slc_broker *broker);
 
+/* ---- vhosts (vhost_life.c) ---- */
+
+/** Of the cluster; 0 and NULL: none. */
+typedef struct slc_broker_limits {
+    uint32_t vhosts, queues, exchanges;
+    const char *default_queue_type; // of vhosts that name none; copied
+} slc_broker_limits;
+void slc_broker_set_limits(slc_broker *broker, const slc_broker_limits *limits);
+
+typedef struct slc_vhost_metadata {
+    slc_slice description;
+    slc_slice tags;               // separated by commas
+    slc_slice default_queue_type; // classic, quorum, stream; "" or undefined: none
+} slc_vhost_metadata;
+
+/** SLC_EINVAL: a value breaks a rule; SLC_ENOTFOUND (delete); SLC_EBUSY: one of this name is being created or deleted;
+ *  SLC_ELIMIT: vhost_max; SLC_ENOSPC. error is NULL when rc is SLC_OK. created: there was none of that name. */
+typedef void (*slc_vhost_done)(slc_err rc, bool created, const slc_error *error, void *arg);
+
+SLC_MUST_USE slc_err slc_vhost_metadata_check(const slc_vhost_metadata *metadata, slc_error *error);
+/** Create, or change what it says of itself. extra: changes of others that go into the same proposal (copied). done runs once,
+ *  inside when it is refused. */
+void slc_broker_vhost_put(slc_broker *broker, slc_slice name, const slc_vhost_metadata *metadata,
+                          const slc_env_change *extra, uint32_t extra_count, slc_vhost_done done,
+                          void *arg);
+/** With all that is in it, after its connections were closed (320, "vhost 'v' is deleted"). done as above. */
+void slc_broker_vhost_delete(slc_broker *broker, slc_slice name, slc_vhost_done done, void *arg);
+/** It is being deleted: nobody gets in. */
+bool slc_vhost_is_doomed(const slc_vhost *vhost);
+const slc_vhost_metadata *slc_vhost_metadata_of(const slc_vhost *vhost);
+/** Objects of others that are deleted with a vhost: call drop(sink, key) for each. */
+typedef void (*slc_vhost_gone)(slc_slice vhost, void (*drop)(void *sink, slc_slice key), void *sink,
+                               void *arg);
+void slc_broker_on_vhost_gone(slc_broker *broker, slc_vhost_gone gone, void *arg);
+/** Connections of vhost (NULL: any) and user (NULL: any), and the sessions on them. */
+uint32_t slc_broker_count_clients(const slc_broker *broker, const slc_vhost *vhost,
+                                  const char *user, uint32_t *sessions);
+/** 320 with reason for every connection of user. */
+void slc_broker_close_user(slc_broker *broker, slc_slice user, const char *reason);
+
 slc_vhost *slc_broker_vhost(const slc_broker *broker, slc_slice name);
 slc_slice slc_vhost_name(const slc_vhost *vhost);
 

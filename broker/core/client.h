@@ -17,6 +17,13 @@ typedef struct slc_session slc_session;
 typedef struct slc_queue slc_queue;
 typedef struct slc_client slc_client;
 
+/** What a permission is for. */
+typedef enum slc_access {
+    SLC_ACCESS_CONFIGURE,
+    SLC_ACCESS_WRITE,
+    SLC_ACCESS_READ,
+} slc_access;
+
 typedef struct slc_client_ops {
     /** An operator closes it (320 CONNECTION_FORCED with reason). Returns at once; slc_client_close follows later. */
     void (*close)(slc_client *client, const char *reason);
@@ -24,12 +31,18 @@ typedef struct slc_client_ops {
     void (*pressure)(slc_client *client, bool blocked, const char *reason);
     /** The store cannot keep up (on): stop reading from it if it publishes; nothing is sent. Go on when off. */
     void (*flow)(slc_client *client, bool on);
+    /** May its user do this with the queue (kind SLC_DEST_QUEUE, 0) or exchange (1) of that name in its vhost? Asked through
+     *  core/permission.h only. NULL: a front end without users, who may do everything. */
+    bool (*may)(slc_client *client, slc_access access, int kind, slc_slice name);
+    /** The same for a key of a topic exchange. NULL: as above. */
+    bool (*may_topic)(slc_client *client, slc_access access, slc_slice exchange, slc_slice key);
 } slc_client_ops;
 
 /** For lists; the front end owns and updates it. Strings are terminated and, once the client is open, never NULL. */
 typedef struct slc_client_info {
     const char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"
     const char *user;
+    bool impersonator;    // may publish under any user_id
     const char *protocol; // "{0,9,1}" as RabbitMQ shows it
     const char *state;    // running, blocking, blocked, flow, closing
     const char *auth_mechanism;

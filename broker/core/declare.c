@@ -3,6 +3,7 @@
 // A durable change goes through the control plane: the first call proposes and waits, the call after the resume finds the
 // change applied (a declare then looks again, so that it answers for what is there now).
 #include "core/internal.h"
+#include "core/permission.h"
 
 static bool is_reserved(slc_slice name)
 {
@@ -88,6 +89,11 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
             "unknown exchange type '%.*s'", SLC_SLICE_FMT(declare->type));
     if (name.bytes == 0)
         return slc_error_set(error, SLC_EACCESS, "operation not permitted on the default exchange");
+    rc = declare->passive
+             ? slc_session_may_any(session, SLC_DEST_EXCHANGE, name, error)
+             : slc_session_may(session, SLC_ACCESS_CONFIGURE, SLC_DEST_EXCHANGE, name, error);
+    if (rc != SLC_OK)
+        return rc;
     slc_exchange *x = slc_vhost_exchange(vhost, name);
     if (declare->passive)
         return x != NULL ? SLC_OK : slc_error_set(error, SLC_ENOTFOUND, "no %s", resource);
@@ -98,11 +104,22 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
                              "exchange name '%.*s' contains reserved prefix 'amq.*'",
                              SLC_SLICE_FMT(name));
     slc_value alternate;
-    if (slc_table_find(declare->arguments, slc_slice_str("alternate-exchange"), &alternate) &&
-        alternate.type != SLC_TYPE_LONGSTR)
+    bool has_alternate =
+        slc_table_find(declare->arguments, slc_slice_str("alternate-exchange"), &alternate);
+    if (has_alternate && alternate.type != SLC_TYPE_LONGSTR)
         return slc_error_set(error, SLC_EPRECONDITION,
                              "invalid type '%s' for arg 'alternate-exchange' in %s",
                              slc_value_type_name(alternate.type), resource);
+    if (has_alternate) {
+        rc = slc_session_may(session, SLC_ACCESS_READ, SLC_DEST_EXCHANGE, name, error);
+        if (rc == SLC_OK)
+            rc = slc_session_may(session, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, alternate.bytes,
+                                 error);
+    }
+    if (rc == SLC_OK)
+        rc = slc_check_exchange_limit(vhost, name, error);
+    if (rc != SLC_OK)
+        return rc;
     if (kind->check_arguments != NULL) {
         rc = kind->check_arguments(declare->arguments, error);
         if (rc != SLC_OK)
@@ -141,6 +158,9 @@ slc_err slc_session_exchange_delete(slc_session *session, slc_slice raw_name, bo
         return slc_error_set(error, SLC_EACCESS, "operation not permitted on the default exchange");
     if (is_reserved(name))
         return slc_error_set(error, SLC_EACCESS, "deletion of system %s not allowed", resource);
+    rc = slc_session_may(session, SLC_ACCESS_CONFIGURE, SLC_DEST_EXCHANGE, name, error);
+    if (rc != SLC_OK)
+        return rc;
     slc_exchange *x = slc_vhost_exchange(vhost, name);
     if (x == NULL)
         return SLC_OK;
@@ -165,14 +185,24 @@ slc_err slc_session_exchange_delete(slc_session *session, slc_slice raw_name, bo
 
 /** Both ends; SLC_ENOTFOUND names the source when both are missing. */
 static slc_err binding_ends(slc_session *s, slc_slice source_name, slc_dest_kind kind,
-                            slc_slice dest_name, slc_exchange **source, slc_destination **dest,
-                            slc_error *error)
+                            slc_slice dest_name, slc_slice key, slc_exchange **source,
+                            slc_destination **dest, slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
+    slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, kind, dest_name, error);
+    if (rc != SLC_OK)
+        return rc;
     if (source_name.bytes == 0 || (kind == SLC_DEST_EXCHANGE && dest_name.bytes == 0))
         return slc_error_set(error, SLC_EACCESS, "operation not permitted on the default exchange");
+    rc = slc_session_may(s, SLC_ACCESS_READ, SLC_DEST_EXCHANGE, source_name, error);
+    if (rc != SLC_OK)
+        return rc;
     char text[640];
     *source = slc_vhost_exchange(vhost, source_name);
+    if (*source != NULL)
+        rc = slc_session_may_topic(s, SLC_ACCESS_READ, *source, key, error);
+    if (rc != SLC_OK)
+        return rc;
     if (*source == NULL)
         return slc_error_set(
             error, SLC_ENOTFOUND, "no %s",
@@ -216,7 +246,7 @@ static slc_err session_bind(slc_session *s, slc_slice source_name, slc_dest_kind
         return proposed_error(rc, "binding of exchange", source_name, error);
     slc_exchange *source;
     slc_destination *dest;
-    rc = binding_ends(s, source_name, kind, dest_name, &source, &dest, error);
+    rc = binding_ends(s, source_name, kind, dest_name, key, &source, &dest, error);
     if (rc != SLC_OK)
         return rc;
     if (source->kind->check != NULL) {
@@ -253,7 +283,7 @@ static slc_err session_unbind(slc_session *s, slc_slice source_name, slc_dest_ki
         return proposed_error(rc, "binding of exchange", source_name, error);
     slc_exchange *source;
     slc_destination *dest;
-    rc = binding_ends(s, source_name, kind, dest_name, &source, &dest, error);
+    rc = binding_ends(s, source_name, kind, dest_name, key, &source, &dest, error);
     if (rc == SLC_ENOTFOUND)
         return SLC_OK; // nothing to remove
     if (rc != SLC_OK)
@@ -374,6 +404,9 @@ static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_d
                                      slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
+    slc_err may = slc_session_may_any(s, SLC_DEST_QUEUE, name, error);
+    if (may != SLC_OK)
+        return may;
     slc_queue *queue = slc_vhost_queue(vhost, name);
     char text[640];
     if (queue == NULL)
@@ -396,8 +429,33 @@ static slc_err reply_declare(slc_session *session, slc_slice name, slc_queue_dec
     return SLC_OK;
 }
 
-slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare *declare,
-                                  slc_queue_declared *out, slc_error *error)
+/** Of a queue that does not exist yet: the dead letter exchange, and room for one more. */
+static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
+                               slc_error *error)
+{
+    slc_vhost *vhost = s->client->vhost;
+    static const char dlx[] = "x-dead-letter-exchange";
+    slc_value value;
+    slc_err rc = SLC_OK;
+    // A wrong type is refused with the other arguments.
+    if (slc_table_find(d->arguments, slc_slice_str(dlx), &value) &&
+        value.type == SLC_TYPE_LONGSTR) {
+        rc = slc_session_may(s, SLC_ACCESS_READ, SLC_DEST_QUEUE, name, error);
+        if (rc == SLC_OK)
+            rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, value.bytes, error);
+    }
+    if (rc == SLC_OK)
+        rc = slc_check_queue_arguments(vhost, name, d->arguments, error);
+    if (rc == SLC_OK)
+        rc = slc_check_queue_type(vhost, name, d->arguments, d->durable, d->exclusive,
+                                  d->auto_delete, error);
+    if (rc == SLC_OK)
+        rc = slc_check_queue_limits(vhost, name, error);
+    return rc;
+}
+
+static slc_err queue_declare(slc_session *session, const slc_queue_declare *declare,
+                             slc_queue_declared *out, slc_error *error)
 {
     slc_broker *broker = session->broker;
     slc_vhost *vhost = session->client->vhost;
@@ -424,6 +482,11 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
                              "queue name '%.*s' contains reserved prefix 'amq.*'",
                              SLC_SLICE_FMT(name));
     }
+    rc = slc_session_may(session, SLC_ACCESS_CONFIGURE, SLC_DEST_QUEUE, name, error);
+    if (rc != SLC_OK) {
+        slc_free((void *)generated.data);
+        return rc;
+    }
     slc_queue *queue = slc_vhost_queue(vhost, name);
     if (queue != NULL) {
         rc = queue_compare(session, queue, declare, error);
@@ -432,10 +495,7 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
         slc_free((void *)generated.data);
         return rc;
     }
-    rc = slc_check_queue_arguments(vhost, name, declare->arguments, error);
-    if (rc == SLC_OK)
-        rc = slc_check_queue_type(vhost, name, declare->arguments, declare->durable,
-                                  declare->exclusive, declare->auto_delete, error);
+    rc = queue_new_check(session, name, declare, error);
     if (rc != SLC_OK) {
         slc_free((void *)generated.data);
         return rc;
@@ -461,6 +521,18 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
     return wait_for_op(session);
 }
 
+slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare *declare,
+                                  slc_queue_declared *out, slc_error *error)
+{
+    slc_table_builder builder = {0};
+    slc_queue_declare complete = *declare;
+    if (!declare->passive)
+        complete.arguments = slc_vhost_arguments(session->client->vhost, declare, &builder);
+    slc_err rc = queue_declare(session, &complete, out, error);
+    slc_table_builder_fini(&builder);
+    return rc;
+}
+
 slc_err slc_session_queue_delete(slc_session *session, slc_slice raw_name, bool if_unused,
                                  bool if_empty, uint32_t *ready_out, slc_error *error)
 {
@@ -478,6 +550,9 @@ slc_err slc_session_queue_delete(slc_session *session, slc_slice raw_name, bool 
     if (rc != SLC_OK)
         return rc;
     *ready_out = 0;
+    rc = slc_session_may(session, SLC_ACCESS_CONFIGURE, SLC_DEST_QUEUE, name, error);
+    if (rc != SLC_OK)
+        return rc;
     slc_queue *queue = slc_vhost_queue(vhost, name);
     if (queue == NULL)
         return SLC_OK;
@@ -511,6 +586,9 @@ slc_err slc_session_queue_purge(slc_session *session, slc_slice raw_name, uint32
     uint8_t clean[SLC_NAME_MAX];
     slc_slice name = clean_name(raw_name, clean);
     slc_err rc = queue_shortcut(session, &name, NULL, error);
+    if (rc != SLC_OK)
+        return rc;
+    rc = slc_session_may(session, SLC_ACCESS_READ, SLC_DEST_QUEUE, name, error);
     if (rc != SLC_OK)
         return rc;
     char text[640];

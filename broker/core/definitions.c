@@ -2,7 +2,7 @@
 //
 //   key    u8 kind (slc_object_kind), 16 octets id
 //   value  msgpack array, first the version of the object's layout:
-//            vhost    [1, name]
+//            vhost    [1, name] or [1, name, description, tags, default queue type]
 //            exchange [1, vhost id, name, type, auto-delete, internal, arguments]
 //            queue    [1, vhost id, name, auto-delete, arguments]
 //            binding  [1, source id, destination kind, destination id, key, arguments]
@@ -109,6 +109,18 @@ void slc_changes_put_vhost(slc_changes *changes, const slc_id *id, slc_slice nam
     packed p;
     packed_begin(&p, 1);
     pack_bin(&p.pk, name.data, name.bytes);
+    packed_put(&p, changes, SLC_OBJECT_VHOST, id);
+}
+
+void slc_changes_put_vhost_with(slc_changes *changes, const slc_id *id, slc_slice name,
+                                const slc_vhost_metadata *metadata)
+{
+    packed p;
+    packed_begin(&p, 4);
+    pack_bin(&p.pk, name.data, name.bytes);
+    pack_bin(&p.pk, metadata->description.data, metadata->description.bytes);
+    pack_bin(&p.pk, metadata->tags.data, metadata->tags.bytes);
+    pack_bin(&p.pk, metadata->default_queue_type.data, metadata->default_queue_type.bytes);
     packed_put(&p, changes, SLC_OBJECT_VHOST, id);
 }
 
@@ -305,6 +317,7 @@ slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *sessi
     SLC_ASSERT(changes->count > 0);
     slc_op *op = slc_alloc_zero(1, sizeof *op);
     op->broker = broker;
+    op->serial = ++broker->last_op_serial;
     op->session = session;
     op->touches[0] = touch1;
     op->touches[1] = touch2;
@@ -363,8 +376,15 @@ static bool apply_vhost(slc_broker *broker, const slc_id *id, const unpacked *u)
     slc_slice name;
     if (!field_bin(u, 1, &name))
         return false;
-    if (slc_broker_vhost(broker, name) == NULL)
-        slc_vhost_new(broker, name, id);
+    slc_vhost *vhost = slc_broker_vhost(broker, name);
+    if (vhost == NULL)
+        vhost = slc_vhost_new(broker, name, id);
+    slc_vhost_metadata metadata = {0};
+    if (u->count > 2 &&
+        (!field_bin(u, 2, &metadata.description) || !field_bin(u, 3, &metadata.tags) ||
+         !field_bin(u, 4, &metadata.default_queue_type)))
+        return false;
+    slc_vhost_set_metadata(vhost, &metadata);
     return true;
 }
 

@@ -61,6 +61,7 @@ typedef struct slc_object {
 /** Something that a session (or nobody) waits for: a proposal under way. */
 typedef struct slc_op {
     slc_broker *broker;
+    uint64_t serial;                             // in order of proposing
     slc_session *session;                        // NULL: nobody waits (any more)
     uint64_t touches[2];                         // hashes of the names it changes; 0: none
     void (*done)(struct slc_op *op, slc_err rc); // may be NULL; before the session resumes
@@ -258,6 +259,7 @@ typedef struct slc_parameter_entry slc_parameter_entry;
 typedef struct slc_tx slc_tx;
 
 typedef struct slc_route_slot slc_route_slot;
+typedef struct slc_permission_slot slc_permission_slot;
 
 struct slc_session {
     slc_broker *broker;
@@ -295,7 +297,8 @@ struct slc_session {
     uint64_t wait_ticket;
 
     slc_route_slot **route_cache;
-    slc_route route; // of messages that cannot be cached
+    slc_route route;                  // of messages that cannot be cached
+    slc_permission_slot *permissions; // permission.c; NULL: nothing asked yet
 
     slc_session *prev, *next;                 // of client->sessions
     slc_session *confirm_prev, *confirm_next; // of broker->confirming
@@ -318,6 +321,10 @@ struct slc_vhost {
         doomed; // transient auto-delete exchanges that lost their last binding, while they are removed
     uint32_t doomed_count, doomed_capacity;
     bool removing_doomed;
+    slc_vhost_metadata metadata; // owned
+    void *doomed_by;             // who wants it deleted; NULL: nobody
+    uint64_t doomed_serial; // the deletion waits for the proposals up to here; 0: for its clients
+    bool delete_proposed;
     slc_policies policies;
     UT_hash_handle hh;
 };
@@ -377,14 +384,21 @@ struct slc_broker {
     slc_session *waiting;      // DL: wait != NONE
     slc_session *ack_watched;  // DL: hold deliveries with a time limit
     slc_op *ops;               // DL: proposals under way
-    slc_schedule *schedules;   // DL: of delayed exchanges
-    uint64_t schedule_due_ms;  // wall clock: nothing in them is due before
+    uint64_t last_op_serial;
+    slc_schedule *schedules;  // DL: of delayed exchanges
+    uint64_t schedule_due_ms; // wall clock: nothing in them is due before
     uint64_t durable_ticket;
     uint64_t last_ticket; // of the last operation given to the store
     bool confirms_due;    // something in confirm_list may be sendable
     bool resume_due;      // something in waiting may go on
     bool orphans_due;     // a durable auto-delete exchange may have lost its last binding
     bool orphans_later;   // one has, but a proposal on its name is under way: look again after it
+    bool vhosts_doomed;   // a vhost waits to be deleted
+    uint64_t permission_version;
+    slc_broker_limits limits;
+    char *default_queue_type; // of limits
+    slc_vhost_gone vhost_gone;
+    void *vhost_gone_arg;
     bool memory_alarm, disk_alarm;
     bool flow;                // the store is behind: publishers are not read
     slc_broker_totals totals; // the counters among them
@@ -398,6 +412,8 @@ typedef struct slc_changes {
     uint32_t count, capacity;
 } slc_changes;
 void slc_changes_put_vhost(slc_changes *changes, const slc_id *id, slc_slice name);
+void slc_changes_put_vhost_with(slc_changes *changes, const slc_id *id, slc_slice name,
+                                const slc_vhost_metadata *metadata);
 void slc_changes_put_exchange(slc_changes *changes, const slc_id *id, const slc_id *vhost,
                               slc_slice name, slc_slice type, bool auto_delete, bool internal,
                               slc_slice arguments);
@@ -459,6 +475,21 @@ slc_slice slc_generated_name(slc_broker *broker, const char *prefix); // on the 
 void slc_object_add(slc_broker *broker, slc_object_kind kind, const slc_id *id, void *pointer);
 void *slc_object_find(const slc_broker *broker, slc_object_kind kind, const slc_id *id);
 void slc_object_remove(slc_broker *broker, const slc_id *id);
+
+/* vhost_life.c */
+void slc_vhost_set_metadata(slc_vhost *vhost, const slc_vhost_metadata *metadata);
+void slc_vhost_metadata_fini(slc_vhost *vhost);
+/** Propose the deletion of vhosts whose clients are gone. */
+void slc_broker_delete_doomed(slc_broker *broker);
+/** The arguments of a declare with the vhost's default queue type, when it counts; they may be in builder ({0} before). */
+slc_slice slc_vhost_arguments(const slc_vhost *vhost, const slc_queue_declare *declare,
+                              slc_table_builder *builder);
+/** Is there room for one more? SLC_EPRECONDITION. @spec amqp-semantics 18.2 */
+slc_err slc_check_queue_limits(slc_vhost *vhost, slc_slice name, slc_error *error);
+slc_err slc_check_exchange_limit(slc_vhost *vhost, slc_slice name, slc_error *error);
+
+/* permission.c */
+void slc_permission_fini(slc_session *session);
 
 /* queue.c */
 slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable,

@@ -1,4 +1,5 @@
 #include "core/internal.h"
+#include "core/permission.h"
 #include "core/properties.h"
 #include "core/schedule.h"
 #include "core/trace.h"
@@ -182,13 +183,29 @@ void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m
     slc_free(keys);
 }
 
+static slc_err may_topic_all(slc_session *s, const slc_exchange *exchange, slc_slice key,
+                             slc_slice headers, slc_error *error)
+{
+    slc_slice *keys;
+    uint32_t count = slc_headers_more_keys(headers, &keys);
+    slc_err rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
+    for (uint32_t i = 0; i < count && rc == SLC_OK; i++)
+        rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, keys[i], error);
+    slc_free(keys);
+    return rc;
+}
+
 static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice headers,
                                   slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
     slc_slice name = slc_message_exchange(m);
     slc_exchange *exchange = NULL;
-    slc_err rc = name.bytes == 0 ? SLC_OK : exchange_of(vhost, name, &exchange, error);
+    slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
+    if (rc == SLC_OK && name.bytes > 0)
+        rc = exchange_of(vhost, name, &exchange, error);
+    if (rc == SLC_OK && exchange != NULL)
+        rc = may_topic_all(s, exchange, slc_message_key(m), headers, error);
     if (rc != SLC_OK)
         return rc;
     if (exchange != NULL)
@@ -223,6 +240,9 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
         return SLC_OK;
     }
     slc_slice name = slc_message_exchange(m);
+    slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
+    if (rc != SLC_OK)
+        return rc;
     slc_exchange *exchange = NULL;
     slc_route *route = &s->route;
     if (name.bytes == 0) {
@@ -236,7 +256,9 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
         if (queue != NULL)
             route->queues[0] = &queue->dest;
     } else {
-        slc_err rc = exchange_of(vhost, name, &exchange, error);
+        rc = exchange_of(vhost, name, &exchange, error);
+        if (rc == SLC_OK)
+            rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
         if (rc != SLC_OK)
             return rc;
         exchange->messages_in++;

@@ -1,5 +1,6 @@
 #include "core/event.h"
 #include "core/internal.h"
+#include "core/permission.h"
 #include "core/properties.h"
 #include "core/trace.h"
 
@@ -269,6 +270,9 @@ static slc_err session_queue(slc_session *s, slc_slice name, slc_queue **out, sl
         name = s->last_queue;
     }
     slc_vhost *vhost = s->client->vhost;
+    slc_err rc = slc_session_may(s, SLC_ACCESS_READ, SLC_DEST_QUEUE, name, error);
+    if (rc != SLC_OK)
+        return rc;
     slc_queue *queue = slc_vhost_queue(vhost, name);
     slc_resource_text(vhost, SLC_DEST_QUEUE, name, text, sizeof text);
     if (queue == NULL)
@@ -459,6 +463,7 @@ static void session_free(slc_session *s)
     slc_unacked_fini(&s->unacked);
     slc_free(s->expired);
     slc_publish_route_fini(s);
+    slc_permission_fini(s);
     DL_DELETE(s->client->sessions, s);
     s->client->session_count--;
     slc_event_session(s, false);

@@ -160,6 +160,8 @@ void slc_route_to(slc_route *route, slc_binding *binding);
 void slc_route_to_queue(slc_route *route, slc_destination *queue);
 void slc_route_fini(slc_route *route);
 
+/** What routes looked up before no longer holds in this vhost; implemented by vhost.c. */
+void slc_vhost_routes_changed(slc_vhost *vhost);
 /** Messages that wait in an x-delayed-message exchange; false: it is of another kind. */
 bool slc_exchange_messages_delayed(const slc_exchange *exchange, uint64_t *count);
 

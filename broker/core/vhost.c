@@ -107,6 +107,7 @@ void slc_vhost_free(slc_vhost *vhost)
     HASH_DELETE(hh, vhost->broker->vhosts, vhost);
     slc_object_remove(vhost->broker, &vhost->id);
     slc_free(vhost->doomed);
+    slc_vhost_metadata_fini(vhost);
     slc_free((void *)vhost->name.data);
     slc_free(vhost);
 }

@@ -59,12 +59,51 @@ slc_client *slc_api_client(slc_api *api, slc_slice name);
 /** {"name","peer_host","peer_port"} */
 void slc_api_connection_details(slc_api *api, const slc_client *client);
 
+/** The body as a JSON object, {} without a body; NULL: it is none, and the request is answered. */
+const json_t *slc_api_body(slc_http_request *request);
+/** A string of the body; bytes 0 when it is absent. */
+slc_slice slc_api_text(const json_t *body, const char *key);
+/** 400 "[{key_missing,...}]" and answered: false. */
+bool slc_api_need(slc_http_request *request, const json_t *body, const char *const *keys,
+                  uint32_t count);
+/** The answer to a change: 204, or what the error means. */
+void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *error,
+                     unsigned status);
+
 /** handlers; named by the path */
 void slc_api_overview(slc_http_request *request);
 void slc_api_nodes(slc_http_request *request);
 void slc_api_node(slc_http_request *request);
 void slc_api_vhosts(slc_http_request *request);
 void slc_api_vhost(slc_http_request *request);
+void slc_api_vhost_put(slc_http_request *request);
+void slc_api_vhost_delete(slc_http_request *request);
+void slc_api_vhost_permissions(slc_http_request *request);
+void slc_api_vhost_topic_permissions(slc_http_request *request);
+void slc_api_whoami(slc_http_request *request);
+void slc_api_users(slc_http_request *request);
+void slc_api_users_without_permissions(slc_http_request *request);
+void slc_api_users_bulk_delete(slc_http_request *request);
+void slc_api_user(slc_http_request *request);
+void slc_api_user_put(slc_http_request *request);
+void slc_api_user_delete(slc_http_request *request);
+void slc_api_user_permissions(slc_http_request *request);
+void slc_api_user_topic_permissions(slc_http_request *request);
+void slc_api_permissions(slc_http_request *request);
+void slc_api_permission(slc_http_request *request);
+void slc_api_permission_put(slc_http_request *request);
+void slc_api_permission_delete(slc_http_request *request);
+void slc_api_topic_permissions(slc_http_request *request);
+void slc_api_topic_permission(slc_http_request *request);
+void slc_api_topic_permission_put(slc_http_request *request);
+void slc_api_topic_permission_delete(slc_http_request *request);
+void slc_api_user_limits(slc_http_request *request);
+void slc_api_user_limit_put(slc_http_request *request);
+void slc_api_user_limit_delete(slc_http_request *request);
+void slc_api_vhost_limits(slc_http_request *request);
+void slc_api_vhost_limit_put(slc_http_request *request);
+void slc_api_vhost_limit_delete(slc_http_request *request);
+void slc_api_authenticate(slc_http_request *request);
 void slc_api_version(slc_http_request *request);
 void slc_api_status(slc_http_request *request);
 void slc_api_store(slc_http_request *request);

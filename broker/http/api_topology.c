@@ -253,7 +253,21 @@ static void vhost_each(slc_vhost *vhost, void *arg)
     slc_vhost_each_queue(vhost, vhost_add_queue, &totals);
     slc_json *w = &api->w;
     slc_json_open(w, '{');
+    const slc_vhost_metadata *metadata = slc_vhost_metadata_of(vhost);
     slc_json_put_slice(w, "name", slc_vhost_name(vhost));
+    slc_json_put_slice(w, "description", metadata->description);
+    slc_json_key(w, "tags");
+    slc_json_open(w, '[');
+    for (size_t at = 0; at < metadata->tags.bytes;) {
+        const uint8_t *comma = memchr(metadata->tags.data + at, ',', metadata->tags.bytes - at);
+        size_t end = comma != NULL ? (size_t)(comma - metadata->tags.data) : metadata->tags.bytes;
+        slc_json_slice(w, slc_slice_of(metadata->tags.data + at, end - at));
+        at = end + 1;
+    }
+    slc_json_close(w, ']');
+    slc_json_put_slice(w, "default_queue_type",
+                       metadata->default_queue_type.bytes > 0 ? metadata->default_queue_type
+                                                              : slc_slice_str("undefined"));
     slc_json_put_bool(w, "tracing", slc_vhost_traced(vhost));
     slc_json_key(w, "cluster_state");
     slc_json_open(w, '{');

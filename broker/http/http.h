@@ -90,6 +90,7 @@ struct slc_http_backup_ops; // http/backup.h
 typedef struct slc_http_options {
     uv_loop_t *loop;                  // the broker's
     slc_broker *broker;               // outlives the stop
+    struct slc_auth *auth;            // the same
     const char *socket_path;          // copied
     const char *socket_path_fallback; // used when the first cannot be made there; NULL: none
     const char *group;   // members are administrators; NULL or a group that does not exist: none

@@ -150,9 +150,14 @@ void fixture_turn(void)
     uv_run(&fx.loop, UV_RUN_NOWAIT);
 }
 
+static bool guest_only(void *arg, slc_slice user)
+{
+    (void)arg;
+    return slc_slice_is(user, "guest");
+}
+
 void fixture_start(const slc_amqp_settings *settings)
 {
-    static const char *const loopback_users[] = {"guest"};
     static const slc_amqp_settings defaults = {
         .heartbeat_s = 60, .channel_max = 2047, .frame_max = 131072, .max_message_bytes = 100000};
     slc_broker_options options = {
@@ -173,10 +178,17 @@ void fixture_start(const slc_amqp_settings *settings)
     world.proposals_end = &world.proposals;
     cr_assert_eq(uv_loop_init(&fx.loop), 0);
     fx.net = slc_net_new(&fx.loop);
-    fx.auth = slc_auth_new(&(slc_auth_options){.default_user = "guest",
-                                               .default_pass = "guest",
-                                               .loopback_users = loopback_users,
-                                               .loopback_user_count = 1});
+    fx.auth = slc_auth_new(&(slc_auth_options){
+        .loop = &fx.loop, .hashing = SLC_AUTH_SHA256, .loopback_only = guest_only});
+    slc_auth_first_user(fx.auth,
+                        &(slc_auth_first){.user = "guest",
+                                          .password = "guest",
+                                          .tags = "administrator",
+                                          .vhost = "/",
+                                          .configure = ".*",
+                                          .write = ".*",
+                                          .read = ".*"},
+                        NULL, NULL);
     fx.broker = slc_broker_new(&options);
     slc_broker_start(fx.broker);
     for (int i = 0; i < 10; i++)
@@ -190,10 +202,10 @@ void fixture_stop(void)
     for (int i = 0; i < 10; i++)
         fixture_turn();
     slc_net_close(fx.net, NULL, NULL);
+    slc_auth_free(fx.auth);
     uv_run(&fx.loop, UV_RUN_DEFAULT);
     cr_expect_eq(uv_loop_close(&fx.loop), 0);
     slc_broker_free(fx.broker);
-    slc_auth_free(fx.auth);
 }
 
 /* ---- the client ---- */

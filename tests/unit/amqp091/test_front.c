@@ -190,7 +190,6 @@ ParameterizedTestParameters(front_expiration, is_judged)
         {"4294967296", "invalid expiration '4294967296': {value_too_large,4294967296}"},
         {"99999999999999999999",
          "invalid expiration '99999999999999999999': {value_too_large,99999999999999999999}"},
-        {"60000", "property expiration '60000': per-message expiration is not supported yet"},
     };
     return cr_make_param_array(struct refused_case, cases, sizeof cases / sizeof cases[0]);
 }

@@ -1,0 +1,93 @@
+// Vhosts and their limits.
+#include "ctl.h"
+
+static json_t *metadata_of(const slc_ctl *ctl)
+{
+    return json_pack("{s:s*,s:s*,s:s*}", "description", ctl->description, "tags", ctl->tags,
+                     "default_queue_type", ctl->default_queue_type);
+}
+
+static int vhost_put(slc_ctl *ctl)
+{
+    return slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/vhosts/%s", ctl->args[0]), metadata_of(ctl),
+                         CTL_DATA);
+}
+
+int slc_ctl_add_vhost(slc_ctl *ctl)
+{
+    slc_ctl_banner(ctl, "Adding vhost \"%s\" ...", ctl->args[0]);
+    return vhost_put(ctl);
+}
+
+int slc_ctl_update_vhost_metadata(slc_ctl *ctl)
+{
+    slc_ctl_reply reply;
+    char *path = slc_ctl_path("/api/vhosts/%s", ctl->args[0]);
+    bool dry_run = ctl->dry_run;
+    ctl->dry_run = false;
+    int rc = slc_ctl_request(ctl, "GET", path, NULL, &reply);
+    ctl->dry_run = dry_run;
+    slc_free(path);
+    if (rc != CTL_OK)
+        return rc;
+    bool there = reply.status == 200;
+    slc_ctl_reply_fini(&reply);
+    if (!there)
+        return slc_ctl_error(CTL_DATA, "Virtual host '%s' does not exist", ctl->args[0]);
+    slc_ctl_banner(ctl, "Updating metadata of vhost \"%s\" ...", ctl->args[0]);
+    return vhost_put(ctl);
+}
+
+int slc_ctl_delete_vhost(slc_ctl *ctl)
+{
+    slc_ctl_banner(ctl, "Deleting vhost \"%s\" ...", ctl->args[0]);
+    return slc_ctl_apply(ctl, "DELETE", slc_ctl_path("/api/vhosts/%s", ctl->args[0]), NULL,
+                         CTL_DATA);
+}
+
+int slc_ctl_set_vhost_limits(slc_ctl *ctl)
+{
+    json_t *limits = json_loads(ctl->args[0], 0, NULL);
+    int rc = CTL_OK;
+    if (!json_is_object(limits))
+        rc = slc_ctl_error(CTL_DATA, "'%s' is no JSON object", ctl->args[0]);
+    else
+        slc_ctl_banner(ctl, "Setting vhost limits to \"%s\" for vhost \"%s\" ...", ctl->args[0],
+                       ctl->vhost);
+    const char *name;
+    json_t *value;
+    json_object_foreach(limits, name, value)
+    {
+        if (rc == CTL_OK)
+            rc =
+                slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/vhost-limits/%s/%s", ctl->vhost, name),
+                              json_pack("{s:O}", "value", value), CTL_DATA);
+    }
+    json_decref(limits);
+    return rc;
+}
+
+int slc_ctl_clear_vhost_limits(slc_ctl *ctl)
+{
+    slc_ctl_banner(ctl, "Clearing vhost \"%s\" limits ...", ctl->vhost);
+    int rc = slc_ctl_apply(ctl, "DELETE",
+                           slc_ctl_path("/api/vhost-limits/%s/max-connections", ctl->vhost), NULL,
+                           CTL_DATA);
+    if (rc == CTL_OK)
+        rc = slc_ctl_apply(ctl, "DELETE",
+                           slc_ctl_path("/api/vhost-limits/%s/max-queues", ctl->vhost), NULL,
+                           CTL_DATA);
+    return rc;
+}
+
+int slc_ctl_list_vhost_limits(slc_ctl *ctl)
+{
+    static const char *const columns[] = {"vhost", "limits"}, *const keys[] = {"vhost", "value"};
+    if (!ctl->global) {
+        slc_ctl_banner(ctl, "Listing limits for vhost \"%s\" ...", ctl->vhost);
+        return slc_ctl_rows(ctl, slc_ctl_path("/api/vhost-limits/%s", ctl->vhost), columns + 1,
+                            keys + 1, 1);
+    }
+    slc_ctl_banner(ctl, "Listing limits for all vhosts ...");
+    return slc_ctl_rows(ctl, slc_strdup("/api/vhost-limits"), columns, keys, 2);
+}

@@ -1,0 +1,133 @@
+// Logging in: hashes, the answer that comes later, what is known, what fails too often.
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "auth/auth.h"
+#include "auth/password.h"
+#include "auth/pattern.h"
+
+static uv_loop_t loop;
+static slc_auth *auth;
+static int answered;
+static slc_err answer;
+
+static void checked(slc_err rc, const slc_error *error, void *arg)
+{
+    (void)error;
+    (void)arg;
+    answered++;
+    answer = rc;
+}
+
+static void start(void)
+{
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    auth = slc_auth_new(&(slc_auth_options){.loop = &loop,
+                                            .cache_ttl_ms = 60000,
+                                            .max_failures_per_minute = 3,
+                                            .hashing = SLC_AUTH_SHA256});
+    slc_auth_first_user(auth,
+                        &(slc_auth_first){.user = "u",
+                                          .password = "right",
+                                          .tags = "monitoring, administrator",
+                                          .vhost = "/",
+                                          .configure = "^a",
+                                          .write = "",
+                                          .read = ".*"},
+                        NULL, NULL);
+}
+
+static void stop(void)
+{
+    slc_auth_free(auth);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_expect_eq(uv_loop_close(&loop), 0);
+}
+
+TestSuite(auth, .init = start, .fini = stop);
+
+static slc_err check(const char *user, const char *password, slc_auth_ticket **ticket)
+{
+    return slc_auth_check(auth, slc_slice_str(user), slc_slice_str(password), "192.0.2.1", true,
+                          checked, NULL, ticket);
+}
+
+Test(auth, the_right_password_is_computed_once_and_known_until_the_user_changes)
+{
+    slc_auth_ticket *ticket;
+    slc_auth_counts counts;
+    for (int i = 0; i < 5; i++) // at one time: one computation
+        cr_assert_eq(check("u", "right", &ticket), SLC_EPENDING);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(answered, 5);
+    cr_assert_eq(answer, SLC_OK);
+    cr_assert_eq(check("u", "right", &ticket), SLC_OK);
+    slc_auth_counts_get(auth, &counts);
+    cr_assert_eq(counts.computed, 1u);
+
+    slc_auth_user_put(auth,
+                      &(slc_auth_user_change){.put = SLC_AUTH_PUT_PASSWORD,
+                                              .name = slc_slice_str("u"),
+                                              .password = slc_slice_str("new")},
+                      NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(check("u", "right", &ticket), SLC_EPENDING);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(answer, SLC_EACCESS);
+}
+
+Test(auth, nobody_is_answered_who_went_away)
+{
+    slc_auth_ticket *ticket;
+    cr_assert_eq(check("u", "right", &ticket), SLC_EPENDING);
+    slc_auth_cancel(ticket);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(answered, 0);
+}
+
+Test(auth, empty_and_wrong_passwords_and_unknown_users_are_refused_and_counted)
+{
+    slc_auth_ticket *ticket;
+    slc_auth_counts counts;
+    const char *const pairs[][2] = {{"u", ""}, {"u", "wrong"}, {"nobody", "right"}, {"u", "right"}};
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(check(pairs[i][0], pairs[i][1], &ticket), SLC_EPENDING);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        cr_assert_eq(answer, SLC_EACCESS);
+    }
+    slc_auth_counts_get(auth, &counts);
+    cr_assert_eq(counts.limited, 1u); // the last: its address had failed three times
+    cr_assert_eq(answered, 4);
+}
+
+Test(auth, patterns_are_searched_for_and_empty_means_nothing)
+{
+    slc_slice u = slc_slice_str("u"), v = slc_slice_str("/");
+    cr_expect(slc_auth_may(auth, u, v, SLC_AUTH_CONFIGURE, slc_slice_str("abc")));
+    cr_expect_not(slc_auth_may(auth, u, v, SLC_AUTH_CONFIGURE, slc_slice_str("bac")));
+    cr_expect_not(slc_auth_may(auth, u, v, SLC_AUTH_WRITE, slc_slice_str("abc")));
+    cr_expect_not(slc_auth_may(auth, u, slc_slice_str("w"), SLC_AUTH_READ, slc_slice_str("abc")));
+    cr_expect_eq(slc_auth_user_find(auth, u)->tag_bits & SLC_AUTH_TAG_ADMINISTRATOR,
+                 (uint32_t)SLC_AUTH_TAG_ADMINISTRATOR);
+}
+
+Test(auth, the_hash_of_rabbitmq_s_own_sample_is_understood)
+{
+    uint8_t hash[SLC_AUTH_HASH_BYTES_MAX];
+    size_t bytes;
+    cr_assert(slc_auth_hash_decode(
+        slc_slice_str("0E0TmHRmVuq60zaBnIn3J5HBTjyjunCAThl4i9dsaKGA1sNx"), hash, &bytes));
+    slc_slice of = slc_slice_of(hash, bytes);
+    cr_expect(slc_password_verify(SLC_AUTH_SHA256, of, slc_slice_str("guest")));
+    cr_expect_not(slc_password_verify(SLC_AUTH_SHA256, of, slc_slice_str("guess")));
+}
+
+Test(auth, a_pattern_that_explodes_is_stopped)
+{
+    slc_pattern *pattern;
+    cr_assert_eq(slc_pattern_new(slc_slice_str("^(a+)+$"), &pattern, NULL), SLC_OK);
+    cr_expect_eq(
+        slc_pattern_match(pattern, slc_slice_str("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")),
+        SLC_PATTERN_LIMIT);
+    slc_pattern_free(pattern);
+}
