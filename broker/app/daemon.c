@@ -160,6 +160,14 @@ static void write_addresses(FILE *out, void *arg)
                 slc_listener_port(d->listeners[i]));
     }
     fprintf(out, "admin=%s\n", slc_http_socket_path(d->http));
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++) {
+        static const char *const names[] = {"http", "https"};
+        const char *ip = i == 0 ? d->settings->management_ip : d->settings->management_ssl_ip;
+        bool v6 = ip == NULL || strchr(ip, ':') != NULL;
+        if (slc_http_tcp_port(d->http, i) != 0)
+            fprintf(out, "%s=%s%s%s:%u\n", names[i], v6 ? "[" : "",
+                    ip != NULL ? ip : "::", v6 ? "]" : "", slc_http_tcp_port(d->http, i));
+    }
 }
 
 static slc_err daemon_listen_at(daemon_state *d, const slc_config_address *address, slc_tls *tls,
@@ -786,6 +794,27 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .cluster_name = s->cluster_name,
         .status = http_status,
         .shutdown = http_shutdown,
+        .tcp =
+            {
+                {
+                    .on = s->management_port >= 0,
+                    .ip = s->management_ip,
+                    .port = (uint16_t)s->management_port,
+                },
+                {
+                    .on = s->management_ssl_port >= 0,
+                    .ip = s->management_ssl_ip,
+                    .port = (uint16_t)s->management_ssl_port,
+                    .tls = true,
+                    .cert_file = s->management_cert,
+                    .key_file = s->management_key,
+                    .key_password = s->management_key_password,
+                    .ca_file = s->management_ca,
+                },
+            },
+        .auth = d->auth,
+        .max_body_bytes = s->management_body_bytes,
+        .idle_timeout_s = (uint32_t)(s->management_idle_ms / 1000),
         .backup = slc_app_backup_ops(d->backup),
         .arg = d,
     };

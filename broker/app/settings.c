@@ -71,10 +71,26 @@ static const char *const settings_later[] = {
     "disk_free_limit.relative",
     "collect_statistics",
     "collect_statistics_interval",
-    "management.tcp.*",
-    "management.ssl.*",
+    "management.tcp.compress",
+    "management.tcp.shutdown_timeout",
+    "management.tcp.inactivity_timeout",
+    "management.tcp.request_timeout",
+    "management.ssl.backlog",
+    "management.ssl.compress",
+    "management.ssl.idle_timeout",
+    "management.ssl.inactivity_timeout",
+    "management.ssl.request_timeout",
+    "management.ssl.verify",
+    "management.ssl.fail_if_no_peer_cert",
+    "management.ssl.honor_cipher_order",
+    "management.ssl.honor_ecc_order",
+    "management.ssl.client_renegotiation",
+    "management.ssl.secure_renegotiate",
+    "management.ssl.versions.*",
+    "management.ssl.ciphers.*",
+    "management.ssl.depth",
+    "management.ssl.dh",
     "management.path_prefix",
-    "management.http.*",
     "management.login_session_timeout",
     "management.cors.*",
     "management.csp.policy",
@@ -503,6 +519,18 @@ static void settings_fill(slc_settings *s)
 
     s->management_socket = slc_config_text(c, KEY_SOCKET_PATH);
     s->management_group = slc_config_text(c, KEY_SOCKET_GROUP);
+    s->management_ip = slc_config_text(c, KEY_MGMT_IP);
+    s->management_port = (int32_t)slc_config_number_or(c, KEY_MGMT_PORT, UINT64_MAX);
+    s->management_idle_ms = slc_config_number(c, KEY_MGMT_IDLE);
+    s->management_ssl_ip = slc_config_text(c, KEY_MGMT_SSL_IP);
+    s->management_ssl_port = slc_config_is_set(c, KEY_MGMT_SSL_PORT)
+                                 ? (int32_t)slc_config_number(c, KEY_MGMT_SSL_PORT)
+                                 : -1;
+    s->management_ca = slc_config_text(c, KEY_MGMT_SSL_CA);
+    s->management_cert = slc_config_text(c, KEY_MGMT_SSL_CERT);
+    s->management_key = slc_config_text(c, KEY_MGMT_SSL_KEY);
+    s->management_key_password = slc_config_text(c, KEY_MGMT_SSL_PASSWORD);
+    s->management_body_bytes = slc_config_number(c, KEY_MGMT_BODY);
 
     s->log_console_level = slc_config_bool(c, KEY_LOG_CONSOLE)
                                ? settings_level(c, KEY_LOG_CONSOLE_LEVEL)

@@ -110,7 +110,13 @@ typedef struct slc_settings {
 
     // management
     const char *management_socket;
-    const char *management_group; // NULL: none
+    const char *management_group;                  // NULL: none
+    const char *management_ip, *management_ssl_ip; // NULL: every address
+    int32_t management_port, management_ssl_port;  // -1: off
+    const char *management_ca, *management_cert, *management_key;
+    const char *management_key_password; // secret
+    uint64_t management_body_bytes;
+    uint64_t management_idle_ms;
 
     // log; pass the node's name and the rest with slc_settings_log
     slc_log_level log_console_level; // SLC_LOG_NONE: off

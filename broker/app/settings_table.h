@@ -207,6 +207,26 @@
       "Socket of sluicectl. When it cannot be made there, it is admin.sock in the data directory.")                             \
     X(SOCKET_GROUP, "management.socket.group", TEXT, 0, NULL, 1, 255, "sluice", "none", "Management",                           \
       "Members of this group are administrators on that socket, as are root and the daemon's own user.")                        \
+    X(MGMT_IP, "management.tcp.ip", TEXT, 0, NULL, 1, 45, NULL, NULL, "Management",                                             \
+      "Address of the management API. Unless it is set: every address, IPv4 and IPv6.")                                         \
+    X(MGMT_PORT, "management.tcp.port", INTEGER, 0, NULL, 0, 65535, "15672", "none", "Management",                              \
+      "Port of the management API; 0 takes a free one. none: it is on its unix socket only.")                                   \
+    X(MGMT_IDLE, "management.tcp.idle_timeout", DURATION, 0, "ms", SEC, DAY, "60000", NULL, "Management",                       \
+      "A connection on which nothing moves for this long is closed, also inside of a request. Whole seconds count.")            \
+    X(MGMT_SSL_IP, "management.ssl.ip", TEXT, 0, NULL, 1, 45, NULL, NULL, "Management",                                         \
+      "Address of the management API over HTTPS. Unless it is set: every address, IPv4 and IPv6.")                              \
+    X(MGMT_SSL_PORT, "management.ssl.port", INTEGER, 0, NULL, 0, 65535, NULL, NULL, "Management",                               \
+      "Port of the management API over HTTPS; 0 takes a free one. Unless it is set there is none.")                             \
+    X(MGMT_SSL_CA, "management.ssl.cacertfile", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                               \
+      "Authorities (PEM) of the certificates that clients may show there.")                                                     \
+    X(MGMT_SSL_CERT, "management.ssl.certfile", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                               \
+      "Certificate of that port, with its chain (PEM).")                                                                        \
+    X(MGMT_SSL_KEY, "management.ssl.keyfile", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                                 \
+      "Private key of that certificate (PEM).")                                                                                 \
+    X(MGMT_SSL_PASSWORD, "management.ssl.password", TEXT, SLC_CONFIG_SECRET, NULL, 0, 1024, NULL, NULL, "Management",           \
+      "Password of that key.")                                                                                                  \
+    X(MGMT_BODY, "management.http.max_body_size", SIZE, 0, NULL, KIB, GIB, "20000000", NULL, "Management",                      \
+      "Largest body of a request to the management API.")                                                                       \
                                                                                                                                 \
     X(LOG_CONSOLE, "log.console", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "true", NULL, "Log",                                     \
       "Log to standard error.")                                                                                                 \

@@ -73,10 +73,23 @@ void slc_api_end(slc_api *api)
     slc_http_answer(api->request);
 }
 
+typedef struct vhost_filter {
+    slc_api *api;
+    void (*each)(slc_vhost *vhost, void *api);
+} vhost_filter;
+
+static void vhost_if_visible(slc_vhost *vhost, void *arg)
+{
+    const vhost_filter *filter = arg;
+    if (slc_http_may_enter(filter->api->request, slc_vhost_name(vhost)))
+        filter->each(vhost, filter->api);
+}
+
 bool slc_api_each_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api))
 {
     if (api->request->var_count == 0) {
-        slc_broker_each_vhost(api->broker, each, api);
+        vhost_filter filter = {.api = api, .each = each};
+        slc_broker_each_vhost(api->broker, vhost_if_visible, &filter);
         return true;
     }
     slc_vhost *vhost = slc_broker_vhost(api->broker, api->request->vars[0]);

@@ -9,7 +9,8 @@
  *  The http thread never touches broker state and the loop never touches a socket of ours: a request is one owned item that
  *  belongs to one of the two threads at a time. A handler runs to its end in one turn of the loop.
  *
- *  Who may: the unix socket has mode 0666 and the peer's credentials decide. uid 0, our own uid and members of the socket group
+ *  Who may, over TCP: a user with a password (basic authentication) and the tags that the path needs; see access.c.
+ *  On the unix socket: it has mode 0666 and the peer's credentials decide. uid 0, our own uid and members of the socket group
  *  are administrators; everybody else gets 401. Changes are logged in category audit with uid, pid and path.
  *
  *  Paths (all below /api). Answers have RabbitMQ's field names; a field that we do not know is left out.
@@ -86,6 +87,9 @@ typedef struct slc_http_status {
 } slc_http_status;
 
 struct slc_http_backup_ops; // http/backup.h
+struct slc_auth;            // auth/auth.h
+
+enum { SLC_HTTP_TCP_MAX = 2 }; // plain and TLS
 
 typedef struct slc_http_options {
     uv_loop_t *loop;                  // the broker's
@@ -102,6 +106,19 @@ typedef struct slc_http_options {
     void (*status)(slc_http_status *out, void *arg);
     /** An operator asked for an orderly stop; returns at once. */
     void (*shutdown)(void *arg);
+    /** One listener over TCP: everybody with a password. The texts are borrowed until slc_http_start returns. */
+    struct {
+        bool on;
+        const char *ip; // NULL: every address, IPv6 and IPv4
+        uint16_t port;  // 0: a free one
+        bool tls;
+        const char *cert_file, *key_file; // PEM; needed with tls
+        const char *key_password;         // NULL: none
+        const char *ca_file;              // NULL: clients need no certificate
+    } tcp[SLC_HTTP_TCP_MAX];
+    struct slc_auth *auth; // borrowed, outlives the stop; needed when one of tcp is on
+    uint64_t max_body_bytes;
+    uint32_t idle_timeout_s;
     const struct slc_http_backup_ops *backup; // borrowed; NULL: there are no backups here
     void *arg;
 } slc_http_options;
@@ -110,6 +127,8 @@ typedef struct slc_http_options {
  *  one answers there. */
 SLC_MUST_USE slc_err slc_http_start(const slc_http_options *options, slc_http **out,
                                     slc_error *error);
+/** The bound port of options.tcp[which]; 0: not on. */
+uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which);
 /** The path in use. */
 const char *slc_http_socket_path(const slc_http *http);
 /** From now on requests get 503 (what is under way is answered). */

@@ -17,8 +17,6 @@
 #include "http/json.h"
 #include "http/path.h"
 
-enum { SLC_HTTP_BODY_BYTES_MAX = 20000000 };
-
 typedef struct slc_http_request slc_http_request;
 typedef struct slc_route_entry slc_route_entry;
 
@@ -28,6 +26,9 @@ typedef struct slc_http_peer {
     pid_t pid;
     bool admin;
     bool known; // false: the credentials could not be read
+    bool tcp;   // over the network: a user and a password decide, uid and pid mean nothing
+    bool loopback;
+    char address[64]; // "" for a unix socket
 } slc_http_peer;
 
 typedef enum slc_http_method {
@@ -49,10 +50,12 @@ struct slc_http_request {
     slc_path path;
     slc_slice vars[3]; // what stood at the `*` of the route: vhost, name, ...
     uint32_t var_count;
-    char *reason; // owned; header X-Reason or NULL
+    char *reason;          // owned; header X-Reason or NULL
+    char *user, *password; // owned; of basic authentication; NULL on the unix socket
+    uint32_t tags;         // slc_auth_tag of that user; an administrator's on the unix socket
     const slc_route_entry *route;
     bool begun, sent, suspended;
-    slc_buffer input; // the request's body, at most SLC_HTTP_BODY_BYTES_MAX
+    slc_buffer input; // the request's body, at most options.max_body_bytes
     bool input_too_large;
     json_t *json;     // what it says, parsed on the http thread; NULL: no body, or no JSON
     char *json_error; // owned; why it is no JSON
@@ -81,6 +84,14 @@ void slc_http_fail(slc_http_request *request, unsigned status, const char *error
 const json_t *slc_http_json(slc_http_request *request);
 /** RabbitMQ's 404. */
 void slc_http_not_found(slc_http_request *request);
+/** 401 with the challenge. */
+void slc_http_unauthorised(slc_http_request *request, const char *reason);
+/** Take user and password out of an Authorization header; false: it has none that we can read. value may be NULL. */
+bool slc_http_credentials(slc_http_request *request, const char *value);
+/** Check them, then what the tags allow, then run the handler: at once or later. @thread the loop's. */
+void slc_http_login(slc_http_request *request);
+/** Whether the request may see that vhost. @thread the loop's. */
+bool slc_http_may_enter(const slc_http_request *request, slc_slice vhost);
 /** Hand the request back. @thread the loop's. */
 void slc_http_answer(slc_http_request *request);
 
@@ -93,8 +104,15 @@ const char *slc_http_methods_text(unsigned methods, char *text, size_t cap);
 
 /** Credentials of the peer of a connected unix socket. group: UINT_MAX for none. */
 void slc_http_peer_get(int fd, gid_t group, slc_http_peer *out);
+/** Of a connected TCP socket. */
+void slc_http_peer_address(int fd, slc_http_peer *out);
 /** The id of a group by name, or (gid_t)-1. May read files: call at start only. */
 gid_t slc_http_group_id(const char *name);
+/** A listening TCP socket; ip NULL: every address, IPv6 and IPv4. port is what was bound. */
+SLC_MUST_USE slc_err slc_http_tcp_open(const char *ip, uint16_t port, int *fd_out, uint16_t *bound,
+                                       slc_error *error);
+/** A whole small file, with a NUL behind it; slc_free. */
+SLC_MUST_USE slc_err slc_http_file_read(const char *path, char **text, slc_error *error);
 /** A listening unix socket, mode 0666; the file is created. */
 SLC_MUST_USE slc_err slc_http_socket_open(const char *path, int *fd_out, slc_error *error);
 

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/auth.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,11 +27,21 @@
 
 enum {
     CONNECTIONS_MAX = 256,
-    IDLE_TIMEOUT_S = 60,
     REQUEST_MEMORY_BYTES = 64 * 1024, // line and headers of one request
     DRAIN_MS = 2000,
     TARGET_BYTES_MAX = 16 * 1024,
 };
+
+/** One listening socket with its library object. */
+typedef struct endpoint {
+    slc_http *http;
+    struct MHD_Daemon *daemon; // NULL: off
+    uv_poll_t poll;
+    bool tcp;
+    uint16_t port;
+} endpoint;
+
+enum { ENDPOINTS = 1 + SLC_HTTP_TCP_MAX }; // the unix socket is the first
 
 struct slc_http {
     slc_http_options options; // copied strings; const after start
@@ -51,9 +62,9 @@ struct slc_http {
     uv_thread_t thread;
     uv_loop_t loop;
     slc_mailbox to_http;
-    uv_poll_t poll;
     uv_timer_t timer;
-    struct MHD_Daemon *daemon;
+    endpoint endpoints[ENDPOINTS];
+    bool closed;        // no library object is left
     uint32_t with_loop; // requests that the loop has
     uint32_t active;    // requests between first line and last octet of the answer
     bool draining;
@@ -74,6 +85,11 @@ void slc_http_status_get(const slc_http *http, slc_http_status *out)
     http->options.status(out, http->options.arg);
 }
 
+uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which)
+{
+    return http->endpoints[1 + which].port;
+}
+
 const char *slc_http_socket_path(const slc_http *http)
 {
     return http->socket_path;
@@ -90,6 +106,8 @@ static void request_free(slc_http_request *request)
     slc_free(request->target);
     slc_free(request->audit);
     slc_free(request->reason);
+    slc_free(request->user);
+    slc_free(request->password);
     slc_free(request);
 }
 
@@ -122,6 +140,11 @@ const json_t *slc_http_json(slc_http_request *request)
     else
         slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request", "not_json");
     return NULL;
+}
+
+void slc_http_unauthorised(slc_http_request *request, const char *reason)
+{
+    slc_http_fail(request, MHD_HTTP_UNAUTHORIZED, "not_authorised", "%s", reason);
 }
 
 static void request_parse(slc_http_request *request)
@@ -178,6 +201,8 @@ static enum MHD_Result request_send(slc_http_request *request, unsigned allowed)
         header_put(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
     header_put(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
     header_put(response, "X-Content-Type-Options", "nosniff");
+    if (request->status == MHD_HTTP_UNAUTHORIZED && request->peer.tcp)
+        header_put(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "basic realm=\"Sluice Management\"");
     if (allowed != 0) {
         char methods[64];
         header_put(response, MHD_HTTP_HEADER_ALLOW,
@@ -201,7 +226,8 @@ static enum MHD_Result request_send(slc_http_request *request, unsigned allowed)
 // The first that we hear of a request: its target as it came.
 static void *on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
-    slc_http *http = arg;
+    const endpoint *from = arg;
+    slc_http *http = from->http;
     slc_http_request *request = slc_alloc_zero(1, sizeof *request);
     request->http = http;
     request->connection = connection;
@@ -243,6 +269,15 @@ static void request_audit(const slc_http_request *request, const char *method)
 {
     if (request->method == SLC_HTTP_GET)
         return;
+    if (request->peer.tcp) {
+        slc_log(SLC_LOG_INFO, "audit", "http.change",
+                SLC_FIELDS(SLC_F_STR("user", request->user),
+                           SLC_F_STR("address", request->peer.address), SLC_F_STR("method", method),
+                           SLC_F_STR("path", request->audit)),
+                "%s %s asked for as user '%s' from %s", method, request->audit, request->user,
+                request->peer.address);
+        return;
+    }
     slc_log(SLC_LOG_INFO, "audit", "http.change",
             SLC_FIELDS(SLC_F_U64("uid", request->peer.uid),
                        SLC_F_U64("pid", (uint64_t)request->peer.pid), SLC_F_STR("method", method),
@@ -265,7 +300,12 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     if (http->draining || atomic_load(&http->stopping)) {
         slc_http_fail(request, MHD_HTTP_SERVICE_UNAVAILABLE, "unavailable",
                       "the broker is stopping");
-    } else if (!request->peer.admin) {
+    } else if (request->peer.tcp &&
+               !slc_http_credentials(request,
+                                     MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                                                 MHD_HTTP_HEADER_AUTHORIZATION))) {
+        request->status = MHD_HTTP_UNAUTHORIZED; // the challenge, with an empty body
+    } else if (!request->peer.tcp && !request->peer.admin) {
         slc_http_fail(request, MHD_HTTP_UNAUTHORIZED, "not_authorised", "uid %u %s",
                       (unsigned)request->peer.uid, http->denied);
     } else if (slc_path_parse(request->target, &request->path) != SLC_OK) {
@@ -273,7 +313,9 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
                       "the target is not a path that can be decoded");
     } else if (request->input_too_large) {
         slc_http_fail(request, MHD_HTTP_CONTENT_TOO_LARGE, "bad_request",
-                      "the body has more than %d octets", SLC_HTTP_BODY_BYTES_MAX);
+                      "the body has more than the %" PRIu64
+                      " octets of management.http.max_body_size",
+                      http->options.max_body_bytes);
     } else {
         unsigned status = slc_http_route(request, &allowed);
         if (status == MHD_HTTP_NOT_FOUND)
@@ -287,6 +329,9 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     const char *reason = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Reason");
     if (reason != NULL)
         request->reason = slc_strdup(reason);
+    if (!request->peer.tcp)
+        request->tags = SLC_AUTH_TAG_ADMINISTRATOR | SLC_AUTH_TAG_MONITORING |
+                        SLC_AUTH_TAG_POLICYMAKER | SLC_AUTH_TAG_MANAGEMENT;
     request_audit(request, method);
     request_parse(request);
     MHD_suspend_connection(connection);
@@ -311,7 +356,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     if (*upload_bytes > 0) {
         // The limit is checked before the peer: nobody fills more than this per connection.
-        if (request->input.bytes + *upload_bytes > SLC_HTTP_BODY_BYTES_MAX)
+        if (request->input.bytes + *upload_bytes > request->http->options.max_body_bytes)
             request->input_too_large = true;
         else if (!request->input_too_large)
             slc_buffer_put(&request->input, upload, *upload_bytes);
@@ -330,7 +375,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 {
     (void)connection;
     (void)how;
-    slc_http *http = arg;
+    slc_http *http = ((const endpoint *)arg)->http;
     slc_http_request *request = *context;
     if (request == NULL)
         return;
@@ -342,7 +387,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
-    slc_http *http = arg;
+    const endpoint *from = arg;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
         slc_free(*context);
         *context = NULL;
@@ -351,8 +396,10 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     slc_http_peer *peer = slc_alloc_zero(1, sizeof *peer);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (info != NULL)
-        slc_http_peer_get(info->connect_fd, http->group, peer);
+    if (info != NULL && from->tcp)
+        slc_http_peer_address(info->connect_fd, peer);
+    else if (info != NULL)
+        slc_http_peer_get(info->connect_fd, from->http->group, peer);
     *context = peer;
 }
 
@@ -370,15 +417,32 @@ static void on_library_log(void *arg, const char *format, va_list args)
 
 static void http_maybe_drained(slc_http *http);
 
+static void endpoints_stop(slc_http *http)
+{
+    for (uint32_t i = 0; i < ENDPOINTS; i++) {
+        if (http->endpoints[i].daemon != NULL)
+            MHD_stop_daemon(http->endpoints[i].daemon);
+        http->endpoints[i].daemon = NULL;
+    }
+}
+
 // Let libmicrohttpd work, then ask it when it wants to be called at the latest.
 static void http_run(slc_http *http)
 {
-    if (http->daemon == NULL)
+    uint64_t next_ms = UINT64_MAX;
+    if (http->closed)
         return;
-    MHD_run(http->daemon);
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-    if (MHD_get_timeout(http->daemon, &timeout_ms) == MHD_YES)
-        uv_timer_start(&http->timer, http->timer.timer_cb, timeout_ms, 0);
+    for (uint32_t i = 0; i < ENDPOINTS; i++) {
+        MHD_UNSIGNED_LONG_LONG timeout_ms;
+        struct MHD_Daemon *daemon = http->endpoints[i].daemon;
+        if (daemon == NULL)
+            continue;
+        MHD_run(daemon);
+        if (MHD_get_timeout(daemon, &timeout_ms) == MHD_YES && timeout_ms < next_ms)
+            next_ms = timeout_ms;
+    }
+    if (next_ms != UINT64_MAX)
+        uv_timer_start(&http->timer, http->timer.timer_cb, next_ms, 0);
     else
         uv_timer_stop(&http->timer);
     http_maybe_drained(http);
@@ -416,7 +480,7 @@ static void http_on_mail(slc_mail *mail, void *arg)
 
 static void http_maybe_drained(slc_http *http)
 {
-    if (!http->draining || http->daemon == NULL)
+    if (!http->draining || http->closed)
         return;
     bool late = slc_clock_now_ns() >= http->drain_until_ns;
     if (http->with_loop > 0 || (http->active > 0 && !late)) {
@@ -425,10 +489,13 @@ static void http_maybe_drained(slc_http *http)
         return;
     }
     // Inside a callback of the poll handle: first no more polling, then the daemon with its epoll descriptor.
-    uv_close((uv_handle_t *)&http->poll, NULL);
+    for (uint32_t i = 0; i < ENDPOINTS; i++) {
+        if (http->endpoints[i].daemon != NULL)
+            uv_close((uv_handle_t *)&http->endpoints[i].poll, NULL);
+    }
     uv_close((uv_handle_t *)&http->timer, NULL);
-    MHD_stop_daemon(http->daemon);
-    http->daemon = NULL;
+    endpoints_stop(http);
+    http->closed = true;
     uv_stop(&http->loop);
 }
 
@@ -437,7 +504,7 @@ static void http_thread(void *arg)
     slc_http *http = arg;
     http_run(http);
     uv_run(&http->loop, UV_RUN_DEFAULT);
-    SLC_ASSERT(http->daemon == NULL);
+    SLC_ASSERT(http->closed);
     slc_mailbox_post(&http->to_loop, &http->drained_mail);
     uv_sem_wait(&http->go);
     slc_mailbox_close(&http->to_http, NULL);
@@ -473,7 +540,7 @@ static void loop_on_mail(slc_mail *mail, void *arg)
     slc_http *http = arg;
     if (mail != &http->drained_mail) {
         slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
-        request->route->handle(request);
+        slc_http_login(request);
         return;
     }
     uv_sem_post(&http->go);
@@ -500,43 +567,99 @@ void slc_http_stop(slc_http *http, void (*done)(void *arg), void *arg)
     slc_mailbox_post(&http->to_http, &http->drain_mail);
 }
 
-static slc_err daemon_start(slc_http *http, int fd, slc_error *error)
+static slc_err endpoint_start(slc_http *http, endpoint *e, int fd, unsigned flags,
+                              struct MHD_OptionItem *tls, slc_error *error)
 {
-    http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-        http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http, MHD_OPTION_LISTEN_SOCKET,
-        (MHD_socket)fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_UNESCAPE_CALLBACK,
-        on_unescape, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY_BYTES, MHD_OPTION_END);
-    if (http->daemon == NULL)
-        return slc_error_set(error, SLC_EINTERNAL,
-                             "management API: libmicrohttpd did not start on %s",
-                             http->socket_path);
+    e->http = http;
+    e->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | flags, 0, NULL, NULL,
+        on_request, e, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, e, MHD_OPTION_LISTEN_SOCKET,
+        (MHD_socket)fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, e, MHD_OPTION_UNESCAPE_CALLBACK,
+        on_unescape, e, MHD_OPTION_NOTIFY_COMPLETED, on_completed, e, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, e, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)http->options.idle_timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY_BYTES, MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_END);
+    if (e->daemon == NULL)
+        return slc_error_set(error, SLC_EINTERNAL, "management API: libmicrohttpd did not start%s",
+                             flags != 0 ? " with TLS: do certificate and key fit together?" : "");
     return SLC_OK;
+}
+
+// One of options.tcp. The texts of the files live until libmicrohttpd has read them, which it does at once.
+static slc_err endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *error)
+{
+    endpoint *e = &http->endpoints[1 + which];
+    const slc_http_options *o = &http->options;
+    struct MHD_OptionItem tls[5] = {{MHD_OPTION_END, 0, NULL}};
+    char *texts[3] = {NULL};
+    uint32_t count = 0;
+    int fd = -1;
+    slc_err rc = SLC_OK;
+    if (!o->tcp[which].on)
+        return SLC_OK;
+    if (o->tcp[which].tls && (o->tcp[which].cert_file == NULL || o->tcp[which].key_file == NULL))
+        return slc_error_set(error, SLC_EINVAL,
+                             "management.ssl.port is set: management.ssl.certfile and "
+                             "management.ssl.keyfile are needed");
+    if (o->tcp[which].tls) {
+        const struct {
+            const char *path;
+            enum MHD_OPTION option;
+        } files[] = {{o->tcp[which].cert_file, MHD_OPTION_HTTPS_MEM_CERT},
+                     {o->tcp[which].key_file, MHD_OPTION_HTTPS_MEM_KEY},
+                     {o->tcp[which].ca_file, MHD_OPTION_HTTPS_MEM_TRUST}};
+        for (size_t i = 0; rc == SLC_OK && i < SLC_ARRAY_COUNT(files); i++) {
+            if (files[i].path == NULL)
+                continue;
+            rc = slc_http_file_read(files[i].path, &texts[i], error);
+            tls[count++] = (struct MHD_OptionItem){files[i].option, 0, texts[i]};
+        }
+        if (o->tcp[which].key_password != NULL)
+            tls[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_KEY_PASSWORD, 0,
+                                                   (char *)(uintptr_t)o->tcp[which].key_password};
+        tls[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    }
+    if (rc == SLC_OK)
+        rc = slc_http_tcp_open(o->tcp[which].ip, o->tcp[which].port, &fd, &e->port, error);
+    if (rc == SLC_OK) {
+        e->tcp = true;
+        rc = endpoint_start(http, e, fd, o->tcp[which].tls ? MHD_USE_TLS : 0, tls, error);
+        if (rc != SLC_OK)
+            close(fd);
+    }
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(texts); i++)
+        slc_free(texts[i]);
+    return rc;
 }
 
 // Loop, mailbox, poll and timer of the http thread, before it runs.
 static slc_err thread_init(slc_http *http, slc_error *error)
 {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     int rc = uv_loop_init(&http->loop);
     if (rc != 0)
         return slc_error_set(error, slc_err_from_errno(rc), "management API: loop: %s",
                              uv_strerror(rc));
     if (slc_mailbox_init(&http->to_http, &http->loop, http_on_mail, http) != SLC_OK ||
-        uv_timer_init(&http->loop, &http->timer) != 0 || info == NULL ||
-        uv_poll_init(&http->loop, &http->poll, info->epoll_fd) != 0) {
-        // Cannot fail on Linux but for want of descriptors, at start; the process ends then.
-        return slc_error_set(error, SLC_ELIMIT,
-                             "management API: no descriptors left for its thread");
-    }
+        uv_timer_init(&http->loop, &http->timer) != 0)
+        goto no_descriptors;
     http->timer.timer_cb = http_on_timer;
     http->timer.data = http;
-    http->poll.data = http;
-    uv_poll_start(&http->poll, UV_READABLE, http_on_poll);
+    for (uint32_t i = 0; i < ENDPOINTS; i++) {
+        endpoint *e = &http->endpoints[i];
+        if (e->daemon == NULL)
+            continue;
+        const union MHD_DaemonInfo *info = MHD_get_daemon_info(e->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+        if (info == NULL || uv_poll_init(&http->loop, &e->poll, info->epoll_fd) != 0)
+            goto no_descriptors;
+        e->poll.data = http;
+        uv_poll_start(&e->poll, UV_READABLE, http_on_poll);
+    }
     return SLC_OK;
+
+no_descriptors:
+    // Cannot fail on Linux but for want of descriptors, at start; the process ends then.
+    return slc_error_set(error, SLC_ELIMIT, "management API: no descriptors left for its thread");
 }
 
 static char *denied_text(const slc_http_options *options, gid_t group)
@@ -599,10 +722,16 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     slc_err rc = socket_open(http, options, &fd, error);
     if (rc != SLC_OK)
         goto free_http;
-    rc = daemon_start(http, fd, error);
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    rc = endpoint_start(http, &http->endpoints[0], fd, 0, none, error);
     if (rc != SLC_OK) {
         close(fd);
         goto remove_socket;
+    }
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++) {
+        rc = endpoint_open_tcp(http, i, error);
+        if (rc != SLC_OK)
+            goto stop_daemon;
     }
     rc = slc_mailbox_init(&http->to_loop, options->loop, loop_on_mail, http);
     if (rc != SLC_OK)
@@ -621,7 +750,7 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     return SLC_OK;
 
 stop_daemon:
-    MHD_stop_daemon(http->daemon);
+    endpoints_stop(http);
 remove_socket:
     unlink(http->socket_path);
 free_http:

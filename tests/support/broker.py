@@ -266,6 +266,8 @@ class Sluice(Broker):
         settings = {
             "listeners.tcp.1": f"127.0.0.1:{self.fixed_port}",
             "management.socket.path": str(self.data / "admin.sock"),
+            "management.tcp.ip": "127.0.0.1",
+            "management.tcp.port": "0",
             "allow_root": "true",
         }
         if self.ipv6:

@@ -45,7 +45,8 @@ def restore(target, source, *words):
     """sluiced --restore that has to end by itself."""
     return subprocess.run([os.environ["SLUICED"], "--restore", str(source), "--data-dir", str(target),
                            "--set", "allow_root=true", "--set", "listeners.tcp.1=127.0.0.1:0",
-                           "--set", f"management.socket.path={target}/admin.sock", *words],
+                           "--set", f"management.socket.path={target}/admin.sock",
+                           "--set", "management.tcp.port=none", *words],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 

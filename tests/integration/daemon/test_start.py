@@ -18,7 +18,7 @@ DATA_DIR, ADDRESS = 73, 75
 def words(tmp_path, port=0):
     """Enough for a daemon of its own."""
     return ["--set", f"listeners.tcp.1=127.0.0.1:{port}", "--set", "allow_root=true",
-            "--set", f"management.socket.path={tmp_path}/a.sock"]
+            "--set", f"management.socket.path={tmp_path}/a.sock", "--set", "management.tcp.port=none"]
 
 
 def test_addresses_are_published(broker):

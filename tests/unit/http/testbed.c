@@ -309,6 +309,8 @@ static void loop_thread(void *arg)
     if (bed->setup != NULL)
         bed->setup(bed);
     slc_http_options http = {
+        .max_body_bytes = 1024 * 1024,
+        .idle_timeout_s = 60,
         .loop = &bed->loop,
         .broker = bed->broker,
         .socket_path = bed->socket,
