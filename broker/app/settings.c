@@ -530,6 +530,7 @@ static void settings_fill(slc_settings *s)
     s->management_cert = slc_config_text(c, KEY_MGMT_SSL_CERT);
     s->management_key = slc_config_text(c, KEY_MGMT_SSL_KEY);
     s->management_key_password = slc_config_text(c, KEY_MGMT_SSL_PASSWORD);
+    s->management_realm = slc_config_text(c, KEY_MGMT_REALM);
     s->management_body_bytes = slc_config_number(c, KEY_MGMT_BODY);
 
     s->log_console_level = slc_config_bool(c, KEY_LOG_CONSOLE)
@@ -567,6 +568,14 @@ static void settings_check(slc_config *config)
                               "has no effect without store.flush = interval");
     if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
         slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
+    // It stands between quotes in a header.
+    for (const char *at = slc_config_text(config, KEY_MGMT_REALM); at != NULL && *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\') {
+            slc_config_note_about(config, true, KEY_MGMT_REALM, NULL,
+                                  "only printable ASCII without quotes and backslashes is allowed");
+            break;
+        }
+    }
 }
 
 slc_err slc_settings_load(const slc_settings_sources *sources, slc_settings **out, slc_error *error)

@@ -225,6 +225,8 @@
       "Private key of that certificate (PEM).")                                                                                 \
     X(MGMT_SSL_PASSWORD, "management.ssl.password", TEXT, SLC_CONFIG_SECRET, NULL, 0, 1024, NULL, NULL, "Management",           \
       "Password of that key.")                                                                                                  \
+    X(MGMT_REALM, "management.auth_realm", TEXT, 0, NULL, 1, 255, "RabbitMQ Management", NULL, "Management",                    \
+      "Realm in the challenge for a user name. Some monitoring scripts log in only when they see the default.")                 \
     X(MGMT_BODY, "management.http.max_body_size", SIZE, 0, NULL, KIB, GIB, "20000000", NULL, "Management",                      \
       "Largest body of a request to the management API.")                                                                       \
                                                                                                                                 \

@@ -186,6 +186,8 @@ void slc_vhost_each_exchange(slc_vhost *vhost,
                              void (*each)(const slc_exchange *exchange, void *arg), void *arg);
 void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *queue, void *arg),
                           void *arg);
+/** False: there is none of that name. out may be NULL. */
+bool slc_vhost_find_queue(slc_vhost *vhost, slc_slice name, slc_queue_info *out);
 /** The implicit bindings of the default exchange first, as RabbitMQ lists them. */
 void slc_vhost_each_binding(slc_vhost *vhost,
                             void (*each)(const slc_binding_info *binding, void *arg), void *arg);

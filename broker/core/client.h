@@ -68,6 +68,7 @@ struct slc_client {
 
     slc_session *sessions; // DL list, in order of opening
     uint32_t session_count;
+    bool hidden; // not a connection: in no list, total or limit; set before slc_client_open
     slc_queue *exclusive_queues; // DL list
     slc_client *prev, *next;     // of the broker's clients
 };

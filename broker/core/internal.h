@@ -401,6 +401,7 @@ struct slc_broker {
     void *vhost_gone_arg;
     bool memory_alarm, disk_alarm;
     bool flow;                // the store is behind: publishers are not read
+    uint32_t hidden_sessions; // of clients that are in no list; in totals.sessions
     slc_broker_totals totals; // the counters among them
 };
 

@@ -27,6 +27,14 @@ void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *q
     }
 }
 
+bool slc_vhost_find_queue(slc_vhost *vhost, slc_slice name, slc_queue_info *out)
+{
+    const slc_queue *queue = slc_vhost_queue(vhost, name);
+    if (queue != NULL && out != NULL)
+        slc_queue_stat(queue, out);
+    return queue != NULL;
+}
+
 void slc_vhost_each_binding(slc_vhost *vhost,
                             void (*each)(const slc_binding_info *binding, void *arg), void *arg)
 {
@@ -92,7 +100,8 @@ void slc_broker_each_client(slc_broker *broker, void (*each)(slc_client *client,
     slc_client *client, *next;
     DL_FOREACH_SAFE(broker->clients, client, next)
     {
-        each(client, arg);
+        if (!client->hidden)
+            each(client, arg);
     }
 }
 
@@ -102,6 +111,8 @@ void slc_broker_each_session(slc_broker *broker,
     slc_client *client;
     DL_FOREACH(broker->clients, client)
     {
+        if (client->hidden)
+            continue;
         slc_session *session;
         DL_FOREACH(client->sessions, session)
         {
@@ -189,6 +200,7 @@ void slc_vhost_queue_delete(slc_vhost *vhost, slc_slice name, bool if_unused, bo
 void slc_broker_total(const slc_broker *broker, slc_broker_totals *out)
 {
     *out = broker->totals;
+    out->sessions -= broker->hidden_sessions;
     out->queues = 0;
     out->exchanges = 0;
     const slc_vhost *vhost;

@@ -52,6 +52,7 @@ slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_ses
     handle_take(s);
     DL_APPEND(client->sessions, s);
     client->session_count++;
+    s->broker->hidden_sessions += client->hidden;
     s->broker->totals.sessions++;
     slc_event_session(s, true);
     return s;
@@ -467,6 +468,7 @@ static void session_free(slc_session *s)
     DL_DELETE(s->client->sessions, s);
     s->client->session_count--;
     slc_event_session(s, false);
+    s->broker->hidden_sessions -= s->client->hidden;
     s->broker->totals.sessions--;
     slc_free((void *)s->last_queue.data);
     slc_free((void *)s->declaring.data);

@@ -320,7 +320,7 @@ uint32_t slc_broker_count_clients(const slc_broker *broker, const slc_vhost *vho
     const slc_client *client;
     DL_FOREACH(broker->clients, client)
     {
-        if ((vhost != NULL && client->vhost != vhost) ||
+        if (client->hidden || (vhost != NULL && client->vhost != vhost) ||
             (user != NULL && strcmp(client->info.user, user) != 0))
             continue;
         count++;

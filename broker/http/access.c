@@ -71,7 +71,10 @@ static const struct {
     {SLC_HTTP_GET, "channels", SLC_AUTH_TAG_MONITORING, false},
     {SLC_HTTP_GET, "consumers", SLC_AUTH_TAG_MONITORING, false},
     {SLC_HTTP_GET, "health", SLC_AUTH_TAG_MONITORING, false},
-    {SLC_HTTP_DELETE, "queues", SLC_AUTH_TAG_MANAGEMENT, true},
+    {SLC_HTTP_PUT | SLC_HTTP_POST | SLC_HTTP_DELETE, "queues", SLC_AUTH_TAG_MANAGEMENT, true},
+    {SLC_HTTP_PUT | SLC_HTTP_POST | SLC_HTTP_DELETE, "exchanges", SLC_AUTH_TAG_MANAGEMENT, true},
+    {SLC_HTTP_POST | SLC_HTTP_DELETE, "bindings", SLC_AUTH_TAG_MANAGEMENT, true},
+    {SLC_HTTP_GET, "aliveness-test", SLC_AUTH_TAG_MANAGEMENT, true},
 };
 
 bool slc_http_may_enter(const slc_http_request *request, slc_slice vhost)

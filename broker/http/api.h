@@ -69,8 +69,25 @@ bool slc_api_need(slc_http_request *request, const json_t *body, const char *con
 /** The answer to a change: 204, or what the error means. */
 void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *error,
                      unsigned status);
+/** Bindings: begin an answer with the fields asked for; one of them; those of the default exchange. api->vhost is set. */
+slc_api slc_api_bindings_begin(slc_http_request *request);
+void slc_api_binding_write(slc_api *api, const slc_binding_info *binding);
+void slc_api_default_bindings(slc_api *api, slc_vhost *vhost);
+/** Append a binding's properties_key; arguments with sorted keys. */
+void slc_api_properties_key(slc_slice key, slc_slice arguments, slc_buffer *out);
 
 /** handlers; named by the path */
+void slc_api_queue_declare(slc_http_request *request);
+void slc_api_exchange_declare(slc_http_request *request);
+void slc_api_exchange_delete(slc_http_request *request);
+void slc_api_binding_pair(slc_http_request *request);
+void slc_api_binding(slc_http_request *request);
+void slc_api_exchange_bindings(slc_http_request *request);
+void slc_api_bind(slc_http_request *request);
+void slc_api_unbind(slc_http_request *request);
+void slc_api_publish(slc_http_request *request);
+void slc_api_get(slc_http_request *request);
+void slc_api_aliveness(slc_http_request *request);
 void slc_api_overview(slc_http_request *request);
 void slc_api_nodes(slc_http_request *request);
 void slc_api_node(slc_http_request *request);

@@ -137,53 +137,16 @@ static const char *const binding_fields[] = {
 #undef X
 };
 
-// FNV-1a: stable over restarts, which the seeded hash of our maps is not.
-static uint32_t octets_hash(slc_slice octets)
-{
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < octets.bytes; i++)
-        hash = (hash ^ octets.data[i]) * 16777619u;
-    return hash;
-}
-
-// "~"; "a.%2A"; "a.b~4gSN_A": the percent-encoded key, and a hash of the arguments, whose keys are sorted.
 static void binding_properties_key(slc_json *w, const slc_binding_info *b)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    static const char base64url[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint8_t text[255 * 3 + 8];
-    size_t n = 0;
-    for (size_t i = 0; i < b->key.bytes && i < 255; i++) {
-        uint8_t c = b->key.data[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '.' || c == '_';
-        if (plain) {
-            text[n++] = c;
-        } else {
-            text[n++] = '%';
-            text[n++] = (uint8_t)hex[c >> 4];
-            text[n++] = (uint8_t)hex[c & 15];
-        }
-    }
-    if (n == 0 || b->arguments.bytes > 0)
-        text[n++] = '~';
-    if (b->arguments.bytes > 0) {
-        uint64_t bits = (uint64_t)octets_hash(b->arguments) << 4;
-        for (int shift = 30; shift >= 0; shift -= 6)
-            text[n++] = (uint8_t)base64url[bits >> shift & 63];
-    }
-    slc_json_put_slice(w, "properties_key", slc_slice_of(text, n));
+    slc_buffer text = {0};
+    slc_api_properties_key(b->key, b->arguments, &text);
+    slc_json_put_slice(w, "properties_key", slc_buffer_slice(&text));
+    slc_buffer_fini(&text);
 }
 
-static void binding_each(const slc_binding_info *b, void *arg)
+void slc_api_binding_write(slc_api *api, const slc_binding_info *b)
 {
-    slc_api *api = arg;
-    if (api->want_one) { // the bindings of one queue
-        if (b->destination_kind != SLC_DEST_QUEUE || !slc_slice_equal(b->destination, api->want))
-            return;
-        api->found = true;
-    }
     slc_json *w = &api->w;
     slc_json_open(w, '{');
     for (uint32_t i = 0; i < api->select.count; i++) {
@@ -201,6 +164,36 @@ static void binding_each(const slc_binding_info *b, void *arg)
     slc_json_close(w, '}');
 }
 
+static void binding_each(const slc_binding_info *b, void *arg)
+{
+    slc_api *api = arg;
+    if (api->want_one) { // the bindings of one queue
+        if (b->destination_kind != SLC_DEST_QUEUE || !slc_slice_equal(b->destination, api->want))
+            return;
+        api->found = true;
+    }
+    slc_api_binding_write(api, b);
+}
+
+static void default_binding_each(const slc_binding_info *b, void *arg)
+{
+    if (b->source.bytes == 0)
+        slc_api_binding_write(arg, b);
+}
+
+void slc_api_default_bindings(slc_api *api, slc_vhost *vhost)
+{
+    slc_vhost_each_binding(vhost, default_binding_each, api);
+}
+
+slc_api slc_api_bindings_begin(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    slc_api_select_init(&api.select, request, binding_fields, BINDING_FIELD_COUNT,
+                        BINDING_FIELD_COUNT);
+    return api;
+}
+
 static void bindings_each_vhost(slc_vhost *vhost, void *arg)
 {
     slc_api *api = arg;
@@ -210,9 +203,7 @@ static void bindings_each_vhost(slc_vhost *vhost, void *arg)
 
 static void bindings_answer(slc_http_request *request, bool of_queue)
 {
-    slc_api api = slc_api_begin(request);
-    slc_api_select_init(&api.select, request, binding_fields, BINDING_FIELD_COUNT,
-                        BINDING_FIELD_COUNT);
+    slc_api api = slc_api_bindings_begin(request);
     api.want_one = of_queue; // every queue has its default binding: none found means no such queue
     if (of_queue)
         api.want = request->vars[1];

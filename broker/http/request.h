@@ -48,7 +48,7 @@ struct slc_http_request {
     char *target; // owned; taken apart in place
     char *audit;  // owned; the path as it came, for the log
     slc_path path;
-    slc_slice vars[3]; // what stood at the `*` of the route: vhost, name, ...
+    slc_slice vars[4]; // what stood at the `*` of the route: vhost, name, ...
     uint32_t var_count;
     char *reason;          // owned; header X-Reason or NULL
     char *user, *password; // owned; of basic authentication; NULL on the unix socket
@@ -65,6 +65,8 @@ struct slc_http_request {
     slc_buffer body;
     uint64_t messages; // header X-Sluice-Messages when messages_known
     bool messages_known;
+    char *location;                // owned; header Location or NULL
+    struct slc_http_agent *agent; // http/agent.h; while the loop has it
 };
 
 struct slc_route_entry {
@@ -94,6 +96,9 @@ void slc_http_login(slc_http_request *request);
 bool slc_http_may_enter(const slc_http_request *request, slc_slice vhost);
 /** Hand the request back. @thread the loop's. */
 void slc_http_answer(slc_http_request *request);
+
+/** Go on with request->agent when the loop comes round. @thread the loop's */
+void slc_http_later(slc_http_request *request);
 
 /** @thread the loop's */
 const slc_http_options *slc_http_options_of(const slc_http *http);

@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/agent.h"
 #include "http/request.h"
 
 enum {
@@ -49,7 +50,8 @@ struct slc_http {
     dev_t socket_dev; // of the file that we made
     ino_t socket_ino;
     gid_t group;
-    char *denied; // the 401's reason
+    char *denied;        // the 401's reason
+    char challenge[300]; // the 401's header over TCP; const after start
 
     // the loop's side
     slc_mailbox to_loop;
@@ -108,6 +110,7 @@ static void request_free(slc_http_request *request)
     slc_free(request->reason);
     slc_free(request->user);
     slc_free(request->password);
+    slc_free(request->location);
     slc_free(request);
 }
 
@@ -172,6 +175,11 @@ void slc_http_answer(slc_http_request *request)
     slc_mailbox_post(&request->http->to_http, &request->mail);
 }
 
+void slc_http_later(slc_http_request *request)
+{
+    slc_mailbox_post(&request->http->to_loop, &request->mail);
+}
+
 /* ---- sending ---- */
 
 static void header_put(struct MHD_Response *response, const char *name, const char *value)
@@ -202,7 +210,9 @@ static enum MHD_Result request_send(slc_http_request *request, unsigned allowed)
     header_put(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
     header_put(response, "X-Content-Type-Options", "nosniff");
     if (request->status == MHD_HTTP_UNAUTHORIZED && request->peer.tcp)
-        header_put(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "basic realm=\"Sluice Management\"");
+        header_put(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, request->http->challenge);
+    if (request->location != NULL)
+        header_put(response, MHD_HTTP_HEADER_LOCATION, request->location);
     if (allowed != 0) {
         char methods[64];
         header_put(response, MHD_HTTP_HEADER_ALLOW,
@@ -540,7 +550,10 @@ static void loop_on_mail(slc_mail *mail, void *arg)
     slc_http *http = arg;
     if (mail != &http->drained_mail) {
         slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
-        slc_http_login(request);
+        if (request->agent != NULL)
+            slc_http_agent_go(request->agent);
+        else
+            slc_http_login(request);
         return;
     }
     uv_sem_post(&http->go);
@@ -716,6 +729,8 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
         slc_strdup(options->cluster_name != NULL ? options->cluster_name : options->node);
     http->group = slc_http_group_id(options->group);
     http->denied = denied_text(options, http->group);
+    snprintf(http->challenge, sizeof http->challenge, "Basic realm=\"%.255s\"",
+             options->realm != NULL ? options->realm : "RabbitMQ Management");
     atomic_init(&http->stopping, false);
 
     int fd = -1;

@@ -45,7 +45,7 @@ def ask(broker, method, path, body=None, user="guest:guest"):
 def test_no_login(broker, user):
     answer, text = ask(broker, "GET", "/api/queues", user=user)
     assert answer.status == 401
-    assert answer.headers["WWW-Authenticate"] == 'basic realm="Sluice Management"'
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="RabbitMQ Management"'
     if user is not None and ":" in user:
         assert json.loads(text) == {"error": "not_authorized", "reason": "Login failed"}
 
