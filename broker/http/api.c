@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "http/list_query.h"
 
 // The top-level part of one column: "message_stats" of "message_stats.publish".
 static slc_slice column_top(slc_slice column)
@@ -31,7 +32,7 @@ static void select_add(slc_api_select *select, slc_slice name, const char *const
     }
 }
 
-void slc_api_select_init(slc_api_select *select, const slc_http_request *request,
+void slc_api_select_init(slc_api_select *select, slc_http_request *request,
                          const char *const *names, uint32_t count, uint32_t default_count)
 {
     SLC_ASSERT(count <= SLC_API_FIELDS_MAX);
@@ -52,6 +53,10 @@ void slc_api_select_init(slc_api_select *select, const slc_http_request *request
         select_add(select, column_top(slc_slice_of(at, (size_t)(next - at))), names, count);
         at = next + 1;
     }
+    slc_slice needed[2];
+    for (uint32_t i = slc_list_query_needs(&request->path, needed); i > 0; i--)
+        select_add(select, needed[i - 1], names, count);
+    request->columns_done = !slc_list_query_again(&request->path);
 }
 
 slc_api slc_api_begin(slc_http_request *request)

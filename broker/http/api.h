@@ -20,7 +20,7 @@ typedef struct slc_api_select {
 
 /** From the request's query. default_count: how many fields of the table are written when columns= does not choose (those
  *  behind are ours and cost more). */
-void slc_api_select_init(slc_api_select *select, const slc_http_request *request,
+void slc_api_select_init(slc_api_select *select, slc_http_request *request,
                          const char *const *names, uint32_t count, uint32_t default_count);
 
 /** The handler's context: the answer being written. */

@@ -209,7 +209,11 @@ static void queues_each_vhost(slc_vhost *vhost, void *arg)
             slc_vhost_each_consumer(vhost, exclusive_gather, &map);
     }
     api->extra = map;
-    slc_vhost_each_queue(vhost, queue_each, api);
+    slc_queue_info one;
+    if (!api->want_one)
+        slc_vhost_each_queue(vhost, queue_each, api);
+    else if (slc_vhost_find_queue(vhost, api->want, &one))
+        queue_each(&one, api);
     api->extra = NULL;
     exclusive_free(map);
 }

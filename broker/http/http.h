@@ -119,7 +119,8 @@ typedef struct slc_http_options {
     struct slc_auth *auth; // borrowed, outlives the stop; needed when one of tcp is on
     uint64_t max_body_bytes;
     uint32_t idle_timeout_s;
-    const char *realm; // of basic authentication: printable ASCII without quote and backslash; NULL: RabbitMQ's
+    const char *
+        realm; // of basic authentication: printable ASCII without quote and backslash; NULL: RabbitMQ's
     const struct slc_http_backup_ops *backup; // borrowed; NULL: there are no backups here
     void *arg;
 } slc_http_options;

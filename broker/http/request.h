@@ -65,7 +65,8 @@ struct slc_http_request {
     slc_buffer body;
     uint64_t messages; // header X-Sluice-Messages when messages_known
     bool messages_known;
-    char *location;                // owned; header Location or NULL
+    bool columns_done;            // the answer has no other fields than those asked for
+    char *location;               // owned; header Location or NULL
     struct slc_http_agent *agent; // http/agent.h; while the loop has it
 };
 

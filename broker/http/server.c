@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/agent.h"
+#include "http/list_query.h"
 #include "http/request.h"
 
 enum {
@@ -482,6 +483,7 @@ static void http_on_mail(slc_mail *mail, void *arg)
     slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
     SLC_ASSERT(request->suspended);
     SLC_ASSERT(request->status != 0);
+    slc_list_query(request);
     request->suspended = false;
     http->with_loop--;
     MHD_resume_connection(request->connection);

@@ -1,0 +1,98 @@
+"""Pages, sorting, filters and columns of lists.
+
+@spec management-api 1.6
+"""
+
+import uuid
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def queues(shared):
+    """25 queues of which the first three hold 1, 2 and 3 messages."""
+    from conftest import Api
+    api = Api(shared)
+    prefix = "L" + uuid.uuid4().hex[:8]
+    names = [f"{prefix}-{number:02}" for number in range(25)]
+    for name in names:
+        assert api.put(f"/queues/%2F/{name}", {}).status == 201
+    for number in range(3):
+        for _ in range(number + 1):
+            api.publish(names[number])
+    yield prefix, names
+    for name in names:
+        api.delete(f"/queues/%2F/{name}")
+    api.close()
+
+
+def test_pages(api, queues):
+    prefix, names = queues
+    got = []
+    for number in range(1, 4):
+        page = api.get(f"/queues?page={number}&page_size=10&name={prefix.lower()}&pagination=false")
+        assert {k: page[k] for k in page if k != "items"} == {
+            "page": number, "page_size": 10, "page_count": 3, "filtered_count": 25, "item_count": len(page["items"]),
+            "total_count": len(api.get("/queues"))}
+        got += [q["name"] for q in page["items"]]
+    assert got == names
+    assert len(api.get(f"/queues/%2F?page=1&name={prefix}")["items"]) == 25  # 100 is the default
+    assert isinstance(api.get("/queues?page_size=1"), list)  # page_size alone counts for nothing
+
+
+def test_regex(api, queues):
+    prefix, names = queues
+    page = api.get(f"/queues?page=1&use_regex=true&name=%5E{prefix.lower()}-0%5B12%5D%24&columns=name")
+    assert page["items"] == [{"name": names[1]}, {"name": names[2]}]
+    bad = api.ask("GET", "/queues?page=1&use_regex=true&name=%28")
+    assert bad.status == 400 and "regex" in bad.json["reason"]
+
+
+def test_nothing_found(api):
+    page = api.get("/queues?page=1&name=there-is-none-of-that")
+    assert (page["page_count"], page["filtered_count"], page["item_count"], page["items"]) == (1, 0, 0, [])
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "page=", "page=-1", "page=1&page_size=0", "page=1&page_size=501",
+                                   "page=99999999999999999999"])
+def test_bad_page(api, query):
+    answer = api.ask("GET", "/queues?" + query)
+    assert (answer.status, answer.json["error"]) == (400, "invalid_pagination_parameters")
+
+
+def test_page_out_of_range(api):
+    answer = api.ask("GET", "/exchanges/%2F?page=7&page_size=50")
+    assert (answer.status, answer.json["error"]) == (400, "page_out_of_range")
+    assert "7" in answer.json["reason"] and "50" in answer.json["reason"]
+
+
+def test_sort(api, queues):
+    prefix, names = queues
+    for reverse, wanted in ((True, [names[2], names[1], names[0]]), (False, None)):
+        page = api.get(f"/queues?page=1&page_size=3&name={prefix}&sort=messages&columns=name"
+                       f"&sort_reverse={str(reverse).lower()}")
+        if wanted is None:
+            wanted = names[3:6]  # all have none: as they were
+        assert page["items"] == [{"name": name} for name in wanted]
+    by_stats = [q["name"] for q in api.get("/queues/%2F?sort=message_stats.publish&columns=name")]
+    mine = [name for name in by_stats if name.startswith(prefix)]
+    assert mine[-3:] == names[:3]  # those without the field come first
+    plain = api.get("/queues")
+    assert [q["name"] for q in api.get("/queues?sort=")] == [q["name"] for q in plain]
+    assert len(api.get("/queues?sort=no.such.field")) == len(plain)
+
+
+def test_columns(api, queues):
+    _, names = queues
+    one = api.get(f"/queues/%2F/{names[0]}?columns=name,message_stats.publish,no_such,arguments.none")
+    assert one == {"name": names[0], "arguments": {}, "message_stats": {"publish": 1}}
+    assert all(set(q) == {"name", "messages"} for q in api.get("/queues?columns=name,messages"))
+    assert set(api.get("/overview?columns=node,queue_totals.messages")) == {"node", "queue_totals"}
+    assert set(api.get("/nodes?columns=name")[0]) == {"name"}
+
+
+@pytest.mark.parametrize("path", ["connections", "channels", "consumers", "exchanges", "queues", "bindings", "vhosts",
+                                  "policies", "nodes", "exchanges/%2F", "queues/%2F", "bindings/%2F"])
+def test_every_list_has_pages(api, path):
+    page = api.get(f"/{path}?page=1&page_size=500&sort=name")
+    assert len(page["items"]) == page["item_count"] == len(api.get("/" + path))
