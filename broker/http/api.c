@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "http/list_query.h"
 
 // The top-level part of one column: "message_stats" of "message_stats.publish".
@@ -105,6 +106,50 @@ bool slc_api_each_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api))
     }
     each(vhost, api);
     return true;
+}
+
+void slc_api_rates(slc_api *api, char kind, slc_slice vhost, slc_slice name,
+                   const slc_api_counter *counters, uint32_t count, uint64_t age_ms, double *out)
+{
+    uint64_t values[SLC_RATES_COUNTERS_MAX];
+    uint8_t key[2 + 2 * 255];
+    size_t bytes = 0;
+    SLC_ASSERT(count <= SLC_RATES_COUNTERS_MAX);
+    SLC_ASSERT(vhost.bytes <= 255 && name.bytes <= 255);
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = counters[i].value;
+    key[bytes++] = (uint8_t)kind;
+    key[bytes++] = (uint8_t)vhost.bytes;
+    if (vhost.bytes > 0)
+        memcpy(key + bytes, vhost.data, vhost.bytes);
+    bytes += vhost.bytes;
+    if (name.bytes > 0)
+        memcpy(key + bytes, name.data, name.bytes);
+    bytes += name.bytes;
+    uint64_t now_ns = slc_clock_now_ns();
+    uint64_t age_ns = age_ms == UINT64_MAX ? 0 : age_ms * SLC_NS_PER_MS;
+    slc_rates_look(slc_http_rates(api->request->http), slc_slice_of(key, bytes), values, count,
+                   now_ns, age_ns == 0 || age_ns > now_ns ? UINT64_MAX : now_ns - age_ns, out);
+}
+
+void slc_api_rate_put(slc_json *w, const char *name, double rate)
+{
+    char key[64];
+    int bytes = snprintf(key, sizeof key, "%s_details", name);
+    SLC_ASSERT(bytes > 0 && (size_t)bytes < sizeof key);
+    slc_json_key(w, key);
+    slc_json_open(w, '{');
+    slc_json_put_double(w, "rate", rate);
+    slc_json_close(w, '}');
+}
+
+void slc_api_counters_put(slc_json *w, const slc_api_counter *counters, const double *rates,
+                          uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        slc_json_put_u64(w, counters[i].name, counters[i].value);
+        slc_api_rate_put(w, counters[i].name, rates[i]);
+    }
 }
 
 static size_t pid_text(const slc_api *api, const slc_client *client, uint32_t channel, char *text,

@@ -7,6 +7,7 @@
 #define SLC_HTTP_API_H
 
 #include "core/session.h"
+#include "http/rates.h"
 #include "http/request.h"
 
 enum { SLC_API_FIELDS_MAX = 64 };
@@ -36,7 +37,24 @@ typedef struct slc_api {
     const slc_vhost *vhost; // of the object being written; or the filter
     const slc_client *client;
     void *extra;
+    const void *rated; // whose rates these are
+    double rates[SLC_RATES_COUNTERS_MAX];
 } slc_api;
+
+typedef struct slc_api_counter {
+    const char *name;
+    uint64_t value;
+} slc_api_counter;
+
+/** The rates of an object's counters, as they are now. kind and name: what the object is, for the memory of them. age_ms: since
+ *  they were 0; UINT64_MAX: not known. out has count items. */
+void slc_api_rates(slc_api *api, char kind, slc_slice vhost, slc_slice name,
+                   const slc_api_counter *counters, uint32_t count, uint64_t age_ms, double *out);
+/** "x_details": {"rate": n} */
+void slc_api_rate_put(slc_json *w, const char *name, double rate);
+/** Each counter, then its rate. */
+void slc_api_counters_put(slc_json *w, const slc_api_counter *counters, const double *rates,
+                          uint32_t count);
 
 /** Begin an answer of status 200. */
 slc_api slc_api_begin(slc_http_request *request);

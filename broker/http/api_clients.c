@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "http/api.h"
 
 /* ---- connections ---- */
@@ -41,7 +42,11 @@
     X(recv_cnt, slc_json_put_u64(w, "recv_cnt", c->info.recv_count))                               \
     X(send_oct, slc_json_put_u64(w, "send_oct", c->info.send_octets))                              \
     X(send_cnt, slc_json_put_u64(w, "send_cnt", c->info.send_count))                               \
-    X(send_pend, slc_json_put_u64(w, "send_pend", c->info.send_pending))
+    X(send_pend, slc_json_put_u64(w, "send_pend", c->info.send_pending))                           \
+    X(recv_oct_details, slc_api_rate_put(w, "recv_oct", connection_rates(api, c)[0]))              \
+    X(recv_cnt_details, slc_api_rate_put(w, "recv_cnt", connection_rates(api, c)[1]))              \
+    X(send_oct_details, slc_api_rate_put(w, "send_oct", connection_rates(api, c)[2]))              \
+    X(send_cnt_details, slc_api_rate_put(w, "send_cnt", connection_rates(api, c)[3]))
 
 enum connection_field {
 #define X(name, statement) CONNECTION_##name,
@@ -66,6 +71,25 @@ static void connection_given_name(slc_json *w, const slc_client *c)
     if (slc_table_find(c->info.client_properties, slc_slice_str("connection_name"), &value) &&
         value.type == SLC_TYPE_LONGSTR)
         slc_json_put_slice(w, "user_provided_name", value.bytes);
+}
+
+static const double *connection_rates(slc_api *api, const slc_client *c)
+{
+    if (api->rated == c)
+        return api->rates;
+    api->rated = c;
+    const slc_api_counter counters[] = {
+        {"recv_oct", c->info.recv_octets},
+        {"recv_cnt", c->info.recv_count},
+        {"send_oct", c->info.send_octets},
+        {"send_cnt", c->info.send_count},
+    };
+    uint64_t wall_ms = slc_clock_wall_ms();
+    uint64_t age_ms =
+        wall_ms > c->info.connected_at_ms ? wall_ms - c->info.connected_at_ms : UINT64_MAX;
+    slc_api_rates(api, 'c', (slc_slice){0}, slc_slice_of(&c->id, sizeof c->id), counters,
+                  SLC_ARRAY_COUNT(counters), age_ms, api->rates);
+    return api->rates;
 }
 
 static void connection_write(slc_api *api, const slc_client *c)

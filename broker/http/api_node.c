@@ -9,6 +9,10 @@
 // The RabbitMQ release whose behaviour tools may assume.
 #define RABBITMQ_VERSION "3.13.7"
 
+// Erlang's limit of processes, of which RabbitMQ has one or more for each connection, channel and queue. We have no limit of
+// that kind, and checks divide by it.
+enum { PROC_TOTAL = 1048576 };
+
 static void texts_put(slc_json *w, const char *key, const char *const *texts, uint32_t count)
 {
     slc_json_key(w, key);
@@ -61,9 +65,51 @@ static void listeners_put(slc_api *api, const slc_http_status *status)
         const slc_http_listener *l = &status->listeners[i];
         listener_put(api, l->protocol, l->purpose, l->ip, l->port);
     }
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++) {
+        uint16_t port = slc_http_tcp_port(api->request->http, i);
+        const char *ip = api->options->tcp[i].ip;
+        if (port != 0)
+            listener_put(api, i == 0 ? "http" : "https", "management API",
+                         ip != NULL ? ip : "::", port);
+    }
     listener_put(api, "http", "management API on a unix socket",
                  slc_http_socket_path(api->request->http), 0);
     slc_json_close(&api->w, ']');
+}
+
+static void counters_put(slc_api *api, const char *key, char kind, const slc_api_counter *counters,
+                         uint32_t count, uint64_t age_ms)
+{
+    double rates[SLC_RATES_COUNTERS_MAX];
+    slc_api_rates(api, kind, (slc_slice){0}, (slc_slice){0}, counters, count, age_ms, rates);
+    slc_json_key(&api->w, key);
+    slc_json_open(&api->w, '{');
+    slc_api_counters_put(&api->w, counters, rates, count);
+    slc_json_close(&api->w, '}');
+}
+
+// Who listens for HTTP, as RabbitMQ says it.
+static void contexts_put(slc_api *api)
+{
+    slc_json *w = &api->w;
+    slc_json_key(w, "contexts");
+    slc_json_open(w, '[');
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++) {
+        uint16_t port = slc_http_tcp_port(api->request->http, i);
+        char text[8];
+        if (port == 0)
+            continue;
+        snprintf(text, sizeof text, "%u", port);
+        slc_json_open(w, '{');
+        slc_json_put_text(w, "node", api->options->node);
+        slc_json_put_text(w, "description", "Sluice Management");
+        slc_json_put_text(w, "path", "/");
+        slc_json_put_text(w, "ip",
+                          api->options->tcp[i].ip != NULL ? api->options->tcp[i].ip : "::");
+        slc_json_put_text(w, "port", text);
+        slc_json_close(w, '}');
+    }
+    slc_json_close(w, ']');
 }
 
 void slc_api_overview(slc_http_request *request)
@@ -82,26 +128,26 @@ void slc_api_overview(slc_http_request *request)
     slc_json_put_text(w, "product_version", api.options->version);
     slc_json_put_text(w, "cluster_name", api.options->cluster_name);
     slc_json_put_text(w, "node", api.options->node);
-    slc_json_put_text(w, "rates_mode", "none");
+    slc_json_put_text(w, "rates_mode", "basic");
     exchange_types_put(w);
 
-    slc_json_key(w, "message_stats");
-    slc_json_open(w, '{');
-    slc_json_put_u64(w, "publish", totals.published);
-    slc_json_put_u64(w, "confirm", totals.confirmed);
-    slc_json_put_u64(w, "deliver_get", totals.delivered);
-    slc_json_put_u64(w, "ack", totals.acked);
-    slc_json_put_u64(w, "redeliver", totals.redelivered);
-    slc_json_put_u64(w, "return_unroutable", totals.returned);
-    slc_json_put_u64(w, "drop_unroutable", totals.unroutable - totals.returned);
-    slc_json_close(w, '}');
-
-    slc_json_key(w, "queue_totals");
-    slc_json_open(w, '{');
-    slc_json_put_u64(w, "messages", totals.ready + totals.unacked);
-    slc_json_put_u64(w, "messages_ready", totals.ready);
-    slc_json_put_u64(w, "messages_unacknowledged", totals.unacked);
-    slc_json_close(w, '}');
+    const slc_api_counter stats[] = {
+        {"publish", totals.published},
+        {"confirm", totals.confirmed},
+        {"deliver_get", totals.delivered},
+        {"ack", totals.acked},
+        {"redeliver", totals.redelivered},
+        {"return_unroutable", totals.returned},
+        {"drop_unroutable", totals.unroutable - totals.returned},
+    };
+    counters_put(&api, "message_stats", 's', stats, SLC_ARRAY_COUNT(stats), status.uptime_ms);
+    const slc_api_counter queue_totals[] = {
+        {"messages", totals.ready + totals.unacked},
+        {"messages_ready", totals.ready},
+        {"messages_unacknowledged", totals.unacked},
+    };
+    counters_put(&api, "queue_totals", 't', queue_totals, SLC_ARRAY_COUNT(queue_totals),
+                 UINT64_MAX);
 
     slc_json_key(w, "object_totals");
     slc_json_open(w, '{');
@@ -114,6 +160,7 @@ void slc_api_overview(slc_http_request *request)
 
     slc_json_key(w, "listeners");
     listeners_put(&api, &status);
+    contexts_put(&api);
     slc_json_close(w, '}');
     slc_api_end(&api);
 }
@@ -151,6 +198,10 @@ static void node_put(slc_api *api)
     slc_json_put_u64(w, "fd_total", status.fd_total);
     slc_json_put_u64(w, "fd_used", status.fd_used);
     slc_json_put_u64(w, "sockets_used", totals.connections);
+    // What nine of ten descriptors allow; the rest are files and our own. Clients divide by both.
+    slc_json_put_u64(w, "sockets_total", status.fd_total > 10 ? status.fd_total / 10 * 9 : 1);
+    slc_json_put_u64(w, "proc_used", totals.connections + totals.sessions + totals.queues);
+    slc_json_put_u64(w, "proc_total", PROC_TOTAL);
     slc_json_put_u64(w, "mem_used", status.mem_used);
     slc_json_put_u64(w, "mem_rss", status.mem_rss);
     if (status.mem_limit != 0)
@@ -162,8 +213,21 @@ static void node_put(slc_api *api)
     slc_json_put_bool(w, "disk_free_alarm", status.disk_alarm);
     slc_json_put_i64(w, "processors", sysconf(_SC_NPROCESSORS_ONLN));
     texts_put(w, "partitions", NULL, 0);
+    texts_put(w, "cluster_links", NULL, 0);
+    contexts_put(api);
+    const slc_api_counter gauges[] = {
+        {"mem_used", status.mem_used},
+        {"fd_used", status.fd_used},
+        {"sockets_used", totals.connections},
+        {"disk_free", status.disk_free},
+    };
+    double rates[SLC_ARRAY_COUNT(gauges)];
+    slc_api_rates(api, 'n', (slc_slice){0}, (slc_slice){0}, gauges, SLC_ARRAY_COUNT(gauges),
+                  UINT64_MAX, rates);
+    for (uint32_t i = 0; i < SLC_ARRAY_COUNT(gauges); i++)
+        slc_api_rate_put(w, gauges[i].name, rates[i]);
     slc_json_put_bool(w, "being_drained", false);
-    slc_json_put_text(w, "rates_mode", "none");
+    slc_json_put_text(w, "rates_mode", "basic");
     exchange_types_put(w);
     texts_put(w, "config_files", status.config_files, status.config_file_count);
     texts_put(w, "log_files", status.log_files, status.log_file_count);

@@ -43,7 +43,12 @@
     X(single_active_consumer_tag, queue_active_tag(w, q))                                          \
     X(owner_pid_details, queue_owner(api, q))                                                      \
     X(memory, slc_json_put_u64(w, "memory", q->memory_bytes))                                      \
-    X(message_stats, queue_message_stats(w, q))
+    X(messages_details, slc_api_rate_put(w, "messages", queue_rates(api, q)[QUEUE_RATE_MESSAGES])) \
+    X(messages_ready_details,                                                                      \
+      slc_api_rate_put(w, "messages_ready", queue_rates(api, q)[QUEUE_RATE_READY]))                \
+    X(messages_unacknowledged_details,                                                             \
+      slc_api_rate_put(w, "messages_unacknowledged", queue_rates(api, q)[QUEUE_RATE_UNACKED]))     \
+    X(message_stats, queue_message_stats(api, q))
 #define QUEUE_FIELDS_OURS(X)                                                                       \
     X(owner_pid, queue_owner_pid(api, q))                                                          \
     X(exclusive_consumer_pid, queue_exclusive_pid(api, q))                                         \
@@ -113,17 +118,57 @@ static void queue_owner_pid(slc_api *api, const slc_queue_info *q)
         slc_json_null(&api->w);
 }
 
-static void queue_message_stats(slc_json *w, const slc_queue_info *q)
+// The first are in message_stats, in this order.
+enum {
+    QUEUE_RATE_STATS = 6,
+    QUEUE_RATE_MESSAGES = QUEUE_RATE_STATS,
+    QUEUE_RATE_READY,
+    QUEUE_RATE_UNACKED,
+    QUEUE_RATES,
+};
+
+static void queue_counters(const slc_queue_info *q, slc_api_counter counters[QUEUE_RATES])
+{
+    const slc_api_counter now[QUEUE_RATES] = {
+        {"publish", q->published},
+        {"deliver", q->delivered},
+        {"get", q->got},
+        {"deliver_get", q->delivered + q->got},
+        {"ack", q->acked},
+        {"redeliver", q->redelivered},
+        [QUEUE_RATE_MESSAGES] = {"messages", q->ready + q->unacked},
+        [QUEUE_RATE_READY] = {"messages_ready", q->ready},
+        [QUEUE_RATE_UNACKED] = {"messages_unacknowledged", q->unacked},
+    };
+    memcpy(counters, now, sizeof now);
+}
+
+// Several fields of a queue ask for them: looked up once.
+static const double *queue_rates(slc_api *api, const slc_queue_info *q)
+{
+    if (api->rated == q->name.data)
+        return api->rates;
+    api->rated = q->name.data;
+    slc_api_counter counters[QUEUE_RATES];
+    queue_counters(q, counters);
+    memset(api->rates, 0, sizeof api->rates);
+    // A queue that nothing has happened to since the start has no rates, and needs no memory for them.
+    if (q->published + q->delivered + q->got + q->acked > 0)
+        slc_api_rates(api, 'q', slc_vhost_name(q->vhost), q->name, counters, QUEUE_RATES,
+                      UINT64_MAX, api->rates);
+    return api->rates;
+}
+
+static void queue_message_stats(slc_api *api, const slc_queue_info *q)
 {
     if (q->published + q->delivered + q->got == 0)
         return; // absent until there is activity
-    slc_json_key(w, "message_stats");
-    slc_json_open(w, '{');
-    slc_json_put_u64(w, "publish", q->published);
-    slc_json_put_u64(w, "deliver_get", q->delivered + q->got);
-    slc_json_put_u64(w, "ack", q->acked);
-    slc_json_put_u64(w, "redeliver", q->redelivered);
-    slc_json_close(w, '}');
+    slc_api_counter counters[QUEUE_RATES];
+    queue_counters(q, counters);
+    slc_json_key(&api->w, "message_stats");
+    slc_json_open(&api->w, '{');
+    slc_api_counters_put(&api->w, counters, queue_rates(api, q), QUEUE_RATE_STATS);
+    slc_json_close(&api->w, '}');
 }
 
 /* ---- exclusive consumers of one vhost, by queue: gathered only when the column is asked for ---- */

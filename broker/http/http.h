@@ -106,7 +106,8 @@ typedef struct slc_http_options {
     void (*status)(slc_http_status *out, void *arg);
     /** An operator asked for an orderly stop; returns at once. */
     void (*shutdown)(void *arg);
-    /** One listener over TCP: everybody with a password. The texts are borrowed until slc_http_start returns. */
+    /** One listener over TCP: everybody with a password. ip is copied, the other texts are borrowed until slc_http_start
+     *  returns. */
     struct {
         bool on;
         const char *ip; // NULL: every address, IPv6 and IPv4

@@ -103,6 +103,7 @@ void slc_http_later(slc_http_request *request);
 
 /** @thread the loop's */
 const slc_http_options *slc_http_options_of(const slc_http *http);
+struct slc_rates *slc_http_rates(const slc_http *http);
 void slc_http_status_get(const slc_http *http, slc_http_status *out);
 
 /** "GET, DELETE" of a set of methods. */

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "http/agent.h"
 #include "http/list_query.h"
+#include "http/rates.h"
 #include "http/request.h"
 
 enum {
@@ -56,6 +57,7 @@ struct slc_http {
 
     // the loop's side
     slc_mailbox to_loop;
+    struct slc_rates *rates;
     void (*done)(void *arg);
     void *done_arg;
 
@@ -86,6 +88,11 @@ void slc_http_status_get(const slc_http *http, slc_http_status *out)
 {
     *out = (slc_http_status){0};
     http->options.status(out, http->options.arg);
+}
+
+struct slc_rates *slc_http_rates(const slc_http *http)
+{
+    return http->rates;
 }
 
 uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which)
@@ -528,12 +535,15 @@ static void http_thread(void *arg)
 
 static void http_free(slc_http *http)
 {
+    slc_rates_free(http->rates);
     slc_free(http->socket_path);
     slc_free(http->denied);
     slc_free((char *)(uintptr_t)http->options.node);
     slc_free((char *)(uintptr_t)http->options.product);
     slc_free((char *)(uintptr_t)http->options.version);
     slc_free((char *)(uintptr_t)http->options.cluster_name);
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++)
+        slc_free((char *)(uintptr_t)http->options.tcp[i].ip);
     slc_free(http);
 }
 
@@ -729,11 +739,15 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     http->options.version = slc_strdup(options->version);
     http->options.cluster_name =
         slc_strdup(options->cluster_name != NULL ? options->cluster_name : options->node);
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++)
+        http->options.tcp[i].ip =
+            options->tcp[i].ip != NULL ? slc_strdup(options->tcp[i].ip) : NULL;
     http->group = slc_http_group_id(options->group);
     http->denied = denied_text(options, http->group);
     snprintf(http->challenge, sizeof http->challenge, "Basic realm=\"%.255s\"",
              options->realm != NULL ? options->realm : "RabbitMQ Management");
     atomic_init(&http->stopping, false);
+    http->rates = slc_rates_new();
 
     int fd = -1;
     slc_err rc = socket_open(http, options, &fd, error);

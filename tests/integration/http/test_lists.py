@@ -96,3 +96,30 @@ def test_columns(api, queues):
 def test_every_list_has_pages(api, path):
     page = api.get(f"/{path}?page=1&page_size=500&sort=name")
     assert len(page["items"]) == page["item_count"] == len(api.get("/" + path))
+
+
+def test_rates_are_there(api, queues, shared):
+    """Monitoring scripts read them of every entry, from the first moment on."""
+    import pika
+    _, names = queues
+    connection = pika.BlockingConnection(pika.ConnectionParameters(shared.host, shared.port))
+    try:
+        (entry,) = api.get("/connections?columns=state,recv_oct,recv_oct_details.rate,send_oct_details.rate")
+        assert entry["state"] == "running" and entry["recv_oct"] > 0
+        assert entry["recv_oct_details"]["rate"] > 0 and entry["send_oct_details"]["rate"] > 0
+    finally:
+        connection.close()
+    queue = api.get(f"/queues/%2F/{names[2]}")
+    for field in ("messages", "messages_ready", "messages_unacknowledged"):
+        assert queue[field + "_details"]["rate"] >= 0
+    assert queue["message_stats"]["publish"] == 3
+    assert queue["message_stats"]["publish_details"]["rate"] >= 0
+    overview = api.get("/overview")
+    assert overview["message_stats"]["publish_details"]["rate"] > 0  # since the start
+    assert set(overview["queue_totals"]) >= {"messages", "messages_details"}
+    (node,) = api.get("/nodes")
+    assert node["sockets_total"] > 0 and node["proc_total"] > 0 and node["partitions"] == []
+    assert node["mem_alarm"] is False and node["disk_free_alarm"] is False
+    assert api.get("/nodes/" + node["name"])["name"] == node["name"]
+    port = shared.addresses["http"].rsplit(":", 1)[1]
+    assert [c["port"] for c in overview["contexts"]] == [port]

@@ -1,0 +1,30 @@
+/** Rates of counters: the change per second between two looks that are at least an interval apart.
+ *
+ *  Counters are looked at when somebody asks for them, not by a timer: a broker with many queues that nobody watches pays
+ *  nothing. So a rate covers the time since the look before, at least RATES_INTERVAL; the first look at an object covers the
+ *  time since it began, when the caller knows that, else it has 0. Objects that nobody has asked for in a while are forgotten.
+ *
+ *  Owner: the http server. Thread: the loop.  @spec management-api 3
+ */
+#ifndef SLC_HTTP_RATES_H
+#define SLC_HTTP_RATES_H
+
+#include <stdint.h>
+
+#include "base/slice.h"
+
+typedef struct slc_rates slc_rates;
+
+enum { SLC_RATES_COUNTERS_MAX = 12, SLC_RATES_OBJECTS_MAX = 100000 };
+
+slc_rates *slc_rates_new(void);
+void slc_rates_free(slc_rates *rates);
+
+/** Look at the counters of the object `key` (any octets) at now_ns.
+ *
+ *  @param since_ns when all of them were 0; UINT64_MAX: not known.
+ *  @param out      one rate for each counter, per second; a gauge's may be negative. Beyond SLC_RATES_OBJECTS_MAX objects: 0. */
+void slc_rates_look(slc_rates *rates, slc_slice key, const uint64_t *counters, uint32_t count,
+                    uint64_t now_ns, uint64_t since_ns, double *out);
+
+#endif
