@@ -127,9 +127,11 @@ void slc_api_rates(slc_api *api, char kind, slc_slice vhost, slc_slice name,
         memcpy(key + bytes, name.data, name.bytes);
     bytes += name.bytes;
     uint64_t now_ns = slc_clock_now_ns();
-    uint64_t age_ns = age_ms == UINT64_MAX ? 0 : age_ms * SLC_NS_PER_MS;
+    uint64_t since_ns = UINT64_MAX;
+    if (age_ms != UINT64_MAX && age_ms * SLC_NS_PER_MS < now_ns)
+        since_ns = now_ns - age_ms * SLC_NS_PER_MS;
     slc_rates_look(slc_http_rates(api->request->http), slc_slice_of(key, bytes), values, count,
-                   now_ns, age_ns == 0 || age_ns > now_ns ? UINT64_MAX : now_ns - age_ns, out);
+                   now_ns, since_ns, out);
 }
 
 void slc_api_rate_put(slc_json *w, const char *name, double rate)

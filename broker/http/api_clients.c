@@ -85,8 +85,7 @@ static const double *connection_rates(slc_api *api, const slc_client *c)
         {"send_cnt", c->info.send_count},
     };
     uint64_t wall_ms = slc_clock_wall_ms();
-    uint64_t age_ms =
-        wall_ms > c->info.connected_at_ms ? wall_ms - c->info.connected_at_ms : UINT64_MAX;
+    uint64_t age_ms = wall_ms > c->info.connected_at_ms ? wall_ms - c->info.connected_at_ms : 0;
     slc_api_rates(api, 'c', (slc_slice){0}, slc_slice_of(&c->id, sizeof c->id), counters,
                   SLC_ARRAY_COUNT(counters), age_ms, api->rates);
     return api->rates;

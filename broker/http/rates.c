@@ -86,7 +86,11 @@ void slc_rates_look(slc_rates *rates, slc_slice key, const uint64_t *counters, u
         object->count = count;
         HASH_ADD_KEYPTR(hh, rates->objects, object->key.data, object->key.bytes, object);
         // Since its beginning when that is known; else there is nothing to compare with.
-        interval_end(object, counters, now_ns, since_ns < now_ns ? since_ns : now_ns);
+        // What an object did in its first moments is spread over an interval: a handshake is no traffic.
+        uint64_t from_ns = now_ns > INTERVAL_NS ? now_ns - INTERVAL_NS : 0;
+        if (since_ns < from_ns)
+            from_ns = since_ns;
+        interval_end(object, counters, now_ns, since_ns == UINT64_MAX ? now_ns : from_ns);
     } else if (now_ns - object->at_ns >= INTERVAL_NS) {
         interval_end(object, counters, now_ns, object->at_ns);
     }
