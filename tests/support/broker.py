@@ -262,6 +262,9 @@ class Sluice(Broker):
         self.admin = ""
         self.addresses = {}
 
+    def management_url(self):
+        return f"http://{self.addresses['http']}" if "http" in self.addresses else ""
+
     def _write_config(self):
         settings = {
             "listeners.tcp.1": f"127.0.0.1:{self.fixed_port}",
