@@ -812,7 +812,6 @@ static int daemon_run(daemon_state *d, slc_error *error)
                     .ca_file = s->management_ca,
                 },
             },
-        .auth = d->auth,
         .realm = s->management_realm,
         .max_body_bytes = s->management_body_bytes,
         .idle_timeout_s = (uint32_t)(s->management_idle_ms / 1000),

@@ -182,7 +182,7 @@ static void client_created(const slc_client *client)
 
 void slc_event_client(const slc_client *client, bool created)
 {
-    if (!events_on(client->broker))
+    if (client->hidden || !events_on(client->broker))
         return;
     if (created) {
         client_created(client);
@@ -198,7 +198,7 @@ void slc_event_client(const slc_client *client, bool created)
 
 void slc_event_session(const slc_session *session, bool created)
 {
-    if (!events_on(session->broker))
+    if (session->client->hidden || !events_on(session->broker))
         return;
     const slc_client *client = session->client;
     char pid[PID_BYTES], connection[PID_BYTES], name[NAME_BYTES];

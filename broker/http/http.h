@@ -117,7 +117,6 @@ typedef struct slc_http_options {
         const char *key_password;         // NULL: none
         const char *ca_file;              // NULL: clients need no certificate
     } tcp[SLC_HTTP_TCP_MAX];
-    struct slc_auth *auth; // borrowed, outlives the stop; needed when one of tcp is on
     uint64_t max_body_bytes;
     uint32_t idle_timeout_s;
     const char *

@@ -262,7 +262,7 @@ Test(settings, a_file_of_rabbitmq_is_taken_along)
     cr_expect(eq(
         str, notes,
         "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
-        "management.tcp.port, cluster_partition_handling, log.connection.level, "
+        "cluster_partition_handling, log.connection.level, "
         "collect_statistics_interval, "
         "disk_free_limit.relative\n"));
     cr_expect(eq(int, settings->tcp[0].address.port, 5673));
