@@ -129,6 +129,18 @@ const slc_ctl_command slc_ctl_commands[] = {
      NULL},
     {"trace_off", "Operations", "", 0, 0, OPT_VHOST | OPT_CHANGE, slc_ctl_trace_off,
      "Stops the copies of trace_on", NULL},
+    {"environment", "Operations", "", 0, 0, OPT_FORMAT, slc_ctl_environment,
+     "Displays the configuration in force, with secrets masked", NULL},
+    {"set_disk_free_limit", "Operations", "[mem_relative] <limit>", 1, 2, OPT_CHANGE,
+     slc_ctl_disk_limit,
+     "Sets the free disk space below which publishers are blocked, in bytes (1GiB) or as a share "
+     "of the memory, until the next reload or start",
+     NULL},
+    {"set_vm_memory_high_watermark", "Operations", "[absolute] <limit>", 1, 2, OPT_CHANGE,
+     slc_ctl_memory_limit,
+     "Sets the memory above which publishers are blocked, as a share of the memory (0.4) or in "
+     "bytes (absolute 2GiB), until the next reload or start",
+     NULL},
     {"purge_queue", "Operations", "<queue>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_queue_purge,
      "Removes all ready messages of a queue", NULL},
 

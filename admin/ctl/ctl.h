@@ -294,6 +294,9 @@ int slc_ctl_apply(slc_ctl *ctl, const char *method, char *path, json_t *body, in
 /** GET path (taken) and print its objects: columns are shown, keys say where they are. */
 int slc_ctl_rows(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
                  uint32_t count);
+int slc_ctl_memory_limit(slc_ctl *ctl);
+int slc_ctl_disk_limit(slc_ctl *ctl);
+int slc_ctl_environment(slc_ctl *ctl);
 int slc_ctl_status(slc_ctl *ctl);
 int slc_ctl_ping(slc_ctl *ctl);
 int slc_ctl_listeners(slc_ctl *ctl);

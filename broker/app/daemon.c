@@ -597,6 +597,42 @@ static void http_shutdown(void *arg)
     daemon_stop(arg, "shutdown command");
 }
 
+static slc_err http_set_limit(const char *limit, const char *value, slc_error *error, void *arg)
+{
+    daemon_state *d = arg;
+    uint64_t memory = d->monitor.memory_limit, disk = d->monitor.disk_limit;
+    uint64_t total = d->settings->memory_total_override_bytes > 0
+                         ? d->settings->memory_total_override_bytes
+                         : slc_total_memory();
+    // The disk's share is written as the memory's is, and has no key of its own.
+    bool of_disk = strcmp(limit, "disk_free_limit.relative") == 0;
+    bool share = of_disk || strcmp(limit, "vm_memory_high_watermark.relative") == 0;
+    double fraction = 0;
+    uint64_t bytes = 0;
+    slc_err rc = slc_settings_value(of_disk ? "vm_memory_high_watermark.relative" : limit, value,
+                                    share ? NULL : &bytes, share ? &fraction : NULL, error);
+    if (rc != SLC_OK)
+        return rc;
+    if (share)
+        bytes = (uint64_t)((double)total * fraction);
+    if (strncmp(limit, "vm_memory", 9) == 0)
+        memory = bytes;
+    else
+        disk = bytes;
+    slc_monitor_limits(&d->monitor, memory, disk);
+    slc_app_backup_keep_free(d->backup, disk);
+    slc_log(SLC_LOG_INFO, "default", "limit.set",
+            SLC_FIELDS(SLC_F_U64("memory_bytes", memory), SLC_F_U64("disk_bytes", disk)),
+            "%s was set to %s until the next reload or start", limit, value);
+    return SLC_OK;
+}
+
+static void http_print_config(FILE *out, void *arg)
+{
+    const daemon_state *d = arg;
+    slc_settings_print(d->settings, out);
+}
+
 static void http_status(slc_http_status *out, void *arg)
 {
     daemon_state *d = arg;
@@ -794,6 +830,8 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .cluster_name = s->cluster_name,
         .status = http_status,
         .shutdown = http_shutdown,
+        .set_limit = http_set_limit,
+        .print_config = http_print_config,
         .tcp =
             {
                 {

@@ -668,6 +668,23 @@ void slc_settings_diff(const slc_settings *before, const slc_settings *after,
     slc_config_diff(before->config, after->config, changed, arg);
 }
 
+slc_err slc_settings_value(const char *key, const char *value, uint64_t *number, double *fraction,
+                           slc_error *error)
+{
+    slc_config *config = slc_config_new(&settings_table);
+    slc_err rc = slc_config_set(config, key, value, "the request", error);
+    for (uint32_t i = 0; rc == SLC_OK && i < settings_table.count; i++) {
+        if (strcmp(settings_keys[i].name, key) != 0)
+            continue;
+        if (number != NULL)
+            *number = slc_config_number(config, i);
+        if (fraction != NULL)
+            *fraction = slc_config_get(config, i)->fraction;
+    }
+    slc_config_free(config);
+    return rc;
+}
+
 void slc_settings_print(const slc_settings *settings, FILE *out)
 {
     if (settings->config_file != NULL)

@@ -168,6 +168,10 @@ slc_log_options slc_settings_log(const slc_settings *settings);
 void slc_settings_diff(const slc_settings *before, const slc_settings *after,
                        void (*changed)(const char *key, bool needs_restart, void *arg), void *arg);
 /** The effective configuration as a file that can be read back; secrets masked. */
+/** One value as the configuration would take it: the number (a size in bytes) or the fraction of that key. SLC_EINVAL with key, value and
+ *  rule. */
+SLC_MUST_USE slc_err slc_settings_value(const char *key, const char *value, uint64_t *number,
+                                        double *fraction, slc_error *error);
 void slc_settings_print(const slc_settings *settings, FILE *out);
 /** sluice.conf(5). packaging/man/sluice.conf.5 is this; a test compares them. */
 void slc_settings_man(FILE *out);

@@ -21,11 +21,15 @@
  *      GET    connections[/C]  vhosts/V/connections  channels  connections/C/channels  vhosts/V/channels
  *      DELETE queues/V/Q (if-unused, if-empty)  queues/V/Q/contents  connections/C (header X-Reason)
  *      GET, POST (dir, rate), DELETE  sluice/backup
+ *      PUT, DELETE       exchanges/V/E  queues/V/Q            POST  exchanges/V/E/publish  queues/V/Q/get
+ *      GET, POST, DELETE bindings/V/e/E/q/Q[/K]  bindings/V/e/E/e/E[/K]
+ *      GET    exchanges/V/E/bindings/source  exchanges/V/E/bindings/destination  aliveness-test/V
+ *      GET, PUT          sluice/alarms/limits                 GET   sluice/config
  *      GET    store  sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
  *  A connection C is named by its name or by its pid `<node.N.0.0>`. DELETE on queues answers with the header
  *  X-Sluice-Messages: how many messages went.
- *  Query of lists: columns=a,b keeps these top-level fields (a dotted path keeps its whole top-level field);
- *  arguments=raw gives field tables as base64 of their AMQP encoding, so that no type is lost.
+ *  Query of lists: columns, sort, page and the rest of list_query.h; arguments=raw gives field tables as base64 of their AMQP
+ *  encoding, so that no type is lost.
  *
  *  Thread: slc_http_start, _stopping and _stop on the broker's loop; callbacks run there too.  @spec management-api 1, 4, 5, 8, 11
  */
@@ -33,6 +37,7 @@
 #define SLC_HTTP_HTTP_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -89,6 +94,13 @@ typedef struct slc_http_status {
 struct slc_http_backup_ops; // http/backup.h
 struct slc_auth;            // auth/auth.h
 
+/** Keys of the configuration; the last one is a share of the memory that the others' limit is a share of. */
+#define SLC_HTTP_LIMITS(X)                                                                         \
+    X("vm_memory_high_watermark.relative")                                                         \
+    X("vm_memory_high_watermark.absolute")                                                         \
+    X("disk_free_limit.absolute")                                                                  \
+    X("disk_free_limit.relative")
+
 enum { SLC_HTTP_TCP_MAX = 2 }; // plain and TLS
 
 typedef struct slc_http_options {
@@ -121,6 +133,11 @@ typedef struct slc_http_options {
     uint32_t idle_timeout_s;
     const char *
         realm; // of basic authentication: printable ASCII without quote and backslash; NULL: RabbitMQ's
+    /** Set a limit at which publishers are blocked, at once and until the next reload or start. limit is one of
+     *  SLC_HTTP_LIMITS; value as the configuration would have it. SLC_EINVAL with a sentence. NULL: cannot be done here. */
+    slc_err (*set_limit)(const char *limit, const char *value, slc_error *error, void *arg);
+    /** The configuration in force as `key = value` lines, secrets masked; "# default" behind what nobody set. NULL: as above. */
+    void (*print_config)(FILE *out, void *arg);
     const struct slc_http_backup_ops *backup; // borrowed; NULL: there are no backups here
     void *arg;
 } slc_http_options;
