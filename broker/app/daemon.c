@@ -692,6 +692,7 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .overflow_priority_head = s->overflow_priority_head,
         .nack_uncounted = !s->delivery_limit_count_nack,
         .x_death_trusted = s->x_death_trust_client || slc_settings_emulates_before(s, 4, 0, 0),
+        .passive_needs_nothing = slc_settings_emulates_before(s, 4, 2, 6),
         .x_death_drops_cc = slc_settings_emulates_before(s, 3, 13, 0),
         .default_prefetch = s->default_consumer_prefetch,
         .unknown_type_ends_connection = slc_settings_emulates_before(s, 3, 13, 3),

@@ -569,7 +569,8 @@ static void settings_check(slc_config *config)
     if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
         slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
     // It stands between quotes in a header.
-    for (const char *at = slc_config_text(config, KEY_MGMT_REALM); at != NULL && *at != '\0'; at++) {
+    for (const char *at = slc_config_text(config, KEY_MGMT_REALM); at != NULL && *at != '\0';
+         at++) {
         if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\') {
             slc_config_note_about(config, true, KEY_MGMT_REALM, NULL,
                                   "only printable ASCII without quotes and backslashes is allowed");

@@ -33,8 +33,8 @@ typedef struct slc_world_options {
     uint64_t map_size, log_bytes, cache_bytes, window_bytes;
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
-    bool overflow_priority_head, nack_uncounted, x_death_trusted,
-        x_death_drops_cc; // see slc_broker_options
+    bool overflow_priority_head, nack_uncounted, x_death_trusted, x_death_drops_cc,
+        passive_needs_nothing; // see slc_broker_options
     uint16_t default_prefetch;
     bool unknown_type_ends_connection;
     bool sac_loose;

@@ -16,6 +16,7 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->overflow_priority_head = options->overflow_priority_head;
     broker->nack_uncounted = options->nack_uncounted;
     broker->x_death_trusted = options->x_death_trusted;
+    broker->passive_needs_nothing = options->passive_needs_nothing;
     broker->x_death_drops_cc = options->x_death_drops_cc;
     broker->default_vhost = slc_strdup(options->default_vhost);
     broker->schedule_due_ms = UINT64_MAX;

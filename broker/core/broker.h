@@ -24,6 +24,8 @@ typedef struct slc_broker_options {
     bool
         overflow_priority_head; // a full priority queue drops of the highest priority first, as RabbitMQ
     bool
+        passive_needs_nothing; // a passive declare asks for no permission, as before RabbitMQ 4.2.6
+    bool
         x_death_trusted; // an x-death header that a client wrote counts as history, as before RabbitMQ 4.0
     bool
         x_death_drops_cc; // where there is a dead letter routing key the CC header goes, as before RabbitMQ 3.13

@@ -376,7 +376,7 @@ struct slc_broker {
     slc_queue *stored;        // DL: queues with a qid
     uint32_t reply_consumers; // sessions with reply_to
     slc_deaths *deaths;       // messages on their way to a dead letter exchange; NULL: never any
-    bool x_death_trusted, x_death_drops_cc;
+    bool x_death_trusted, x_death_drops_cc, passive_needs_nothing;
     slc_due_heap expiries; // of queues: a message may expire
     slc_due_heap idles;    // of queues: unused for too long
     bool overflow_priority_head, nack_uncounted;

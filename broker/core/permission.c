@@ -73,6 +73,8 @@ slc_err slc_session_may(slc_session *session, slc_access access, slc_dest_kind k
 slc_err slc_session_may_any(slc_session *session, slc_dest_kind kind, slc_slice name,
                             slc_error *error)
 {
+    if (session->broker->passive_needs_nothing)
+        return SLC_OK;
     name = shown_name(kind, name);
     if (may(session, SLC_ACCESS_CONFIGURE, kind, name) ||
         may(session, SLC_ACCESS_WRITE, kind, name) || may(session, SLC_ACCESS_READ, kind, name))

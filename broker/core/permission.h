@@ -16,7 +16,7 @@
 /** SLC_EACCESS: "write access to exchange 'x' in vhost '/' refused for user 'u'". The default exchange is amq.default. */
 SLC_MUST_USE slc_err slc_session_may(slc_session *session, slc_access access, slc_dest_kind kind,
                                      slc_slice name, slc_error *error);
-/** Any of the three (passive declares); the text is that of a refused configure. */
+/** Any of the three (passive declares; none at all where the broker says so); the text is that of a refused configure. */
 SLC_MUST_USE slc_err slc_session_may_any(slc_session *session, slc_dest_kind kind, slc_slice name,
                                          slc_error *error);
 /** For topic exchanges (SLC_OK for all others): write for each key of a message, read for the key of a binding. Not kept. */

@@ -1,30 +1,44 @@
 #include "core/reply_to.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "core/internal.h"
 #include "core/properties.h"
 
-enum { TOKEN_BYTES = 24, NAME_BYTES = sizeof SLC_REPLY_TO + 2 * TOKEN_BYTES };
+enum {
+    HANDLE_DIGITS = 16,
+    TOKEN_BYTES = 16,
+    TOKEN_CHARS = 24, // in base64
+    NAME_BYTES = sizeof SLC_REPLY_TO + HANDLE_DIGITS + 1 + TOKEN_CHARS,
+};
 
 struct slc_reply_to {
     slc_consumer consumer; // in no list; no queue
     char name[NAME_BYTES + 1];
 };
 
+/** Clients of RabbitMQ have been seen to expect two parts, the second in base64. */
+static void token_text(const uint8_t token[TOKEN_BYTES], char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t bits = 0;
+    int count = 0;
+    for (int i = 0; i < TOKEN_BYTES; i++) {
+        bits = bits << 8 | token[i];
+        for (count += 8; count >= 6; count -= 6)
+            *out++ = digits[bits >> (count - 6) & 63];
+    }
+    *out++ = digits[bits << (6 - count) & 63]; // 128 bits: two are left over
+    memcpy(out, "==", 3);
+}
+
 static void name_make(slc_session *session, char *name)
 {
-    static const char digits[] = "0123456789abcdef";
     uint8_t token[TOKEN_BYTES];
-    for (int i = 0; i < 8; i++)
-        token[i] = (uint8_t)(session->handle >> (56 - 8 * i));
-    session->broker->env.random(session->broker->env.arg, token + 8, TOKEN_BYTES - 8);
-    char *at = name + sprintf(name, "%s.", SLC_REPLY_TO);
-    for (int i = 0; i < TOKEN_BYTES; i++) {
-        *at++ = digits[token[i] >> 4];
-        *at++ = digits[token[i] & 15];
-    }
-    *at = '\0';
+    session->broker->env.random(session->broker->env.arg, token, TOKEN_BYTES);
+    name += sprintf(name, "%s.%016" PRIx64 ".", SLC_REPLY_TO, session->handle);
+    token_text(token, name);
 }
 
 slc_err slc_reply_to_consume(slc_session *session, slc_slice tag, bool no_ack,
@@ -89,7 +103,7 @@ static slc_session *session_of(const slc_broker *broker, slc_slice name)
     if (!slc_reply_to_is_name(name))
         return NULL;
     uint64_t handle = 0;
-    for (size_t i = sizeof SLC_REPLY_TO; i < sizeof SLC_REPLY_TO + 16; i++) {
+    for (size_t i = sizeof SLC_REPLY_TO; i < sizeof SLC_REPLY_TO + HANDLE_DIGITS; i++) {
         int digit = digit_of(name.data[i]);
         if (digit < 0)
             return NULL;

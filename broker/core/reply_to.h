@@ -1,10 +1,10 @@
 /** Direct reply-to: answers go from one channel straight to another, without a queue.
  *
- *      consume "amq.rabbitmq.reply-to" ──> the session has a name, "amq.rabbitmq.reply-to.<48 hexadecimal digits>"
+ *      consume "amq.rabbitmq.reply-to" ──> the session has a name, "amq.rabbitmq.reply-to.<handle>.<token>"
  *      publish with reply-to = "amq.rabbitmq.reply-to" ──> the front end puts that name in its place
  *      publish to the default exchange with the name as key ──> delivered to the session, or unroutable when it is gone
  *
- *  The digits are the session's handle and 16 random octets: nobody can guess them, and a session that is gone is not
+ *  The name holds the session's handle and 16 random octets: nobody can guess them, and a session that is gone is not
  *  mistaken for a later one. Owner: the session. Thread: the loop. @spec amqp-semantics 17.1
  */
 #ifndef SLC_CORE_REPLY_TO_H

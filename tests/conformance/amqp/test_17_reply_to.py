@@ -3,7 +3,7 @@
 import pytest
 
 import broker as support
-from expect import differs, later, spec
+from expect import differs, spec
 from wire import Conn
 
 
@@ -88,7 +88,6 @@ def test_user_id(ch, name):
 
 @pytest.mark.needs_restart
 @spec("17.3", vector=47)
-@later
 def test_user_id_of_an_impersonator():
     with support.new({"default_user_tags.impersonator": "true"}) as b:
         ch = Conn(b.host, b.port).channel()
