@@ -82,7 +82,8 @@ static const slc_ctl_column consumer_columns[] = {
     {.name = "ack_required", .text = "whether it must acknowledge"},
     {.name = "prefetch_count", .text = "limit of unsettled messages; 0: none"},
     {.name = "active", .text = "whether it gets messages"},
-    {.name = "activity_status", .text = "up, or single_active or waiting where one consumer is active"},
+    {.name = "activity_status",
+     .text = "up, or single_active or waiting where one consumer is active"},
     {.name = "arguments", .table = true, .text = "arguments of the subscription"},
     {0},
 };

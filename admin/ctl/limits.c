@@ -18,7 +18,9 @@ static int limit_set(slc_ctl *ctl, const char *plain, const char *kind, const ch
         return slc_ctl_error(CTL_DATA, "the limit is not UTF-8");
     slc_ctl_banner(ctl, "Setting %s on %s to %s%s ...", what,
                    ctl->node != NULL ? ctl->node : "this node", value,
-                   key == plain ? "" : ctl->args[0][0] == 'm' ? " times the total RAM" : " bytes");
+                   key == plain             ? ""
+                   : ctl->args[0][0] == 'm' ? " times the total RAM"
+                                            : " bytes");
     json_t *body = json_object();
     json_object_set_new(body, key, text);
     return slc_ctl_change(ctl, slc_ctl_path("/api/sluice/alarms/limits"), body);

@@ -63,9 +63,7 @@ static void properties_make(slc_amqp_server *server)
     static const char *const capabilities[] = {
         "publisher_confirms",     "exchange_exchange_bindings", "basic.nack",
         "consumer_cancel_notify", "connection.blocked",         "authentication_failure_close",
-        "consumer_priorities",
-        "per_consumer_qos",
-        "direct_reply_to",
+        "consumer_priorities",    "per_consumer_qos",           "direct_reply_to",
     };
     slc_table_builder *b = &server->properties;
     struct utsname system;

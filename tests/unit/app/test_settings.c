@@ -259,12 +259,12 @@ Test(settings, a_file_of_rabbitmq_is_taken_along)
           "10\nnum_acceptors.tcp = 10\n"
           "collect_statistics_interval = 10000\ndisk_free_limit.relative = "
           "1.5\nqueue_index_embed_msgs_below = 4kb\n");
-    cr_expect(eq(
-        str, notes,
-        "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
-        "cluster_partition_handling, log.connection.level, "
-        "collect_statistics_interval, "
-        "disk_free_limit.relative\n"));
+    cr_expect(
+        eq(str, notes,
+           "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
+           "cluster_partition_handling, log.connection.level, "
+           "collect_statistics_interval, "
+           "disk_free_limit.relative\n"));
     cr_expect(eq(int, settings->tcp[0].address.port, 5673));
 }
 

@@ -257,9 +257,10 @@ Test(definitions, x_arguments_that_we_do_not_do_yet_are_refused)
                                  .arguments = slc_table_builder_content(&table)};
     slc_queue_declared out;
     cr_expect(eq(int, slc_session_queue_declare(s, &declare, &out, &error), SLC_EPRECONDITION));
-    cr_expect(eq(str, error.text,
-                 "invalid arg 'x-message-deduplication' for queue 'q' in vhost '/': \"5 is not supported by "
-                 "this version of Sluice\""));
+    cr_expect(eq(
+        str, error.text,
+        "invalid arg 'x-message-deduplication' for queue 'q' in vhost '/': \"5 is not supported by "
+        "this version of Sluice\""));
     slc_table_builder_fini(&table);
 }
 

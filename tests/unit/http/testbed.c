@@ -180,8 +180,9 @@ static void on_resume(slc_session *session)
 }
 
 static const slc_client_ops client_ops = {client_closed, client_pressure};
-static const slc_session_ops session_ops = {on_deliver, on_confirm, on_returned, on_cancelled,
-                                            NULL /* no test lets a delivery expire */, on_resume};
+static const slc_session_ops session_ops = {
+    on_deliver, on_confirm, on_returned, on_cancelled, NULL /* no test lets a delivery expire */,
+    on_resume};
 
 static void client_start(testbed *bed)
 {
