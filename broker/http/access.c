@@ -65,6 +65,7 @@ static const struct {
     {SLC_HTTP_GET, "exchanges", SLC_AUTH_TAG_MANAGEMENT, true},
     {SLC_HTTP_GET, "bindings", SLC_AUTH_TAG_MANAGEMENT, true},
     {SLC_HTTP_GET, "version", SLC_AUTH_TAG_MANAGEMENT, false},
+    {SLC_HTTP_GET, "whoami", SLC_AUTH_TAG_MANAGEMENT, false},
     {SLC_HTTP_GET, "overview", SLC_AUTH_TAG_MONITORING, false},
     {SLC_HTTP_GET, "nodes", SLC_AUTH_TAG_MONITORING, false},
     {SLC_HTTP_GET, "connections", SLC_AUTH_TAG_MONITORING, false},

@@ -110,7 +110,29 @@ static void session_cancelled(slc_session *session, slc_slice tag)
     SLC_ASSERT(!"it consumes nothing");
 }
 
+static void agent_end(slc_http_agent *agent)
+{
+    slc_http_request *request = agent->request;
+    slc_session_abandon(agent->session);
+    slc_client_close(&agent->client);
+    if (agent->state_free != NULL)
+        agent->state_free(agent->state);
+    slc_free(agent);
+    request->agent = NULL;
+    slc_http_answer(request);
+}
+
+static void session_failed(slc_session *session, slc_err rc, const slc_error *error)
+{
+    slc_http_agent *agent = slc_session_arg(session);
+    if (agent->posted)
+        return; // it goes on by itself
+    slc_http_fail_core(agent->request, rc, error);
+    agent_end(agent);
+}
+
 static const slc_session_ops session_ops = {
+    .failed = session_failed,
     .deliver = session_deliver,
     .confirm = session_confirm,
     .returned = session_returned,
@@ -159,18 +181,6 @@ void slc_http_agent_run(slc_http_request *request, slc_http_step step, void *sta
     agent->session = slc_session_open(&agent->client, 1, &session_ops, agent);
     request->agent = agent;
     slc_http_agent_go(agent);
-}
-
-static void agent_end(slc_http_agent *agent)
-{
-    slc_http_request *request = agent->request;
-    slc_session_abandon(agent->session);
-    slc_client_close(&agent->client);
-    if (agent->state_free != NULL)
-        agent->state_free(agent->state);
-    slc_free(agent);
-    request->agent = NULL;
-    slc_http_answer(request);
 }
 
 void slc_http_agent_go(slc_http_agent *agent)

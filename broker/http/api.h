@@ -87,6 +87,7 @@ bool slc_api_need(slc_http_request *request, const json_t *body, const char *con
 /** The answer to a change: 204, or what the error means. */
 void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *error,
                      unsigned status);
+
 /** Bindings: begin an answer with the fields asked for; one of them; those of the default exchange. api->vhost is set. */
 slc_api slc_api_bindings_begin(slc_http_request *request);
 void slc_api_binding_write(slc_api *api, const slc_binding_info *binding);

@@ -118,6 +118,26 @@ static slc_err user_id_check(const slc_http_request *request, const slc_amqp_pro
         SLC_SLICE_FMT(props->user_id), request->user);
 }
 
+/** Milliseconds as digits, as over AMQP. */
+static slc_err expiration_read(const slc_amqp_props *props, uint64_t *ttl, slc_error *error)
+{
+    slc_slice text = props->expiration;
+    uint64_t value = 0;
+    bool good = text.bytes > 0;
+    if ((props->flags & SLC_AMQP_PROP_EXPIRATION) == 0)
+        return SLC_OK;
+    for (size_t i = 0; i < text.bytes && good; i++) {
+        good = text.data[i] >= '0' && text.data[i] <= '9' && value <= UINT32_MAX;
+        value = value * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    if (!good || value > UINT32_MAX)
+        return slc_error_set(error, SLC_EINVAL,
+                             "invalid expiration '%.*s': milliseconds from 0 to %u are expected",
+                             SLC_SLICE_FMT(text), UINT32_MAX);
+    *ttl = value + 1;
+    return SLC_OK;
+}
+
 static bool payload_read(const json_t *body, slc_buffer *out, slc_error *error)
 {
     slc_slice payload, encoding;
@@ -194,7 +214,10 @@ static slc_err publish_read(const slc_http_request *request, const json_t *body,
         (void)slc_error_set(error, rc, "exchange and routing_key have at most 255 octets");
         goto free_payload;
     }
+    uint64_t ttl = 0;
     rc = user_id_check(request, &props, error);
+    if (rc == SLC_OK)
+        rc = expiration_read(&props, &ttl, error);
     if (rc != SLC_OK)
         goto free_payload;
     slc_slice list = slc_buffer_slice(&state->list);
@@ -205,6 +228,7 @@ static slc_err publish_read(const slc_http_request *request, const json_t *body,
         goto free_payload;
     }
     state->message->priority = props.priority;
+    state->message->ttl = ttl;
     if (payload.bytes > 0)
         memcpy(slc_message_body(state->message), payload.data, payload.bytes);
     slc_amqp_props own;
