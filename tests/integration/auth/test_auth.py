@@ -126,7 +126,7 @@ def test_a_pattern_that_explodes_is_refused(broker):
     with connect(broker, "boom") as c:
         assert "configure access to queue" in refused(c, lambda ch: ch.queue_declare("a" * 60 + "b"))
         c.channel()  # the broker lives
-    assert "takes too much work" in broker.log_text()
+    support.wait_until(lambda: "takes too much work" in broker.log_text(), 20, "the line in the log")
 
 
 def test_vhosts_come_and_go(broker):
