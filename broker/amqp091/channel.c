@@ -34,7 +34,6 @@ void slc_amqp_channel_drop_content(amqp_channel *ch)
         slc_message_unref(ch->message);
     ch->message = NULL;
     slc_free(ch->publish);
-    slc_free(ch->all_headers);
     ch->publish = NULL;
     slc_free(ch->refusal);
     ch->refusal = NULL;

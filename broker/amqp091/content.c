@@ -71,10 +71,10 @@ static void check_extra_keys(amqp_channel *ch, slc_slice headers, const char *na
         ch->more_keys = true;
 }
 
-/** What the broker changes before anybody sees the message: the BCC header goes (its keys are kept in all_headers for the routing),
- *  the pseudo queue in reply-to becomes the name of this channel. */
-static void props_rewrite(amqp_channel *ch, const slc_amqp_content *content, bool bcc,
-                          slc_buffer *out)
+/** What the broker changes before anybody sees the message: the BCC header goes (the message hides its keys), the pseudo queue in
+ *  reply-to becomes the name of this channel. Octets of the headers that are left. */
+static size_t props_rewrite(amqp_channel *ch, const slc_amqp_content *content, bool bcc,
+                            slc_buffer *out)
 {
     slc_slice headers = content->props.headers;
     slc_slice reply = ch->fast_reply ? slc_session_reply_name(ch->session) : (slc_slice){0};
@@ -87,12 +87,45 @@ static void props_rewrite(amqp_channel *ch, const slc_amqp_content *content, boo
             if (!slc_slice_is(key, "BCC"))
                 slc_table_put_value(&b, key, &value);
         }
-        slc_free(ch->all_headers);
-        ch->all_headers = slc_strndup((const char *)headers.data, headers.bytes);
         headers = slc_table_builder_content(&b);
+        if (headers.bytes == 0)
+            headers = slc_slice_str(""); // as in RabbitMQ the table stays, also without an entry
     }
     slc_properties_with(content->list, headers, SLC_PROPERTY_NONE, reply, out);
     slc_table_builder_fini(&b);
+    return headers.bytes;
+}
+
+/** NULL: no memory for it. */
+static slc_message *message_make(amqp_channel *ch, slc_slice exchange, slc_slice key,
+                                 const slc_amqp_content *content)
+{
+    slc_slice list = content->list;
+    size_t headers_bytes = content->props.headers.bytes;
+    slc_buffer changed = {0}, hidden = {0};
+    bool bcc = ch->more_keys && slc_table_find(content->props.headers, slc_slice_str("BCC"), NULL);
+    if (bcc | ch->fast_reply) {
+        if (bcc)
+            slc_headers_hidden_keys(content->props.headers, &hidden);
+        headers_bytes = props_rewrite(ch, content, bcc, &changed);
+        list = slc_buffer_slice(&changed);
+    }
+    slc_message *m =
+        slc_message_new_hidden(exchange, key, list, content->body_bytes,
+                               content->props.delivery_mode == 2, slc_buffer_slice(&hidden));
+    slc_buffer_fini(&changed);
+    slc_buffer_fini(&hidden);
+    if (m == NULL)
+        return NULL;
+    m->priority = content->props.priority;
+    m->ttl = ch->ttl;
+    m->more_keys = ch->more_keys;
+    // Where the table lies in the message's own copy: nothing in front of it is ever changed.
+    if (headers_bytes > 0)
+        ch->headers = slc_slice_of(slc_message_props(m).data +
+                                       (content->props.headers.data - content->list.data),
+                                   headers_bytes);
+    return m;
 }
 
 /** In the order of amqp-semantics 11.1. */
@@ -209,30 +242,9 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
 
     ch->headers = (slc_slice){0};
     if (ch->refusal == NULL) {
-        bool bcc =
-            ch->more_keys && slc_table_find(content.props.headers, slc_slice_str("BCC"), NULL);
-        slc_buffer changed = {0};
-        if (bcc || ch->fast_reply)
-            props_rewrite(ch, &content, bcc, &changed);
-        slc_slice list = changed.bytes > 0 ? slc_buffer_slice(&changed) : content.list;
-        if (bcc)
-            ch->headers = slc_slice_of(ch->all_headers, content.props.headers.bytes);
-        ch->message = slc_message_new(exchange, key, list, content.body_bytes,
-                                      content.props.delivery_mode == 2);
+        ch->message = message_make(ch, exchange, key, &content);
         if (ch->message == NULL)
             refuse(ch, "not enough memory for a message of %" PRIu64 " octets", content.body_bytes);
-        slc_buffer_fini(&changed);
-    }
-    if (ch->message != NULL) {
-        ch->message->priority = content.props.priority;
-        ch->message->ttl = ch->ttl;
-        ch->message->more_keys = ch->more_keys;
-        if (content.props.headers.bytes > 0 &&
-            ch->headers.bytes ==
-                0) // where the table lies in the message's own copy: reply-to comes behind it
-            ch->headers = slc_slice_of(slc_message_props(ch->message).data +
-                                           (content.props.headers.data - content.list.data),
-                                       content.props.headers.bytes);
     }
     slc_free(ch->publish);
     ch->publish = NULL;

@@ -47,6 +47,7 @@ void slc_dead_letter(slc_queue *queue, slc_entry *entry, slc_death reason)
         d->first = 0;
     }
     slc_queue_hold(queue);
+    queue->dying++;
     d->items[(d->first + d->count++) & (d->capacity - 1)] =
         (waiting_death){.queue = queue, .entry = entry, .reason = reason};
 }
@@ -66,6 +67,7 @@ static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const s
         .queue = queue->dest.name,
         .exchange = slc_message_exchange(m),
         .key = slc_message_key(m),
+        .key_only = m->one_key,
         .expiration = expiration,
         .time_s = broker->env.wall_ms(broker->env.arg) / 1000,
     };
@@ -75,16 +77,19 @@ static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const s
                       &d->headers);
     slc_properties_with(slc_message_props(m), slc_buffer_slice(&d->headers),
                         SLC_PROPERTY_EXPIRATION, (slc_slice){0}, &d->props);
-    slc_message *copy = slc_message_new(settings->dead_letter_exchange,
-                                        settings->has_dead_letter_key ? settings->dead_letter_key
-                                                                      : slc_message_key(m),
-                                        slc_buffer_slice(&d->props), m->body_bytes, m->persistent);
+    bool keyed = settings->has_dead_letter_key;
+    slc_message *copy = slc_message_new_hidden(
+        settings->dead_letter_exchange, keyed ? settings->dead_letter_key : slc_message_key(m),
+        slc_buffer_slice(&d->props), m->body_bytes, m->persistent,
+        keyed ? (slc_slice){0} : slc_message_hidden(m));
     if (copy == NULL)
         return NULL;
     if (m->body_bytes > 0)
         memcpy(slc_message_body(copy), slc_message_body((slc_message *)(uintptr_t)m),
                m->body_bytes);
     slc_message_set_died(copy);
+    if (keyed || m->one_key)
+        slc_message_set_one_key(copy);
     copy->priority = m->priority;
     copy->ts_ms = broker->env.wall_ms(broker->env.arg);
     return copy;
@@ -93,25 +98,13 @@ static slc_message *message_after(slc_deaths *d, const slc_queue *queue, const s
 /* ---- where to ---- */
 
 /** The queues that get m; false: there is no such exchange. */
-static bool deaths_route(slc_vhost *vhost, const slc_queue *from, slc_message *m, slc_route *route)
+static bool deaths_route(slc_vhost *vhost, slc_message *m, slc_route *route)
 {
     slc_slice name = slc_message_exchange(m);
     slc_exchange *exchange = name.bytes == 0 ? NULL : slc_vhost_exchange(vhost, name);
     if (exchange == NULL && name.bytes > 0)
         return false;
-    // Where there is a dead letter routing key it is the only one.
-    slc_slice headers = slc_message_headers(m);
-    if (!from->settings.has_dead_letter_key) {
-        slc_route_all_keys(vhost, exchange, m, headers, route);
-    } else if (exchange != NULL) {
-        slc_route_input input = {.key = slc_message_key(m), .headers = headers, .message = m};
-        slc_route_message(exchange, &input, route);
-    } else {
-        slc_queue *queue = slc_vhost_queue(vhost, slc_message_key(m));
-        slc_route_begin(route);
-        if (queue != NULL)
-            slc_route_to_queue(route, &queue->dest);
-    }
+    slc_route_all_keys(vhost, exchange, m, slc_message_headers(m), route);
     if (exchange != NULL)
         exchange->messages_in++;
     return true;
@@ -149,7 +142,7 @@ static void death_work(slc_broker *broker, slc_deaths *d, const waiting_death *w
     slc_message *copy = NULL;
     if (!queue->deleted && queue->settings.dead_letter)
         copy = message_after(d, queue, w->entry->message, w->reason);
-    bool routed = copy != NULL && deaths_route(queue->vhost, queue, copy, &d->route);
+    bool routed = copy != NULL && deaths_route(queue->vhost, copy, &d->route);
     if (routed)
         cycles_drop(queue, copy, w->reason, &d->route);
     if (!routed || d->route.count == 0) {
@@ -170,18 +163,36 @@ static void death_work(slc_broker *broker, slc_deaths *d, const waiting_death *w
     slc_queue_release(queue);
 }
 
+static waiting_death deaths_pop(slc_deaths *d)
+{
+    waiting_death w = d->items[d->first];
+    d->first = (d->first + 1) & (d->capacity - 1);
+    d->count--;
+    w.queue->dying--;
+    return w;
+}
+
+static void deaths_work_next(slc_broker *broker)
+{
+    waiting_death w = deaths_pop(broker->deaths);
+    death_work(broker, broker->deaths, &w);
+}
+
 bool slc_dead_letter_turn(slc_broker *broker)
 {
     slc_deaths *d = broker->deaths;
     if (d == NULL)
         return false;
-    for (uint32_t i = 0; i < TURN_BUDGET && d->count > 0; i++) {
-        waiting_death w = d->items[d->first];
-        d->first = (d->first + 1) & (d->capacity - 1);
-        d->count--;
-        death_work(broker, d, &w);
-    }
+    for (uint32_t i = 0; i < TURN_BUDGET && d->count > 0; i++)
+        deaths_work_next(broker);
     return d->count > 0;
+}
+
+void slc_dead_letter_leaving(slc_queue *queue)
+{
+    // In order, with those of other queues that died before.
+    while (queue->dying > 0)
+        deaths_work_next(queue->broker);
 }
 
 bool slc_dead_letter_idle(const slc_broker *broker)
@@ -194,11 +205,10 @@ void slc_dead_letter_fini(slc_broker *broker)
     slc_deaths *d = broker->deaths;
     if (d == NULL)
         return;
-    for (; d->count > 0; d->count--) {
-        waiting_death *w = &d->items[d->first];
-        d->first = (d->first + 1) & (d->capacity - 1);
-        slc_entry_free(w->queue, w->entry);
-        slc_queue_release(w->queue);
+    while (d->count > 0) {
+        waiting_death w = deaths_pop(d);
+        slc_entry_free(w.queue, w.entry);
+        slc_queue_release(w.queue);
     }
     slc_free(d->items);
     slc_route_fini(&d->route);

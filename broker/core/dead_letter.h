@@ -29,6 +29,8 @@ typedef enum slc_death {
 void slc_dead_letter(slc_queue *queue, slc_entry *entry, slc_death reason);
 /** Work deaths off, bounded; true: there are more. */
 bool slc_dead_letter_turn(slc_broker *broker);
+/** The queue is about to be deleted: what died in it before goes on first. Not from within routing. */
+void slc_dead_letter_leaving(slc_queue *queue);
 bool slc_dead_letter_idle(const slc_broker *broker);
 /** At the end: forget what waits. */
 void slc_dead_letter_fini(slc_broker *broker);

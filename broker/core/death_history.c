@@ -83,12 +83,13 @@ static uint32_t deaths_read(slc_slice headers, death *deaths)
 
 /* ---- writing ---- */
 
-static void put_keys(slc_table_builder *b, slc_slice key, slc_slice headers)
+static void put_keys(slc_table_builder *b, const slc_death_event *e, slc_slice headers)
 {
     slc_value cc, value;
     slc_table_open(b, "routing-keys", SLC_TYPE_ARRAY);
-    slc_table_put_longstr(b, NULL, key);
-    if (slc_table_find(headers, slc_slice_str("CC"), &cc) && cc.type == SLC_TYPE_ARRAY) {
+    slc_table_put_longstr(b, NULL, e->key);
+    if (!e->key_only && slc_table_find(headers, slc_slice_str("CC"), &cc) &&
+        cc.type == SLC_TYPE_ARRAY) {
         slc_table_iter iter = slc_table_iter_of(cc.bytes);
         while (slc_array_next(&iter, &value)) {
             if (value.type == SLC_TYPE_LONGSTR)
@@ -108,7 +109,7 @@ static void put_new(slc_table_builder *b, const slc_death_event *e, slc_slice he
     slc_table_put_longstr(b, "queue", e->queue);
     slc_table_put_timestamp(b, "time", e->time_s);
     slc_table_put_longstr(b, "exchange", e->exchange);
-    put_keys(b, e->key, headers);
+    put_keys(b, e, headers);
     slc_table_close(b);
 }
 

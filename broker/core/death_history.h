@@ -18,9 +18,10 @@
 /** One death; slices are borrowed. */
 typedef struct slc_death_event {
     const char *reason;
-    slc_slice queue;      // in which it died
-    slc_slice exchange;   // to which it was published before
-    slc_slice key;        // with which; the keys of its CC header count too
+    slc_slice queue;    // in which it died
+    slc_slice exchange; // to which it was published before
+    slc_slice key;      // with which; the keys of its CC header count too, but for key_only
+    bool key_only;
     slc_slice expiration; // its property; bytes 0: none
     uint64_t time_s;
 } slc_death_event;

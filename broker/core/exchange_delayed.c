@@ -108,7 +108,7 @@ static void delayed_route(slc_exchange *exchange, const slc_route_input *input, 
         return;
     }
     rule_enter(exchange);
-    d->rule->route(exchange, input, route);
+    slc_route_by_kind(d->rule, exchange, input, route);
     rule_leave(exchange, d);
 }
 

@@ -103,6 +103,7 @@ static void history_give(slc_broker *broker, const slc_message *kept, slc_destin
     if (slc_message_load(content, &copy) != SLC_OK)
         return; // no memory for it
     copy->priority = kept->priority;
+    copy->ttl = slc_message_expiration(copy);
     copy->ts_ms = broker->env.wall_ms(broker->env.arg);
     if (to->kind == SLC_DEST_QUEUE) {
         (void)slc_publish_to(broker, copy, &to, 1);

@@ -155,6 +155,7 @@ struct slc_queue {
     slc_client *owner; // of an exclusive queue
     slc_slice arguments;
     slc_queue_settings settings;
+    uint32_t dying; // messages that wait for dead_letter.c
     uint32_t holds; // unacked deliveries, tx publishes and reads that point here
 
     uint64_t next_qseq;
@@ -375,6 +376,7 @@ struct slc_broker {
     slc_trash *trash;         // DL: what was purged or deleted and is not freed yet
     slc_queue *stored;        // DL: queues with a qid
     uint32_t reply_consumers; // sessions with reply_to
+    uint64_t reply_serial;    // of publishes that may go to them
     slc_deaths *deaths;       // messages on their way to a dead letter exchange; NULL: never any
     bool x_death_trusted, x_death_drops_cc, passive_needs_nothing;
     slc_due_heap expiries; // of queues: a message may expire

@@ -39,19 +39,28 @@ static slc_message *message_alloc(uint64_t content_bytes)
 slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
                              uint64_t body_bytes, bool persistent)
 {
+    return slc_message_new_hidden(exchange, key, props, body_bytes, persistent, (slc_slice){0});
+}
+
+slc_message *slc_message_new_hidden(slc_slice exchange, slc_slice key, slc_slice props,
+                                    uint64_t body_bytes, bool persistent, slc_slice hidden)
+{
+    size_t hidden_bytes = hidden.bytes == 0 ? 0 : hidden.bytes + sizeof(uint32_t);
+    SLC_ASSERT(hidden_bytes <= UINT32_MAX);
     SLC_ASSERT(exchange.bytes <= UINT8_MAX);
     SLC_ASSERT(key.bytes <= UINT8_MAX);
     SLC_ASSERT(props.bytes <= UINT32_MAX);
     if (body_bytes > SIZE_MAX / 4)
         return NULL;
     slc_message *m = message_alloc(SLC_MESSAGE_HEAD_BYTES + exchange.bytes + key.bytes +
-                                   props.bytes + body_bytes);
+                                   props.bytes + body_bytes + hidden_bytes);
     if (m == NULL)
         return NULL;
     m->exchange_bytes = (uint8_t)exchange.bytes;
     m->key_bytes = (uint8_t)key.bytes;
     m->props_bytes = (uint32_t)props.bytes;
     m->body_bytes = body_bytes;
+    m->hidden_bytes = (uint32_t)hidden_bytes;
     m->persistent = persistent;
     m->content[0] = 1;
     m->content[1] = m->exchange_bytes;
@@ -68,6 +77,12 @@ slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
     at += key.bytes;
     if (props.bytes > 0)
         memcpy(at, props.data, props.bytes);
+    if (hidden_bytes > 0) {
+        m->content[3] |= SLC_MESSAGE_HIDDEN;
+        at += props.bytes + body_bytes;
+        memcpy(at, hidden.data, hidden.bytes);
+        put_u32(at + hidden.bytes, (uint32_t)hidden.bytes);
+    }
     return m;
 }
 
@@ -75,6 +90,37 @@ void slc_message_set_died(slc_message *message)
 {
     message->died = true;
     message->content[3] |= SLC_MESSAGE_DIED;
+}
+
+void slc_message_set_one_key(slc_message *message)
+{
+    message->one_key = true;
+    message->content[3] |= SLC_MESSAGE_ONE_KEY;
+}
+
+/** What the hidden keys at the end of a content take; false: they are damaged. */
+static bool hidden_of(slc_slice content, uint64_t head, uint32_t *bytes)
+{
+    *bytes = 0;
+    if ((content.data[3] & SLC_MESSAGE_HIDDEN) == 0)
+        return true;
+    uint64_t most = content.bytes - head;
+    if (most < sizeof(uint32_t))
+        return false;
+    most -= sizeof(uint32_t);
+    uint64_t keys = get_uint(content.data + content.bytes - sizeof(uint32_t), 4);
+    if (keys > most || keys > UINT32_MAX - sizeof(uint32_t))
+        return false;
+    const uint8_t *at = content.data + content.bytes - sizeof(uint32_t) - keys;
+    for (uint64_t left = keys; left > 0;) {
+        uint64_t one = 1 + (uint64_t)*at;
+        if (one > left)
+            return false;
+        left -= one;
+        at += one;
+    }
+    *bytes = (uint32_t)keys + (uint32_t)sizeof(uint32_t);
+    return true;
 }
 
 slc_err slc_message_load(slc_slice content, slc_message **out)
@@ -89,7 +135,10 @@ slc_err slc_message_load(slc_slice content, slc_message **out)
         SLC_MESSAGE_HEAD_BYTES + (uint64_t)content.data[1] + content.data[2] + props_bytes;
     if (head > content.bytes)
         return SLC_ECORRUPT;
-    if (content.bytes - head != body_bytes)
+    uint32_t hidden_bytes;
+    if (!hidden_of(content, head, &hidden_bytes))
+        return SLC_ECORRUPT;
+    if (content.bytes - head - hidden_bytes != body_bytes)
         return SLC_ECORRUPT;
     slc_message *m = message_alloc(content.bytes);
     if (m == NULL)
@@ -98,6 +147,8 @@ slc_err slc_message_load(slc_slice content, slc_message **out)
     m->key_bytes = content.data[2];
     m->persistent = (content.data[3] & SLC_MESSAGE_PERSISTENT) != 0;
     m->died = (content.data[3] & SLC_MESSAGE_DIED) != 0;
+    m->one_key = (content.data[3] & SLC_MESSAGE_ONE_KEY) != 0;
+    m->hidden_bytes = hidden_bytes;
     m->props_bytes = props_bytes;
     m->body_bytes = body_bytes;
     memcpy(m->content, content.data, content.bytes);

@@ -100,14 +100,14 @@ void slc_properties_with(slc_slice props, slc_slice headers, slc_property withou
     unsigned wanted = flags & ~(1u << SLC_PROPERTY_HEADERS);
     if (without != SLC_PROPERTY_NONE)
         wanted &= ~(1u << without);
-    if (headers.bytes > 0)
+    if (headers.data != NULL)
         wanted |= 1u << SLC_PROPERTY_HEADERS;
     slc_buffer_octet(out, (uint8_t)(wanted >> 8));
     slc_buffer_octet(out, (uint8_t)wanted);
     if (list.bytes >= FLAG_BYTES)
         list = slc_slice_of(list.data + FLAG_BYTES, list.bytes - FLAG_BYTES);
     for (int bit = FLAG_FIRST; bit >= FLAG_LAST; bit--) {
-        if (bit == SLC_PROPERTY_HEADERS && headers.bytes > 0)
+        if (bit == SLC_PROPERTY_HEADERS && headers.data != NULL)
             list_put_headers(headers, out);
         if ((flags & 1u << bit) == 0)
             continue;
@@ -124,27 +124,79 @@ void slc_properties_with(slc_slice props, slc_slice headers, slc_property withou
     }
 }
 
-uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys)
+/** The next of the texts in an array header that can be routing keys. */
+static bool key_next(slc_table_iter *iter, slc_slice *key)
 {
-    static const char *const names[] = {"CC", "BCC"};
-    uint32_t count = 0, capacity = 0;
-    *keys = NULL;
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
-        slc_value list, key;
-        if (!slc_table_find(headers, slc_slice_str(names[i]), &list) || list.type != SLC_TYPE_ARRAY)
-            continue;
-        slc_table_iter iter = slc_table_iter_of(list.bytes);
-        while (slc_array_next(&iter, &key)) {
-            if (key.type != SLC_TYPE_LONGSTR || key.bytes.bytes > UINT8_MAX)
-                continue; // no key can be that long
-            if (count == capacity) {
-                capacity = capacity == 0 ? 8 : 2 * capacity;
-                *keys = slc_realloc(*keys, capacity * sizeof **keys);
-            }
-            (*keys)[count++] = key.bytes;
+    slc_value value;
+    while (slc_array_next(iter, &value)) {
+        if (value.type == SLC_TYPE_LONGSTR && value.bytes.bytes <= UINT8_MAX) {
+            *key = value.bytes;
+            return true;
         }
     }
+    return false;
+}
+
+static bool keys_begin(slc_slice headers, const char *name, slc_table_iter *iter)
+{
+    slc_value list;
+    if (!slc_table_find(headers, slc_slice_str(name), &list) || list.type != SLC_TYPE_ARRAY)
+        return false;
+    *iter = slc_table_iter_of(list.bytes);
+    return true;
+}
+
+void slc_headers_hidden_keys(slc_slice headers, slc_buffer *out)
+{
+    slc_table_iter iter;
+    slc_slice key;
+    if (!keys_begin(headers, "BCC", &iter))
+        return;
+    while (key_next(&iter, &key)) {
+        slc_buffer_octet(out, (uint8_t)key.bytes);
+        slc_buffer_put(out, key.data, key.bytes);
+    }
+}
+
+static bool hidden_next(slc_slice *left, slc_slice *key)
+{
+    if (left->bytes == 0)
+        return false;
+    *key = slc_slice_of(left->data + 1, left->data[0]);
+    *left = slc_slice_of(key->data + key->bytes, left->bytes - 1 - key->bytes);
+    return true;
+}
+
+uint32_t slc_message_more_keys(const slc_message *message, slc_slice **keys)
+{
+    uint32_t count = 0, capacity = 0;
+    slc_slice hidden = slc_message_hidden(message), key;
+    slc_table_iter iter;
+    *keys = NULL;
+    if (message->one_key)
+        return 0;
+    bool visible = keys_begin(slc_message_headers(message), "CC", &iter);
+    while ((visible && key_next(&iter, &key)) || hidden_next(&hidden, &key)) {
+        if (count == capacity) {
+            capacity = capacity == 0 ? 8 : 2 * capacity;
+            *keys = slc_realloc(*keys, capacity * sizeof **keys);
+        }
+        (*keys)[count++] = key;
+    }
     return count;
+}
+
+uint64_t slc_message_expiration(const slc_message *message)
+{
+    slc_slice text;
+    if (!slc_message_property(message, SLC_PROPERTY_EXPIRATION, &text))
+        return 0;
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.bytes && value <= UINT32_MAX; i++) {
+        if (text.data[i] >= '0' && text.data[i] <= '9') // a sign may be in front
+            value = value * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return value + 1;
 }
 
 slc_message *slc_message_counted(slc_message *message, uint32_t returns)

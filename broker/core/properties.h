@@ -33,13 +33,17 @@ typedef enum slc_property {
 
 /** False: the message has none; *value is not touched. The value points into the message. */
 bool slc_message_property(const slc_message *message, slc_property property, slc_slice *value);
-/** Append properties (flags and list) with another headers table (bytes 0: none), without the property `without`, and if reply_to
+/** Append properties (flags and list) with another headers table (data NULL: none), without the property `without`, and if reply_to
  *  is not empty with that in place of the one they have. */
 void slc_properties_with(slc_slice props, slc_slice headers, slc_property without,
                          slc_slice reply_to, slc_buffer *out);
-/** The further routing keys in the CC and BCC headers of a message: how many; *keys is on the heap, NULL when there is none.
- *  The keys point into headers. @spec amqp-semantics 17.2 */
-uint32_t slc_headers_more_keys(slc_slice headers, slc_slice **keys);
+/** The further routing keys of a message, those of its CC header and the hidden ones: how many; *keys is on the heap, NULL when
+ *  there is none. The keys point into the message. @spec amqp-semantics 17.2 */
+uint32_t slc_message_more_keys(const slc_message *message, slc_slice **keys);
+/** Append the keys of the BCC header as a message hides them (message.h). */
+void slc_headers_hidden_keys(slc_slice headers, slc_buffer *out);
+/** What slc_message.ttl is by the expiration property: milliseconds + 1; 0: none. */
+uint64_t slc_message_expiration(const slc_message *message);
 /** A copy for a consumer with x-delivery-count, the number of times that the message was given back; the message itself, counted once
  *  more, when there is no memory for its body. @spec amqp-semantics 15.4 */
 slc_message *slc_message_counted(slc_message *message, uint32_t returns);

@@ -166,7 +166,7 @@ void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m
                         slc_route *route)
 {
     slc_slice *keys;
-    uint32_t count = slc_headers_more_keys(headers, &keys);
+    uint32_t count = slc_message_more_keys(m, &keys);
     if (exchange != NULL) {
         slc_route_input input = {.key = slc_message_key(m),
                                  .more_keys = keys,
@@ -299,8 +299,7 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
     uint64_t ticket = 0;
     bool refused = false;
     bool replied = broker->reply_consumers > 0 && message->exchange_bytes == 0 &&
-                   (count == 0 || message->more_keys) &&
-                   slc_reply_to_publish(broker, message, headers) > 0;
+                   (count == 0 || message->more_keys) && slc_reply_to_publish(broker, message) > 0;
     if (count == 0 && !replied) {
         broker->totals.unroutable++;
         if (mandatory) {

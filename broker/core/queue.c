@@ -241,6 +241,7 @@ void slc_queue_delete(slc_queue *queue)
     SLC_ASSERT(!queue->deleted);
     slc_vhost *vhost = queue->vhost;
     slc_broker *broker = vhost->broker;
+    slc_dead_letter_leaving(queue);
     slc_queue_hold(queue);
     slc_policy_leaving(vhost, &queue->dest);
     HASH_DELETE(hh, vhost->queues, queue);

@@ -16,6 +16,7 @@ enum {
 struct slc_reply_to {
     slc_consumer consumer; // in no list; no queue
     char name[NAME_BYTES + 1];
+    uint64_t serial; // of the publish that it was given last: one with several keys comes once
 };
 
 /** Clients of RabbitMQ have been seen to expect two parts, the second in base64. */
@@ -89,7 +90,7 @@ slc_slice slc_session_reply_name(const slc_session *session)
 
 bool slc_reply_to_is_name(slc_slice name)
 {
-    return name.bytes == NAME_BYTES &&
+    return name.bytes >= sizeof SLC_REPLY_TO &&
            memcmp(name.data, SLC_REPLY_TO ".", sizeof SLC_REPLY_TO) == 0;
 }
 
@@ -100,7 +101,7 @@ static int digit_of(uint8_t c)
 
 static slc_session *session_of(const slc_broker *broker, slc_slice name)
 {
-    if (!slc_reply_to_is_name(name))
+    if (name.bytes != NAME_BYTES || !slc_reply_to_is_name(name))
         return NULL;
     uint64_t handle = 0;
     for (size_t i = sizeof SLC_REPLY_TO; i < sizeof SLC_REPLY_TO + HANDLE_DIGITS; i++) {
@@ -123,38 +124,24 @@ bool slc_reply_to_alive(const slc_session *session, slc_slice name)
     return session_of(session->broker, name) != NULL;
 }
 
-/** As published, or when another of its keys leads here a copy with that key. */
-static slc_message *message_for(slc_message *m, slc_slice name)
-{
-    if (slc_slice_equal(slc_message_key(m), name))
-        return slc_message_ref(m);
-    slc_message *copy =
-        slc_message_new((slc_slice){0}, name, slc_message_props(m), m->body_bytes, m->persistent);
-    if (copy != NULL && m->body_bytes > 0)
-        memcpy(slc_message_body(copy), slc_message_body(m), m->body_bytes);
-    return copy;
-}
-
 static uint32_t deliver_to(slc_broker *broker, slc_message *m, slc_slice name)
 {
     slc_session *session = session_of(broker, name);
-    if (session == NULL)
+    if (session == NULL || session->reply_to->serial == broker->reply_serial)
         return 0;
-    slc_message *reply = message_for(m, name);
-    if (reply == NULL)
-        return 0;
+    session->reply_to->serial = broker->reply_serial;
     broker->totals.delivered++;
-    session->ops->deliver(session, &session->reply_to->consumer, ++session->last_tag, false, reply);
-    slc_message_unref(reply);
+    session->ops->deliver(session, &session->reply_to->consumer, ++session->last_tag, false, m);
     return 1;
 }
 
-uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message, slc_slice headers)
+uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message)
 {
+    broker->reply_serial++;
     uint32_t delivered = deliver_to(broker, message, slc_message_key(message));
     if (message->more_keys) {
         slc_slice *keys;
-        uint32_t count = slc_headers_more_keys(headers, &keys);
+        uint32_t count = slc_message_more_keys(message, &keys);
         for (uint32_t i = 0; i < count; i++)
             delivered += deliver_to(broker, message, keys[i]);
         slc_free(keys);

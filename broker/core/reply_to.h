@@ -23,10 +23,11 @@ SLC_MUST_USE slc_err slc_reply_to_consume(slc_session *session, slc_slice tag, b
 bool slc_reply_to_cancel(slc_session *session, slc_slice tag);
 bool slc_reply_to_has_tag(const slc_session *session, slc_slice tag);
 void slc_reply_to_fini(slc_session *session);
+/** Begins as such a name does: no queue can have it. */
+bool slc_reply_to_is_name(slc_slice name);
 /** A name of this kind whose session still consumes, or the pseudo queue's own on a session that does. */
 bool slc_reply_to_alive(const slc_session *session, slc_slice name);
-bool slc_reply_to_is_name(slc_slice name);
-/** Deliver a message of the default exchange to those that its key (and more keys) name; how many. headers: with CC and BCC. */
-uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message, slc_slice headers);
+/** Deliver a message of the default exchange to those that its key (and more keys) name, once to each; how many. */
+uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message);
 
 #endif

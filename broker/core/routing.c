@@ -82,16 +82,16 @@ void slc_route_begin(slc_route *route)
     route->serial = ++routing_serial;
 }
 
-/** A kind that looks at the key is asked with each of them. */
-static void routing_ask(slc_exchange *x, const slc_route_input *input, slc_route *route)
+void slc_route_by_kind(const slc_exchange_kind *kind, slc_exchange *x, const slc_route_input *input,
+                       slc_route *route)
 {
-    x->kind->route(x, input, route);
-    if (!x->kind->by_key_only)
+    kind->route(x, input, route);
+    if (!kind->by_key_only)
         return;
     slc_route_input one = *input;
     for (uint32_t i = 0; i < input->more_key_count; i++) {
         one.key = input->more_keys[i];
-        x->kind->route(x, &one, route);
+        kind->route(x, &one, route);
     }
 }
 
@@ -103,7 +103,7 @@ void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc
     for (uint32_t at = 0; at < route->pending_count; at++) {
         slc_exchange *x = route->pending[at];
         route->matched = false;
-        routing_ask(x, input, route);
+        slc_route_by_kind(x->kind, x, input, route);
         if (!x->kind->by_key_only)
             route->cacheable = false;
         if (!route->matched && x->alternate.bytes > 0)

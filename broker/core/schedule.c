@@ -220,10 +220,16 @@ static void schedule_fire(slc_schedule *s, waiting item)
     message->ts_ms = env->wall_ms(env->arg);
     bool stored = s->queue->qid != 0 && message->persistent;
     delay_negate(message);
+    message->ttl = slc_message_expiration(message); // one that was stored or copied has lost it
+    slc_slice *keys;
+    uint32_t key_count = slc_message_more_keys(message, &keys);
     slc_route_input input = {.key = slc_message_key(message),
+                             .more_keys = keys,
+                             .more_key_count = key_count,
                              .headers = slc_message_headers(message),
                              .message = message};
     slc_route_message(s->exchange, &input, &s->route);
+    slc_free(keys);
     if (stored)
         env->store_atomic(env->arg, true);
     if (s->route.count > 0)

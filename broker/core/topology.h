@@ -152,6 +152,9 @@ void slc_binding_remove(slc_binding *binding);
  *  (an exchange that yields no destination passes the message to its alternate). route->count is reset.
  *  @spec amqp-semantics 7.6, 8.7 */
 void slc_route_message(slc_exchange *exchange, const slc_route_input *input, slc_route *route);
+/** For a kind that stands in for another: ask that with each key, if it looks at them. */
+void slc_route_by_kind(const slc_exchange_kind *kind, slc_exchange *exchange,
+                       const slc_route_input *input, slc_route *route);
 /** Begin with no queue at all, for slc_route_to_queue alone. */
 void slc_route_begin(slc_route *route);
 /** For kinds: the binding matches. A destination reached before is not entered twice. */

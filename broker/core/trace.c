@@ -82,21 +82,14 @@ static void put_properties(slc_table_builder *b, const slc_message *message)
 /** The key, then those of the headers CC and BCC. @spec amqp-semantics 11.4 */
 static void put_keys(slc_table_builder *b, const slc_message *message)
 {
-    static const char *const more[] = {"CC", "BCC"};
-    slc_slice headers = slc_message_headers(message);
+    slc_slice *more;
+    uint32_t count = slc_message_more_keys(message, &more);
     slc_table_open(b, "routing_keys", SLC_TYPE_ARRAY);
     slc_table_put_longstr(b, NULL, slc_message_key(message));
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(more); i++) {
-        slc_value list, key;
-        if (!slc_table_find(headers, slc_slice_str(more[i]), &list) || list.type != SLC_TYPE_ARRAY)
-            continue;
-        slc_table_iter iter = slc_table_iter_of(list.bytes);
-        while (slc_array_next(&iter, &key)) {
-            if (key.type == SLC_TYPE_LONGSTR)
-                slc_table_put_longstr(b, NULL, key.bytes);
-        }
-    }
+    for (uint32_t i = 0; i < count; i++)
+        slc_table_put_longstr(b, NULL, more[i]);
     slc_table_close(b);
+    slc_free(more);
 }
 
 static void put_common(slc_table_builder *b, slc_session *session, const slc_message *message)
@@ -127,11 +120,9 @@ static void trace_post(slc_session *session, const char *what, slc_slice name,
     slc_buffer key = {0};
     slc_buffer_text(&key, what);
     slc_buffer_put(&key, name.data, name.bytes);
-    slc_slice body =
-        slc_slice_of(message->content + slc_message_content_bytes(message) - message->body_bytes,
-                     message->body_bytes);
     slc_system_post(session->client->vhost, SLC_TRACE_EXCHANGE, slc_buffer_slice(&key),
-                    &(slc_system_properties){.headers = slc_table_builder_content(b)}, body);
+                    &(slc_system_properties){.headers = slc_table_builder_content(b)},
+                    slc_message_body_slice(message));
     slc_buffer_fini(&key);
 }
 

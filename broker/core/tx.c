@@ -1,7 +1,6 @@
 // Transactions: publishes are routed at once and wait here; settlements leave the unacked list at once and wait here.
 // A commit is one batch of the store: publishes in order, then settlements in order.
 #include "core/internal.h"
-#include "core/properties.h"
 
 #include <stdlib.h>
 
@@ -104,12 +103,11 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
     publish->count = alive;
     broker->totals.published++;
     message->ts_ms = broker->env.wall_ms(broker->env.arg);
-    if (alive > 0) {
+    bool replied = message->exchange_bytes == 0 && (alive == 0 || message->more_keys) &&
+                   slc_reply_to_publish(broker, message) > 0;
+    if (alive > 0)
         slc_publish_try(broker, message, publish->queues, alive, &session->tx->refused);
-        return;
-    }
-    if (message->exchange_bytes == 0 &&
-        slc_reply_to_publish(broker, message, slc_message_headers(message)) > 0)
+    if (alive > 0 || replied)
         return;
     broker->totals.unroutable++;
     if (publish->mandatory) {
