@@ -153,18 +153,9 @@ static void check_props(amqp_channel *ch, const slc_amqp_props *props)
  *  the exchange. @spec amqp-semantics 11.1 */
 static void check_exchange_first(amqp_channel *ch, slc_slice name)
 {
-    slc_vhost *vhost = ch->conn->client.vhost;
-    if (ch->refusal == NULL || name.bytes == 0) // the default exchange is always there
-        return;
-    slc_slice vhost_name = slc_vhost_name(vhost);
-    const slc_exchange *exchange = slc_vhost_exchange(vhost, name);
-    if (exchange == NULL)
-        (void)slc_error_set(ch->refusal, SLC_ENOTFOUND, "no exchange '%.*s' in vhost '%.*s'",
-                            SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost_name));
-    else if (exchange->internal)
-        (void)slc_error_set(ch->refusal, SLC_EACCESS,
-                            "cannot publish to internal exchange '%.*s' in vhost '%.*s'",
-                            SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost_name));
+    slc_error first;
+    if (ch->refusal != NULL && slc_session_may_publish(ch->session, name, &first) != SLC_OK)
+        *ch->refusal = first;
 }
 
 /** A header with nothing or just content-type and delivery-mode, which most publishers send: no table, nothing to check. */

@@ -183,15 +183,24 @@ void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m
     slc_free(keys);
 }
 
-static slc_err may_topic_all(slc_session *s, const slc_exchange *exchange, slc_slice key,
-                             slc_slice headers, slc_error *error)
+static slc_err may_topic_all(slc_session *s, const slc_exchange *exchange, const slc_message *m,
+                             slc_error *error)
 {
     slc_slice *keys;
-    uint32_t count = slc_headers_more_keys(headers, &keys);
-    slc_err rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
+    uint32_t count = slc_message_more_keys(m, &keys);
+    slc_err rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, slc_message_key(m), error);
     for (uint32_t i = 0; i < count && rc == SLC_OK; i++)
         rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, keys[i], error);
     slc_free(keys);
+    return rc;
+}
+
+slc_err slc_session_may_publish(slc_session *session, slc_slice name, slc_error *error)
+{
+    slc_exchange *exchange;
+    slc_err rc = slc_session_may(session, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
+    if (rc == SLC_OK && name.bytes > 0)
+        rc = exchange_of(session->client->vhost, name, &exchange, error);
     return rc;
 }
 
@@ -205,7 +214,7 @@ static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice head
     if (rc == SLC_OK && name.bytes > 0)
         rc = exchange_of(vhost, name, &exchange, error);
     if (rc == SLC_OK && exchange != NULL)
-        rc = may_topic_all(s, exchange, slc_message_key(m), headers, error);
+        rc = may_topic_all(s, exchange, m, error);
     if (rc != SLC_OK)
         return rc;
     if (exchange != NULL)

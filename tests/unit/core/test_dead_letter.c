@@ -251,6 +251,62 @@ Test(dead_letter, the_order_of_death_is_kept_over_many_turns)
     EXPECT_TAKE("source", "4990");
 }
 
+/** Reject without a turn, so that the death still waits. */
+static void reject_only(const char *queue)
+{
+    uint64_t tag;
+    slc_error error = {0};
+    cr_assert(ne(ptr, (void *)(uintptr_t)fake_get(w, s, queue, false, &tag), NULL));
+    cr_assert(eq(int, slc_session_settle(s, tag, false, SLC_SETTLE_REJECT, &error), SLC_OK));
+}
+
+Test(dead_letter, what_died_goes_on_although_its_queue_is_deleted)
+{
+    fake_queue(w, s, "dead", "d");
+    static const char *const names[] = {"transient", "durable"};
+    for (int durable = 0; durable < 2; durable++) {
+        DECLARE(names[durable], durable != 0, "x-dead-letter-exchange", "",
+                "x-dead-letter-routing-key", "dead");
+        fake_publish(s, "", names[durable], "m1", "p");
+        fake_publish(s, "", names[durable], "m2", "p");
+        fake_publish(s, "", names[durable], "m3", "p");
+        reject_only(names[durable]);
+        reject_only(names[durable]);
+        cr_assert(eq(int, fake_queue_delete(w, s, names[durable]), SLC_OK));
+        fake_restart_clean(w);
+        start();
+        EXPECT_TAKE("dead", "m1");
+        EXPECT_TAKE("dead", "m2");
+        EXPECT_TAKE("dead", "(empty)");
+    }
+    slc_broker_totals totals;
+    slc_broker_total(fake_broker(w), &totals);
+    cr_expect(eq(u64, totals.dead_lettered_dropped, 0));
+}
+
+Test(dead_letter, what_died_goes_on_although_its_connection_ends)
+{
+    fake_client *other = fake_client_open(w);
+    slc_session *others = fake_session(other);
+    fake_queue(w, others, "dead", "");
+    fake_consume(others, "dead", "t", "n");
+    slc_table_builder b = {0};
+    slc_table_put_text(&b, "x-dead-letter-exchange", "");
+    slc_table_put_text(&b, "x-dead-letter-routing-key", "dead");
+    slc_queue_declare exclusive = {.name = slc_slice_str("mine"),
+                                   .exclusive = true,
+                                   .arguments = slc_table_builder_content(&b)};
+    slc_queue_declared out;
+    slc_error error = {0};
+    cr_assert(eq(int, slc_session_queue_declare(s, &exclusive, &out, &error), SLC_OK));
+    slc_table_builder_fini(&b);
+    fake_publish(s, "", "mine", "m1", "");
+    reject_only("mine");
+    fake_client_close(c);
+    fake_turn(w);
+    cr_expect(eq(str, (char *)fake_take_log(other), "deliver 1 t m1"));
+}
+
 /* ---- crashes ---- */
 
 Test(dead_letter, a_crash_before_the_batch_is_durable_leaves_it_in_its_queue_after_it_in_the_other)

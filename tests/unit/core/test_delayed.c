@@ -349,3 +349,55 @@ Test(delayed, the_type_must_exist_and_stay, .timeout = 60)
     fake_client_close(c);
     fake_world_free(w);
 }
+
+Test(delayed, it_keeps_its_expiration_and_all_of_its_keys, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    slc_session *s = fake_session(fake_client_open(w));
+    declare_delayed(w, s, "later", "direct", true);
+    static const char *const names[] = {"k", "cc", "bcc"};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        fake_queue(w, s, names[i], "d");
+        fake_bind(w, s, names[i], "later", names[i]);
+    }
+    for (int restart = 0; restart < 2; restart++) {
+        slc_table_builder b = {0};
+        slc_buffer props = {0};
+        slc_error error = {0};
+        slc_table_put_i64(&b, "x-delay", 100000);
+        slc_table_open(&b, "CC", SLC_TYPE_ARRAY);
+        slc_table_put_text(&b, NULL, "cc");
+        slc_table_close(&b);
+        slc_slice headers = slc_table_builder_content(&b);
+        uint8_t head[6] = {0x21, 0, 0, 0, 0, (uint8_t)headers.bytes}; // headers, expiration
+        slc_buffer_put(&props, head, sizeof head);
+        slc_buffer_put(&props, headers.data, headers.bytes);
+        slc_buffer_text(&props, "\003500");
+        slc_message *m =
+            slc_message_new_hidden(slc_slice_str("later"), slc_slice_str("k"),
+                                   slc_buffer_slice(&props), 0, true, slc_slice_str("\003bcc"));
+        m->ttl = slc_message_expiration(m);
+        m->more_keys = true;
+        cr_assert_eq(m->ttl, 501);
+        cr_assert_eq(slc_session_publish(s, m, slc_message_headers(m), false, &error), SLC_OK);
+        fake_turn(w);
+        if (restart) {
+            fake_restart(w);
+            s = fake_session(fake_client_open(w));
+        }
+        fake_pass_time(w, 100000);
+        for (int expired = 0; expired < 2; expired++) {
+            for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+                slc_queue_declared out;
+                slc_queue_declare passive = {.name = slc_slice_str(names[i]), .passive = true};
+                cr_assert_eq(slc_session_queue_declare(s, &passive, &out, &error), SLC_OK);
+                cr_assert_eq(out.ready, expired ? 0 : 1, "%s, restart %d, expired %d", names[i],
+                             restart, expired);
+            }
+            fake_pass_time(w, 600);
+        }
+        slc_table_builder_fini(&b);
+        slc_buffer_fini(&props);
+    }
+    fake_world_free(w);
+}
