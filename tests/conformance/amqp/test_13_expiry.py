@@ -5,6 +5,7 @@ import time
 import pytest
 
 from expect import differs, spec
+from wire import METHOD, encode_frame, encode_method
 
 
 
@@ -208,6 +209,85 @@ def test_cycle_by_ttl_is_dropped_by_reject_loops(ch, names, put):
         if i:
             assert death(m)[0]["count"] == i
         ch.send("basic.reject", delivery_tag=m.delivery_tag, requeue=False)
+
+
+def reject_and(ch, tag, then, **fields):
+    """Both methods in one write, so that the queue goes before anybody has looked after the dead letter."""
+    reject = encode_frame(METHOD, ch.number, encode_method("basic.reject", delivery_tag=tag, requeue=False))
+    number = 0 if then.startswith("connection.") else ch.number
+    ch.conn.send_raw(reject + encode_frame(METHOD, number, encode_method(then, **fields)))
+    return ch.conn.expect(number, then + "-ok")
+
+
+@spec("14.2")
+@pytest.mark.parametrize("durable", [False, True])
+def test_reject_then_delete_of_the_queue(ch, names, dlx, durable):
+    x, dead = dlx
+    q = names("q")
+    ch.queue(q, durable=durable, arguments={"x-dead-letter-exchange": x})
+    ch.publish("", q, b"x")
+    reject_and(ch, ch.get(q, no_ack=False).delivery_tag, "queue.delete", queue=q)
+    assert wait_get(ch, dead).body == b"x"
+
+
+@spec("14.2")
+def test_reject_then_cancel_of_the_last_consumer(conn, ch, names, dlx):
+    x, dead = dlx
+    q = names("q")
+    ch.queue(q, auto_delete=True, arguments={"x-dead-letter-exchange": x})
+    tag = ch.consume(q)
+    ch.publish("", q, b"x")
+    reject_and(ch, ch.expect("basic.deliver").delivery_tag, "basic.cancel", consumer_tag=tag)
+    assert wait_get(ch, dead).body == b"x"
+
+
+@spec("14.2")
+def test_reject_then_close_of_the_owner(connect, ch, names, dlx):
+    x, dead = dlx
+    q = names("q")
+    owner = connect().channel()
+    owner.queue(q, exclusive=True, arguments={"x-dead-letter-exchange": x})
+    owner.publish("", q, b"x")
+    reject_and(owner, owner.get(q, no_ack=False).delivery_tag, "connection.close", code=200)
+    assert wait_get(ch, dead).body == b"x"
+
+
+def reject_from(ch, q):
+    ch.send("basic.reject", delivery_tag=wait_get_unacked(ch, q).delivery_tag, requeue=False)
+
+
+@spec("14.2")
+def test_all_original_keys_also_those_of_bcc(ch, names):
+    x, keys, q = names("x"), [names("a"), names("b"), names("c")], names("q")
+    ch.exchange(x, "direct")
+    for k in keys:
+        ch.queue(k)
+        ch.bind(k, x, k)
+    ch.queue(q, arguments={"x-dead-letter-exchange": x})
+    ch.bind(q, "amq.direct", keys[0])
+    ch.publish("amq.direct", keys[0], b"x", {"headers": [("CC", [keys[1]]), ("BCC", [keys[2]])]})
+    reject_from(ch, q)
+    for k in keys:
+        m = wait_get(ch, k)
+        assert m.routing_key == keys[0] and "BCC" not in m.props["headers"].keys()
+        assert death(m)[0]["routing-keys"] == keys[:2]
+
+
+@spec("14.2")
+def test_a_dead_letter_key_takes_the_place_of_all_keys_for_good(ch, names):
+    x, a, b, first, second = names("x"), names("a"), names("b"), names("first"), names("second")
+    ch.exchange(x, "direct")
+    for q, key in ((a, second), (b, b)):
+        ch.queue(q)
+        ch.bind(q, x, key)
+    ch.queue(first, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": second})
+    ch.queue(second, arguments={"x-dead-letter-exchange": x})
+    ch.publish("", first, b"x", {"headers": {"CC": [b, 1]}})
+    reject_from(ch, first)
+    reject_from(ch, second)
+    m = wait_get(ch, a)
+    assert [d["routing-keys"] for d in death(m)] == [[second], [first, b]]
+    assert ch.drain(b) == [b"x"]  # what the publish gave it
 
 
 @spec("15.4", vector=70)

@@ -96,3 +96,72 @@ def test_user_id_of_an_impersonator():
         ch.barrier()
         assert ch.get("q").props["user_id"] == "other"
         ch.conn.drop()
+
+
+def ask(ch, server, queue):
+    """The name under which ch takes answers, as server sees it."""
+    server.queue(queue)
+    ch.consume(PSEUDO, no_ack=True)
+    ch.publish("", queue, b"question", {"reply_to": PSEUDO})
+    ch.barrier()
+    return server.get(queue).props["reply_to"]
+
+
+@spec("17.1")
+def test_further_keys_name_a_requester(connect, ch, name):
+    """Once to each, with the key it was published with."""
+    server = connect().channel()
+    reply = ask(ch, server, name)
+    server.publish("", name, b"1", {"headers": {"CC": [reply]}})
+    server.publish("", "nowhere", b"2", {"headers": {"BCC": [reply, reply]}})
+    server.publish("", reply, b"3", {"headers": {"CC": [reply]}})
+    got = [(d.body, d.routing_key) for d in ch.deliveries(3)]
+    assert got == [(b"1", name), (b"2", "nowhere"), (b"3", reply)]
+    server.barrier()
+    ch.barrier()
+    assert server.drain(name) == [b"1"]
+
+
+@spec("17.1")
+def test_answers_of_a_transaction(connect, ch, name):
+    server = connect().channel()
+    reply = ask(ch, server, name)
+    server.call("tx.select")
+    server.publish("", name, b"1", {"headers": {"CC": [reply]}})
+    server.publish("", "nowhere", b"2", {"headers": {"BCC": [reply]}}, mandatory=differs("A6", True, rabbitmq=False))
+    server.publish("", reply, b"3")
+    server.barrier()
+    ch.barrier()  # nothing before the commit
+    server.call("tx.commit")
+    # RabbitMQ commits the answers and the queues in an order of its own.
+    assert sorted(d.body for d in ch.deliveries(3)) == [b"1", b"2", b"3"]
+
+
+@spec("17.1")
+@pytest.mark.parametrize("opaque", ["", "x", "0" * 48])
+@pytest.mark.parametrize("passive", [False, True])
+def test_declare_of_a_name_that_nobody_has_is_404(ch, opaque, passive):
+    ch.refused(404, "no queue", "queue.declare", queue=f"{PSEUDO}.{opaque}", passive=passive)
+
+
+@spec("17.1")
+@pytest.mark.parametrize("method", ["basic.get", "queue.purge", "basic.consume"])
+def test_a_name_is_no_queue(connect, ch, name, method):
+    reply = ask(ch, connect().channel(), name)
+    ch.refused(404, f"no queue '{reply}'", method, queue=reply)
+    assert ch.call("queue.delete", queue=reply).message_count == 0
+
+
+@spec("17.2")
+@pytest.mark.parametrize("keys", [[], ["nowhere"]])
+def test_headers_without_bcc_may_be_empty(ch, name, keys):
+    ch.queue(name, exclusive=True)
+    ch.publish("", name, b"x", {"headers": {"BCC": keys}})
+    assert ch.get(name).props.raw == b"\x20\x00\x00\x00\x00\x00"
+
+
+@spec("17.2")
+def test_a_key_named_twice_gives_one_copy(ch, name):
+    ch.queue(name, exclusive=True)
+    ch.publish("", name, b"x", {"headers": {"CC": [name, 5, name], "BCC": [name]}})
+    assert ch.drain(name) == [b"x"]
