@@ -131,9 +131,9 @@ def test_answers_of_a_transaction(connect, ch, name):
     server.publish("", "nowhere", b"2", {"headers": {"BCC": [reply]}}, mandatory=differs("A6", True, rabbitmq=False))
     server.publish("", reply, b"3")
     server.barrier()
-    ch.barrier()  # nothing before the commit
+    if differs("A7", True, rabbitmq=False):
+        ch.barrier()  # nothing before the commit
     server.call("tx.commit")
-    # RabbitMQ commits the answers and the queues in an order of its own.
     assert sorted(d.body for d in ch.deliveries(3)) == [b"1", b"2", b"3"]
 
 

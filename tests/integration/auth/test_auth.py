@@ -53,6 +53,8 @@ def text(access, kind, name, who):
     return f"ACCESS_REFUSED - {access} access to {kind} '{name}' in vhost '/' refused for user '{who}'"
 
 
+BAD = pika.BasicProperties(expiration="soon", user_id="nobody", headers={"CC": 1})
+
 CASES = [
     # name of the user, configure, write, read, call, access, kind, object
     ("c1", "^x$", ".*", ".*", lambda c: c.queue_declare("q"), "configure", "queue", "q"),
@@ -77,6 +79,13 @@ CASES = [
         "n", arguments={"x-dead-letter-exchange": "d"}), "write", "exchange", "d"),
     ("w6", ".*", "^x$", ".*", lambda c: c.exchange_declare(
         "n", arguments={"alternate-exchange": "a"}), "write", "exchange", "a"),
+    # A bad property must not tell whether the exchange is there.
+    ("w7", ".*", "^x$", ".*", lambda c: c.basic_publish("nope", "q", b"m", BAD), "write", "exchange",
+     "nope"),
+    ("w8", ".*", "^x$", ".*", lambda c: c.basic_publish("amq.direct", "q", b"m", BAD), "write",
+     "exchange", "amq.direct"),
+    ("w9", ".*", "^x$", ".*", lambda c: c.basic_publish("", "q", b"m", BAD), "write", "exchange",
+     "amq.default"),
     ("n1", "", "", "", lambda c: c.queue_declare("q", passive=True), "configure", "queue", "q"),
 ]
 
