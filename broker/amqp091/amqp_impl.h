@@ -124,8 +124,9 @@ struct amqp_conn {
     slc_auth_ticket *login; // a password is being checked, input rests; NULL: none
     uint32_t login_id;      // the method that gave it
     char *forced;           // reason of an operator's close that is still to be done
-    char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"; owned, as are user and properties
+    char *name; // "127.0.0.1:50962 -> 127.0.0.1:5672"; owned, as are user, vhost and properties
     char *user;
+    char *vhost;      // its name, once opened: the log needs it when the vhost is gone
     char *properties; // content of client-properties
     slc_client client;
     amqp_conn *prev, *next; // server->conns

@@ -117,6 +117,7 @@ void slc_amqp_conn_free(amqp_conn *c)
     slc_free(c->forced);
     slc_free(c->name);
     slc_free(c->user);
+    slc_free(c->vhost);
     slc_free(c->properties);
     slc_free(c);
     slc_amqp_server_conn_gone(server);
@@ -142,6 +143,7 @@ void slc_amqp_conn_unlink(amqp_conn *c)
     c->linked = false;
     c->server->open_count--;
     slc_client_close(&c->client);
+    c->client.vhost = NULL; // it may be deleted from here on
 }
 
 slc_err slc_amqp_conn_close_sessions(amqp_conn *c)

@@ -324,6 +324,7 @@ static void handle_open(amqp_conn *c, const slc_amqp_connection_open *open)
     c->client.info.impersonator = (user->tag_bits & SLC_AUTH_TAG_IMPERSONATOR) != 0;
     c->client.broker = server->broker;
     c->client.vhost = vhost;
+    c->vhost = slc_strndup((const char *)open->virtual_host.data, open->virtual_host.bytes);
     c->client.ops = &slc_amqp_client_ops;
     c->client.arg = c;
     slc_amqp_conn_set_state(c, AMQP_RUNNING);

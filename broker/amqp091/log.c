@@ -12,7 +12,6 @@ static const char *who(const amqp_conn *c, char out[WHO_BYTES])
 {
     slc_value value;
     slc_slice given = {0};
-    slc_slice vhost = c->client.vhost != NULL ? slc_vhost_name(c->client.vhost) : (slc_slice){0};
     if (slc_table_find(c->client.info.client_properties, slc_slice_str("connection_name"),
                        &value) &&
         value.type == SLC_TYPE_LONGSTR)
@@ -22,8 +21,8 @@ static const char *who(const amqp_conn *c, char out[WHO_BYTES])
     int n = snprintf(out, WHO_BYTES, "%s%s%.*s", c->name, given.bytes > 0 ? " - " : "",
                      SLC_SLICE_FMT(given));
     if (c->user != NULL && n > 0 && n < WHO_BYTES)
-        snprintf(out + n, (size_t)(WHO_BYTES - n), ", vhost: '%.*s', user: '%s'",
-                 SLC_SLICE_FMT(c->client.vhost != NULL ? vhost : slc_slice_str("none")), c->user);
+        snprintf(out + n, (size_t)(WHO_BYTES - n), ", vhost: '%s', user: '%s'",
+                 c->vhost != NULL ? c->vhost : "none", c->user);
     return out;
 }
 
