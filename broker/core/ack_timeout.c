@@ -17,32 +17,15 @@ enum {
     EXPIRED_MAX = 65536, // tags of taken back deliveries that a session remembers
 };
 
-/** What the queue itself says; the smaller of its argument and its policy. */
-static bool queue_says(const slc_queue *queue, uint64_t *timeout_ms)
-{
-    slc_value value;
-    if (!slc_table_find(queue->arguments, slc_slice_str("x-consumer-timeout"), &value) ||
-        !slc_value_is_integer(&value) || value.integer < 0)
-        return false;
-    *timeout_ms = (uint64_t)value.integer;
-    return true;
-}
-
-static bool queue_is_quorum(const slc_queue *queue)
-{
-    slc_value value;
-    return slc_table_find(queue->arguments, slc_slice_str("x-queue-type"), &value) &&
-           value.type == SLC_TYPE_LONGSTR && slc_slice_is(value.bytes, "quorum");
-}
-
+/** What argument and policy say, else the configuration, else the kind. */
 static uint64_t queue_timeout(const slc_queue *queue)
 {
-    uint64_t timeout_ms;
-    if (queue_says(queue, &timeout_ms))
-        return timeout_ms;
+    const slc_queue_settings *settings = &queue->settings;
+    if (settings->consumer_timeout_ms != SLC_UNLIMITED)
+        return settings->consumer_timeout_ms;
     if (queue->broker->ack_timeout_ms != SLC_ACK_TIMEOUT_OF_KIND)
         return queue->broker->ack_timeout_ms;
-    return queue_is_quorum(queue) ? QUORUM_TIMEOUT_MS : 0;
+    return settings->quorum ? QUORUM_TIMEOUT_MS : 0;
 }
 
 static uint64_t consumer_timeout(const slc_consumer *consumer)

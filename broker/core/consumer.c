@@ -75,7 +75,8 @@ static int64_t priority_asked(slc_slice arguments)
 static void queue_link(slc_queue *queue, slc_consumer *c)
 {
     slc_consumer *last = queue->consumers != NULL ? queue->consumers->queue_prev : NULL;
-    while (queue->single_active && last != NULL && last->level->priority < c->level->priority)
+    while (queue->settings.single_active && last != NULL &&
+           last->level->priority < c->level->priority)
         last = last != queue->consumers ? last->queue_prev : NULL;
     DL_APPEND_ELEM2(queue->consumers, last, c, queue_prev, queue_next);
     queue->consumer_count++;
@@ -101,8 +102,8 @@ slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice
     if (c->exclusive)
         queue->exclusive_consumer = c;
     slc_ack_timeout_joined(c);
-    c->waiting = queue->single_active;
-    if (queue->single_active)
+    c->waiting = queue->settings.single_active;
+    if (queue->settings.single_active)
         slc_single_active_joined(c);
     else
         slc_consumer_update(c);
@@ -141,7 +142,7 @@ void slc_consumer_free(slc_consumer *consumer)
     HASH_DELETE(hh, session->consumers, consumer);
     level_release(queue, consumer->level);
     consumer->level = NULL;
-    if (queue->single_active)
+    if (queue->settings.single_active)
         slc_single_active_left(consumer);
     // Its deliveries stay with the session and count for the session's limit, as in RabbitMQ. They point here, so it stays
     // until they are settled: looking for them now would cost all that the session holds.

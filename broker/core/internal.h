@@ -191,8 +191,7 @@ struct slc_queue {
     uint32_t consumer_count, ready_consumer_count;
     slc_consumer_level *levels; // DL: priorities that its consumers have, highest first
     slc_consumer *exclusive_consumer;
-    // x-single-active-consumer; see single_active.c.
-    bool single_active;
+    // Of settings.single_active; see single_active.c.
     slc_consumer *active_consumer; // NULL: nobody takes messages
     uint32_t active_draining;      // former active consumers that hold unacked messages
 
@@ -638,8 +637,6 @@ void slc_single_active_joined(slc_consumer *consumer);
 void slc_single_active_left(slc_consumer *consumer);
 /** Nothing of a draining consumer is unacked any more. */
 void slc_single_active_drained(slc_consumer *consumer);
-/** x-single-active-consumer among checked arguments. */
-bool slc_single_active_asked(slc_slice arguments);
 /** basic.get on a queue with a single active consumer. @spec amqp-semantics 12.4 */
 slc_err slc_single_active_may_get(const slc_queue *queue, slc_error *error);
 

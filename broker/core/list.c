@@ -81,8 +81,8 @@ void slc_vhost_each_consumer(slc_vhost *vhost,
                 .tag = consumer->tag,
                 .arguments = consumer->arguments,
                 .ack_required = !consumer->no_ack,
-                .active = !queue->single_active || queue->active_consumer == consumer,
-                .activity = !queue->single_active                ? "up"
+                .active = !queue->settings.single_active || queue->active_consumer == consumer,
+                .activity = !queue->settings.single_active       ? "up"
                             : queue->active_consumer == consumer ? "single_active"
                                                                  : "waiting",
                 .priority = consumer->level->priority,

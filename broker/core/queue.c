@@ -15,8 +15,6 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->auto_delete = auto_delete;
     q->owner = owner;
     q->arguments = slc_slice_copy(arguments);
-    q->single_active = slc_single_active_asked(arguments);
-    slc_ack_timeout_changed(q);
     q->next_qseq = 1;
     q->cold_from = q->cold_to = SLC_NOT_COLD;
     q->active_ms = q->broker->env.wall_ms(q->broker->env.arg);

@@ -89,8 +89,6 @@ void slc_queue_settings_merge(slc_slice arguments, slc_slice policy, slc_slice o
     out->overflow = merge_overflow(&s, out->quorum);
     out->dead_letter = word(&s, "x-dead-letter-exchange", &out->dead_letter_exchange);
     out->has_dead_letter_key = word(&s, "x-dead-letter-routing-key", &out->dead_letter_key);
-    out->dead_letter_at_least_once =
-        word(&s, "x-dead-letter-strategy", &value) && slc_slice_is(value, "at-least-once");
     uint64_t priority = number(arguments, "x-max-priority");
     if (priority != SLC_UNLIMITED && !out->quorum) {
         out->has_priority = true;
@@ -110,6 +108,7 @@ void slc_queue_settings_changed(slc_queue *queue)
     queue->special = s->limited || s->ttl_ms != SLC_UNLIMITED || s->quorum;
     if (s->expires_ms != expires_ms)
         slc_queue_used(queue);
+    slc_ack_timeout_changed(queue);
     if (s->limited)
         slc_queue_limit(queue);
 }

@@ -31,7 +31,6 @@ typedef struct slc_queue_settings {
     bool single_active;
     bool dead_letter; // has a dead letter exchange
     bool has_dead_letter_key;
-    bool dead_letter_at_least_once;
     slc_overflow overflow;
     uint8_t max_priority;
     slc_slice dead_letter_exchange, dead_letter_key;

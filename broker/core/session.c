@@ -328,7 +328,7 @@ slc_err slc_session_consume(slc_session *session, const slc_consume *consume,
     if (rc != SLC_OK)
         return rc;
     if (queue->exclusive_consumer != NULL ||
-        (consume->exclusive && (queue->consumers != NULL || queue->single_active))) {
+        (consume->exclusive && (queue->consumers != NULL || queue->settings.single_active))) {
         char text[640];
         return slc_error_set(
             error, SLC_EACCESS, "%s in exclusive use",
@@ -373,7 +373,7 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     slc_err rc = session_queue(session, name, &queue, error);
     if (rc != SLC_OK)
         return rc;
-    if (queue->single_active) {
+    if (queue->settings.single_active) {
         rc = slc_single_active_may_get(queue, error);
         if (rc != SLC_OK)
             return rc;

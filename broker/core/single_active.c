@@ -8,23 +8,9 @@
 // begin at once. A quorum queue's consumer steps down for one of higher priority, a classic queue's never does.
 #include "core/internal.h"
 
-bool slc_single_active_asked(slc_slice arguments)
-{
-    slc_value value;
-    return slc_table_find(arguments, slc_slice_str("x-single-active-consumer"), &value) &&
-           value.type == SLC_TYPE_BOOL && value.boolean;
-}
-
-static bool queue_is_quorum(const slc_queue *queue)
-{
-    slc_value value;
-    return slc_table_find(queue->arguments, slc_slice_str("x-queue-type"), &value) &&
-           value.type == SLC_TYPE_LONGSTR && slc_slice_is(value.bytes, "quorum");
-}
-
 slc_err slc_single_active_may_get(const slc_queue *queue, slc_error *error)
 {
-    if (!queue_is_quorum(queue))
+    if (!queue->settings.quorum)
         return SLC_OK;
     char text[640];
     return slc_error_set(
@@ -67,7 +53,7 @@ void slc_single_active_joined(slc_consumer *consumer)
     slc_consumer *active = queue->active_consumer;
     SLC_ASSERT(consumer->waiting);
     if (active != NULL && consumer->level->priority > active->level->priority &&
-        queue_is_quorum(queue)) {
+        queue->settings.quorum) {
         active->waiting = true;
         slc_consumer_update(active);
         active_resign(active);

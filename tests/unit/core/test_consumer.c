@@ -523,3 +523,79 @@ Test(consumer, a_late_single_active_consumer_hands_over, .timeout = 60)
     fake_client_close(c);
     fake_world_free(w);
 }
+
+/** A durable quorum queue with a single active consumer. */
+static void declare_quorum(fake_world *w, slc_session *s, const char *name)
+{
+    slc_table_builder b = {0};
+    slc_error error = {0};
+    slc_queue_declared out;
+    slc_table_put_text(&b, "x-queue-type", "quorum");
+    slc_table_put_bool(&b, "x-single-active-consumer", true);
+    slc_queue_declare declare = {
+        .name = slc_slice_str(name), .durable = true, .arguments = slc_table_builder_content(&b)};
+    slc_err rc = SLC_EPENDING;
+    for (int i = 0; i < 10 && rc == SLC_EPENDING; i++) {
+        rc = slc_session_queue_declare(s, &declare, &out, &error);
+        fake_turn(w);
+    }
+    cr_assert(rc == SLC_OK, "%s", error.text);
+    slc_table_builder_fini(&b);
+}
+
+Test(consumer, a_policy_sets_the_timeout_and_the_smaller_one_counts, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_session_client(s)->cancel_notify = true;
+    fake_queue(w, s, "q", "");
+    fake_consume(s, "q", "c", "");
+    slc_queue *queue =
+        slc_vhost_queue(slc_broker_vhost(fake_broker(w), slc_slice_str("/")), slc_slice_str("q"));
+    slc_table_builder policy = {0}, operator_policy = {0};
+    slc_table_put_i64(&policy, "consumer-timeout", 9000);
+    slc_table_put_i64(&operator_policy, "consumer-timeout", 4000);
+    queue->dest.policy = slc_table_builder_content(&policy);
+    queue->dest.operator_policy = slc_table_builder_content(&operator_policy);
+    slc_queue_settings_changed(queue);
+    fake_publish(s, "", "q", "m1", "");
+    fake_advance(w, 3999);
+    cr_expect_str_eq(fake_take_log(c), "deliver 1 c m1");
+    fake_advance(w, 1);
+    cr_expect_str_eq(fake_take_log(c), "cancelled c");
+    fake_client_close(c);
+    fake_world_free(w);
+    slc_table_builder_fini(&policy);
+    slc_table_builder_fini(&operator_policy);
+}
+
+Test(consumer, a_quorum_queue_waits_thirty_minutes_and_its_consumer_steps_down, .timeout = 60)
+{
+    fake_world *w = fake_world_new();
+    slc_broker_ack_timeout(fake_broker(w), SLC_ACK_TIMEOUT_OF_KIND);
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_session_client(s)->cancel_notify = true;
+    declare_quorum(w, s, "q");
+    slc_got got;
+    slc_error error = {0};
+    cr_expect(slc_session_get(s, slc_slice_str("q"), false, &got, &error) == SLC_ELOCKED);
+    consume_at(s, "q", "low", 1);
+    fake_publish(s, "", "q", "m1", "");
+    fake_turn(w);
+    cr_expect_str_eq(fake_take_log(c), "deliver 1 low m1");
+    consume_at(s, "q", "high", 2);
+    fake_publish(s, "", "q", "m2", "");
+    fake_turn(w);
+    cr_expect_str_eq(fake_take_log(c), "", "m1 is not settled yet");
+    cr_expect(slc_session_settle(s, 1, false, SLC_SETTLE_ACK, &error) == SLC_OK);
+    fake_turn(w);
+    cr_expect_str_eq(fake_take_log(c), "deliver 2 high m2");
+    fake_advance(w, 30 * 60 * 1000 - 1);
+    cr_expect_str_eq(fake_take_log(c), "");
+    fake_advance(w, 1);
+    cr_expect_str_eq(fake_take_log(c), "cancelled high; deliver 3 low m2 again");
+    fake_client_close(c);
+    fake_world_free(w);
+}
