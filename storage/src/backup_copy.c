@@ -413,7 +413,7 @@ static slc_err values_write(copy *c)
         MDB_val data = {.mv_size = value->bytes, .mv_data = c->bytes + value->offset};
         rc = value_put(c, s->to[value->kind], key, data, MDB_APPEND);
         if (value->kind == BACKUP_LOG)
-            s->log_bytes += value->bytes;
+            s->log_bytes += slc_store_env_takes(b->store, value->bytes);
         _Atomic uint64_t *const counts[BACKUP_KINDS] = {[BACKUP_LOG] = &b->chunks,
                                                         [BACKUP_RES] = &b->parts,
                                                         [BACKUP_SEG] = &b->segments,

@@ -112,6 +112,16 @@ slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_shard *shard, sl
     return SLC_OK;
 }
 
+uint32_t slc_store_env_takes(const slc_store *store, uint32_t value_bytes)
+{
+    enum { PAGE_HEAD = 16, NODE_HEAD = 8, NODE_INDEX = 2, LSN_KEY = 8 };
+    uint32_t node = NODE_HEAD + LSN_KEY + value_bytes + NODE_INDEX;
+    if (node <= (store->page_bytes - PAGE_HEAD) / 2)
+        return node;
+    return (PAGE_HEAD + value_bytes + store->page_bytes - 1) / store->page_bytes *
+           store->page_bytes;
+}
+
 /* ---- commit ---- */
 
 // LMDB turns a write that came back short into EIO, and a file system that fills up gives just that; errno tells it from
@@ -379,6 +389,11 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
         int dead;
         code = mdb_reader_check(store->env, &dead);
     }
+    MDB_stat stat;
+    if (code == 0)
+        code = mdb_env_stat(store->env, &stat);
+    if (code == 0)
+        store->page_bytes = stat.ms_psize;
     rc = code == 0 ? env_prepare(store, error) : slc_store_env_error(code, error, store->dir);
     if (rc != SLC_OK) {
         mdb_env_close(store->env);

@@ -342,7 +342,8 @@ static void shard_committed(slc_shard *shard)
         const slc_job_item *item = &job->items[i];
         if (item->chunk->run)
             continue;
-        uint32_t bytes = SLC_CHUNK_HEAD_BYTES + item->chunk->body_bytes;
+        uint32_t bytes =
+            slc_store_env_takes(shard->store, SLC_CHUNK_HEAD_BYTES + item->chunk->body_bytes);
         slc_shard_lsn(shard, item->chunk->lsn)->bytes = bytes;
         shard->log_bytes += bytes;
     }

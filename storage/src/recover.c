@@ -346,7 +346,7 @@ static slc_err chunk_apply(recovery *r, const slc_chunk_head *head, slc_slice bo
 {
     slc_shard *shard = r->shard;
     slc_lsn *line = slc_shard_lsn(shard, slc_shard_lsn_push(shard, 1));
-    line->bytes = SLC_CHUNK_HEAD_BYTES + head->body_bytes;
+    line->bytes = slc_store_env_takes(shard->store, SLC_CHUNK_HEAD_BYTES + head->body_bytes);
     shard->log_bytes += line->bytes;
     uint32_t records = 0;
     for (; body.bytes > 0; records++) {

@@ -147,7 +147,7 @@ typedef struct slc_squeue {
 /** One chunk number from log_first up. */
 typedef struct slc_lsn {
     uint32_t live;     // targets of its messages that are neither dropped nor in a segment
-    uint32_t bytes;    // of its value; 0: not in .log (yet)
+    uint32_t bytes;    // that it takes in the file, see slc_store_env_takes; 0: not in .log (yet)
     uint64_t drop_lsn; // chunk of the last record that lowered `live`
 } slc_lsn;
 
@@ -323,8 +323,8 @@ struct slc_shard {
     uint64_t lsn_mask;
     uint64_t log_first; // first chunk on disk
     uint64_t next_lsn;
-    uint64_t dead_to; // every chunk in [log_first, dead_to) is dead
-    uint64_t log_bytes;
+    uint64_t dead_to;   // every chunk in [log_first, dead_to) is dead
+    uint64_t log_bytes; // what the chunks of .log take in the file
 
     slc_resident *residents;
     uint32_t resident_count, resident_capacity, resident_free;
@@ -373,6 +373,7 @@ struct slc_store {
     MDB_env *env;
     MDB_dbi sys;
     uint64_t map_size;
+    uint32_t page_bytes;
     slc_shard **shards; // by position, not by id
     uint32_t shard_count;
     slc_shard *last_shard; // the one asked for last
@@ -413,6 +414,9 @@ SLC_MUST_USE slc_err slc_store_env_open(slc_store *store, slc_error *error);
 SLC_MUST_USE slc_err slc_store_env_shard(slc_store *store, MDB_txn *txn, slc_shard *shard,
                                          slc_error *error);
 slc_err slc_store_env_error(int rc, slc_error *error, const char *what);
+/** What a chunk or part of value_bytes takes in the file: LMDB gives a value that is longer than half a page pages of its own.
+ *  When each commit holds little, a log measured by its values alone would take twice its budget. */
+uint32_t slc_store_env_takes(const slc_store *store, uint32_t value_bytes);
 /** Commit one small value. */
 SLC_MUST_USE slc_err slc_store_env_tick(slc_store *store, slc_error *error);
 /** mdb_txn_commit, with ENOSPC where the file system is full. With deferred confirm the data is durable afterwards, the meta

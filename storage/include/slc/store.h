@@ -165,7 +165,7 @@ void slc_store_close(slc_store *store, void (*done)(void *arg), void *arg);
 
 typedef struct slc_store_stats {
     uint64_t live_messages, live_bytes; // both tiers; bytes near enough where segments lost some
-    uint64_t log_bytes, log_chunks;     // chunks in the log tier
+    uint64_t log_bytes, log_chunks;     // chunks in the log tier; what they take in the file
     uint64_t log_messages;              // live ones among them
     uint64_t segments, segment_bytes;   // of the segment tier; contents as they were written
     uint64_t resident_bytes, residents; // large contents, stored once outside both tiers

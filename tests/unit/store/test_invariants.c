@@ -5,6 +5,7 @@
 #include <criterion/new/assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -435,6 +436,24 @@ Test(invariants, s7_no_read_transaction_grows_old, .timeout = 120)
         cr_expect(le(dbl, best, 0.25), "the longest transaction took %.2f of a read", best);
         ledger_close(&l);
     }
+}
+
+// Commits of a single message leave half of a page empty. It counts, or the log would take twice its budget in the file.
+Test(invariants, s8_counts_whole_pages_of_the_log, .timeout = 120)
+{
+    static ledger l;
+    ledger_open(&l, 1 << 20);
+    enum { MESSAGES = 1000, BYTES = 2100 };
+    for (uint64_t qseq = 1; qseq <= MESSAGES; qseq++) {
+        l.last = s_append(&l.s, l.qids[0], qseq, BYTES);
+        cr_assert(s_wait(&l.s, l.last));
+    }
+    s_settle(&l.s);
+    slc_store_stats stats = stat_of(&l);
+    cr_expect(le(u64, stats.log_bytes, 1 << 20));
+    cr_expect(eq(u64, stats.log_bytes, stats.log_chunks * (uint64_t)sysconf(_SC_PAGESIZE)));
+    cr_expect(gt(u64, stats.log_chunks, 100));
+    ledger_close(&l);
 }
 
 // Whatever comes and goes, and although one message in twenty stays for good.
