@@ -195,12 +195,15 @@ static slc_err may_topic_all(slc_session *s, const slc_exchange *exchange, const
     return rc;
 }
 
-slc_err slc_session_may_publish(slc_session *session, slc_slice name, slc_error *error)
+slc_err slc_session_may_publish(slc_session *session, slc_slice name, slc_slice key,
+                                slc_error *error)
 {
-    slc_exchange *exchange;
+    slc_exchange *exchange = NULL;
     slc_err rc = slc_session_may(session, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
     if (rc == SLC_OK && name.bytes > 0)
         rc = exchange_of(session->client->vhost, name, &exchange, error);
+    if (rc == SLC_OK && exchange != NULL)
+        rc = slc_session_may_topic(session, SLC_ACCESS_WRITE, exchange, key, error);
     return rc;
 }
 

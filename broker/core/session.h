@@ -118,9 +118,10 @@ SLC_MUST_USE slc_err slc_session_queue_unbind(slc_session *session, slc_slice qu
 SLC_MUST_USE slc_err slc_session_publish(slc_session *session, slc_message *message,
                                          slc_slice headers, bool mandatory, slc_error *error);
 
-/** What slc_session_publish says about the exchange, without a message: may it be written to, is it there, is it internal. */
+/** What slc_session_publish says about the exchange, without a message: may it be written to, is it there, is it internal, is
+ *  the routing key allowed. */
 SLC_MUST_USE slc_err slc_session_may_publish(slc_session *session, slc_slice exchange,
-                                             slc_error *error);
+                                             slc_slice key, slc_error *error);
 
 /** SLC_EPRECONDITION on a tx session. */
 SLC_MUST_USE slc_err slc_session_confirm_select(slc_session *session, slc_error *error);

@@ -64,6 +64,19 @@ def test_internal_before_expiration(ch, name):
     ch.expect_close(403, "cannot publish to internal exchange")
 
 
+@spec("11.1")
+@pytest.mark.parametrize("props,text", [
+    ({"reply_to": "amq.rabbitmq.reply-to", "user_id": "other", "expiration": "abc", "headers": {"CC": 1}},
+     "fast reply consumer does not exist"),
+    ({"user_id": "other", "expiration": "abc", "headers": {"CC": 1}}, "user_id property set to 'other'"),
+    ({"expiration": "abc", "headers": {"CC": 1}}, "invalid expiration 'abc'"),
+    ({"headers": {"CC": 1}}, "unacceptable_type_in_header"),
+], ids=["reply-to", "user-id", "expiration", "CC"])
+def test_order_of_properties(ch, props, text):
+    ch.publish("amq.direct", "k", b"x", props)
+    ch.expect_close(406, text, "basic.publish")
+
+
 # --- 11.2 size ---
 
 

@@ -130,6 +130,17 @@ def test_topic_permissions_expand_variables(broker):
             "user 'to.pic'" in refused(c, lambda ch: ch.basic_publish("amq.topic", "toXpic.x", b"m"))
 
 
+@pytest.mark.parametrize("bad", [BAD, pika.BasicProperties(reply_to="amq.rabbitmq.reply-to")], ids=["many", "reply-to"])
+def test_the_topic_is_judged_before_the_properties(broker, bad, request):
+    """As in RabbitMQ 3.10.8."""
+    name = "props" + request.node.callspec.id
+    user(broker, name)
+    ctl(broker, "set_topic_permissions", name, "amq.topic", "^ok$", "")
+    with connect(broker, name) as c:
+        assert f"write access to topic 'no' in exchange 'amq.topic' in vhost '/' refused for user '{name}'" in refused(
+            c, lambda ch: ch.basic_publish("amq.topic", "no", b"m", bad))
+
+
 def test_a_pattern_that_explodes_is_refused(broker):
     user(broker, "boom", r"^(a+)+$")
     with connect(broker, "boom") as c:
