@@ -130,7 +130,7 @@
     X(TLS_SNI_KEY, "ssl_options.sni.$name.keyfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                  \
       "The private key of that certificate.")                                                                                   \
     X(TLS_WATCH, "ssl_options.watch", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "TLS",                                \
-      "Look at the files every ten seconds and read them again when they have changed.")                                        \
+      "Look at the files every two seconds and read them again when they have changed.")                                        \
     X(TLS_TIMEOUT, "ssl_handshake_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 1, 3600 * SEC, "5000", NULL, "TLS",              \
       "A client that has not completed its TLS handshake by then is dropped.")                                                  \
     X(MECHANISMS, "auth_mechanisms.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "PLAIN AMQPLAIN EXTERNAL", "TLS",             \
@@ -175,7 +175,8 @@
     X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
       "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \
     X(LOOPBACK_NAME, "loopback_users.$name", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Users",                          \
-      "true: this user may connect from this machine only. guest is such a user unless loopback_users.guest = false.")          \
+      "true: this user may connect from this machine only; with proxy_protocol the proxy must be on it too. guest is such a "   \
+      "user unless loopback_users.guest = false.")                                                                              \
                                                                                                                                 \
     X(MEMORY_RELATIVE, "vm_memory_high_watermark.relative", FRACTION, SLC_CONFIG_RELOAD, NULL, 0, 1000, "0.6", NULL,            \
       "Resources", "Share of the memory (of the machine, or of the control group if that is less) above which publishers are "  \

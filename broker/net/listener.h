@@ -19,7 +19,8 @@ typedef struct slc_listener slc_listener;
 typedef struct slc_peer {
     char host[64], peer_host[64];
     uint16_t port, peer_port;
-    bool loopback; // the peer is on this machine
+    bool
+        loopback; // the peer is on this machine; behind a proxy: the proxy is, and the client that it names
 } slc_peer;
 
 typedef struct slc_listener_options {

@@ -64,7 +64,8 @@ static void wait_done(slc_proxy_wait *w, const slc_proxy_header *header)
         memcpy(peer.host, header->target, sizeof peer.host);
         peer.peer_port = header->source_port;
         peer.port = header->target_port;
-        peer.loopback = header->source_loopback;
+        // A proxy on another machine forwards what is local there, not here.
+        peer.loopback = peer.loopback && header->source_loopback;
     }
     done(listener, wait_end(w), &peer);
 }

@@ -28,20 +28,34 @@ class Authority:
         path.mkdir()
         self.ca = path / "ca.pem"
         self._key(path / "ca.key")
-        openssl("req", "-x509", "-new", "-key", path / "ca.key", "-subj", f"/CN={name}", "-days", "2",
-                "-addext", "basicConstraints=critical,CA:TRUE", "-out", self.ca)
+        self.self_signed(name, path / "ca.key", self.ca, "basicConstraints=critical,CA:TRUE")
 
     @staticmethod
     def _key(path):
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path)
 
+    @staticmethod
+    def self_signed(name, key, cert, extension):
+        """A certificate that vouches for itself."""
+        openssl("req", "-x509", "-new", "-key", key, "-subj", f"/CN={name}", "-days", "2", "-addext", extension,
+                "-out", cert)
+
+    def under(self, name):
+        """Another authority that this one vouches for."""
+        cert, key = self.issue(name, f"/CN={name}", None)
+        lower = Authority.__new__(Authority)
+        lower.dir, lower.ca = self.dir / f"{name}.d", cert
+        lower.dir.mkdir()
+        (lower.dir / "ca.key").write_bytes(key.read_bytes())
+        return lower
+
     def issue(self, name, subject, san, days=2, start=None):
-        """(certificate, key)"""
+        """(certificate, key); san None: it is an authority's."""
         key, request, cert = (self.dir / f"{name}.{end}" for end in ("key", "csr", "pem"))
         self._key(key)
-        openssl("req", "-new", "-key", key, "-subj", subject, "-out", request)
+        openssl("req", "-new", "-utf8", "-key", key, "-subj", subject, "-out", request)
         extensions = self.dir / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={san}\n")
+        extensions.write_text("basicConstraints=critical,CA:TRUE\n" if san is None else f"subjectAltName={san}\n")
         if start is None:
             openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.dir / "ca.key",
                     "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", cert)
@@ -72,6 +86,10 @@ class Pki:
         self.stranger = self.other.issue("client", "/CN=guest", "DNS:guest")
         self.expired = self.ours.issue("expired", "/CN=guest", "DNS:guest",
                                        start=("20200101000000Z", "20200201000000Z"))
+        key = path / "lonely.key"
+        key.write_bytes(self.client[1].read_bytes())
+        self.lonely = path / "lonely.pem", key
+        Authority.self_signed("guest", key, self.lonely[0], "subjectAltName=DNS:guest")
         self.ours_ca = self.ours.ca
 
 
@@ -136,13 +154,13 @@ def plain_verify(pki):
         yield broker
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make(pki):
     """A daemon with other settings."""
     return lambda **settings: TlsBroker(pki, **settings)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ctl():
     """Run sluicectl against a daemon."""
     def run(broker, *words):
