@@ -505,13 +505,18 @@ slc_err slc_conn_tls_send(slc_conn *conn, const struct iovec *iov, int count, si
 
 /* ---- the user in a certificate ---- */
 
+static slc_err error_long(slc_error *error)
+{
+    return slc_error_set(error, SLC_ELIMIT,
+                         "the name in the client's certificate is longer than 255 octets");
+}
+
 static slc_err login_take(const uint8_t *text, int bytes, char out[256], slc_error *error)
 {
     if (bytes <= 0)
         return slc_error_set(error, SLC_ENOTFOUND, "the name in the client's certificate is empty");
     if (bytes > 255)
-        return slc_error_set(error, SLC_ELIMIT,
-                             "the name in the client's certificate is longer than 255 octets");
+        return error_long(error);
     for (int i = 0; i < bytes; i++)
         if (text[i] < 0x20 || text[i] == 0x7f)
             return slc_error_set(error, SLC_EINVAL,
@@ -531,13 +536,28 @@ static slc_err login_string(const ASN1_STRING *text, char out[256], slc_error *e
     return rc;
 }
 
+/** Several common names make one user name, with commas between them, as in RabbitMQ: whoever gets a second one into a
+ *  certificate is not the first one's user. */
 static slc_err login_cn(X509 *cert, char out[256], slc_error *error)
 {
     X509_NAME *subject = X509_get_subject_name(cert);
-    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    if (at < 0)
+    char name[256];
+    int at = -1;
+    out[0] = '\0';
+    while ((at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0) {
+        const ASN1_STRING *text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+        slc_err rc = login_string(text, name, error);
+        if (rc != SLC_OK)
+            return rc;
+        if (strlen(out) + strlen(name) + 1 > 255)
+            return error_long(error);
+        if (out[0] != '\0')
+            strcat(out, ",");
+        strcat(out, name);
+    }
+    if (out[0] == '\0')
         return slc_error_set(error, SLC_ENOTFOUND, "the client's certificate has no common name");
-    return login_string(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)), out, error);
+    return SLC_OK;
 }
 
 static slc_err login_general(const GENERAL_NAME *name, char out[256], slc_error *error)

@@ -1,0 +1,100 @@
+"""The user that a client certificate names: EXTERNAL with each ssl_cert_login_* setting."""
+
+import pika
+import pytest
+
+SUBJECT = "/C=DE/O=Tests, Inc./CN=jürgen\\+app"
+SAN = ("DNS:app.example,email:app@example.org,DNS:second.example,URI:urn:app:7,IP:192.0.2.33,IP:2001:db8::1,"
+       "otherName:1.3.6.1.4.1.311.20.2.3;UTF8:upn@example.org")
+
+LOGINS = [
+    # ssl_cert_login_from, ssl_cert_login_san_type, ssl_cert_login_san_index, the user
+    ("distinguished_name", "dns", 0, "CN=jürgen\\+app,O=Tests\\, Inc.,C=DE"),
+    ("common_name", "dns", 0, "jürgen+app"),
+    ("subject_alternative_name", "dns", 0, "app.example"),
+    ("subject_alternative_name", "dns", 1, "second.example"),
+    ("subject_alternative_name", "email", 0, "app@example.org"),
+    ("subject_alternative_name", "uri", 0, "urn:app:7"),
+    ("subject_alternative_name", "ip", 0, "192.0.2.33"),
+    ("subject_alternative_name", "ip", 1, "2001:db8::1"),
+    ("subject_alternative_name", "other_name", 0, "upn@example.org"),
+]
+
+
+@pytest.fixture(scope="module")
+def client(pki):
+    """A certificate with a name of every kind."""
+    return pki.ours.issue("named-client", SUBJECT, SAN)
+
+
+def external(broker, client):
+    """A connection that is logged in with a certificate only."""
+    return broker.connect(broker.context(client=client), external=True)
+
+
+def refused(broker, client, reason):
+    """The login is refused; only the log says why."""
+    with pytest.raises(pika.exceptions.ProbableAuthenticationError) as error:
+        external(broker, client)
+    assert reason not in str(error.value)
+    broker.logged(f"EXTERNAL login refused: {reason}")
+
+
+def settle(broker, source, kind="dns", index=0):
+    """From the next connection on."""
+    broker.broker.config.update(ssl_cert_login_from=source, ssl_cert_login_san_type=kind)
+    broker.broker.set_config("ssl_cert_login_san_index", index)
+
+
+@pytest.mark.parametrize("source,kind,index,user", LOGINS, ids=[f"{x[0]}-{x[1]}-{x[2]}" for x in LOGINS])
+def test_the_user_named_by_a_certificate(plain_verify, client, ctl, source, kind, index, user):
+    settle(plain_verify, source, kind, index)
+    refused(plain_verify, client, f"user '{user}' - not found")
+    assert ctl(plain_verify, "add_user", user, "pw").returncode == 0
+    assert ctl(plain_verify, "set_permissions", user, "", "", "").returncode == 0
+    connection = external(plain_verify, client)
+    shown = ctl(plain_verify, "-q", "--no-table-headers", "list_connections", "user", "auth_mechanism").stdout
+    assert f"{user}\tEXTERNAL\n" in shown.replace("\\\\", "\\")
+    connection.close()
+
+
+@pytest.mark.parametrize("source,kind,index,reason", [
+    ("subject_alternative_name", "dns", 7, "no subject alternative name of the wanted type and index"),
+    ("subject_alternative_name", "uri", 1, "no subject alternative name of the wanted type and index"),
+])
+def test_a_name_that_is_not_there(plain_verify, client, source, kind, index, reason):
+    settle(plain_verify, source, kind, index)
+    refused(plain_verify, client, f"the client's certificate has {reason}")
+
+
+@pytest.mark.parametrize("subject,reason", [
+    ("/O=Tests", "the client's certificate has no common name"),
+    ("/CN=guest\nx", "the name in the client's certificate has control characters"),
+    ("/CN=guest/CN=other", "user 'guest,other' - not found"),
+    ("/CN=nobody/CN=guest", "user 'nobody,guest' - not found"),
+], ids=["none", "newline", "guest first", "guest last"])
+def test_a_common_name_that_is_not_quite_guest(plain_verify, pki, subject, reason, request):
+    settle(plain_verify, "common_name")
+    name = request.node.callspec.id.replace(" ", "-")
+    refused(plain_verify, pki.ours.issue(name, subject, "DNS:guest"), reason)
+
+
+def test_the_password_of_external_counts_for_nothing(plain_verify, pki):
+    """Neither does a name in the response: the certificate speaks."""
+    settle(plain_verify, "common_name")
+    credentials = pika.credentials.ExternalCredentials()
+    credentials.response_for = lambda start: ("EXTERNAL", b"\0guest\0guest")
+    with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+        pika.BlockingConnection(pika.ConnectionParameters(
+            "127.0.0.1", plain_verify.port, credentials=credentials,
+            ssl_options=pika.SSLOptions(plain_verify.context(client=pki.nobody), "127.0.0.1")))
+    plain_verify.logged("EXTERNAL login refused: user 'nobody' - not found")
+
+
+def test_external_alone(make, pki):
+    """Where nothing but certificates counts, a password gets nobody in."""
+    with make(ssl_options__verify="verify_peer", ssl_cert_login_from="common_name",
+              auth_mechanisms__1="EXTERNAL") as broker:
+        external(broker, pki.client).close()
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            broker.connect(broker.context(client=pki.client))
