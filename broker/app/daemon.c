@@ -26,7 +26,7 @@
 #include "core/permission.h"
 #include "http/http.h"
 
-enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000, TLS_WATCH_MS = 10000 };
+enum { CLOSE_TIMEOUT_MS = 3000, REPEAT_MS = 1000, TLS_WATCH_MS = 2000 };
 enum {
     EXIT_BACKUP = 65,
     EXIT_INTERNAL = 70,
@@ -62,7 +62,8 @@ typedef struct daemon_state {
     slc_world_recovered recovered;
     slc_net *net;
     slc_auth *auth;
-    slc_tls *tls; // NULL: no TLS listener
+    slc_tls *tls;   // NULL: no TLS listener
+    slc_tls *https; // that of the management API, which libmicrohttpd reads by itself; NULL: none
     slc_amqp_server *amqp;
     slc_http *http;
     slc_app_backup *backup;
@@ -644,7 +645,7 @@ static void http_status(slc_http_status *out, void *arg)
                              .instance = &d->instance,
                              .listeners = d->listeners,
                              .listener_count = d->listener_count,
-                             .tls = d->tls,
+                             .tls = {d->tls, d->https},
                              .started_ns = d->started_ns,
                              .ready = d->phase == PHASE_SERVING,
                          });
@@ -767,6 +768,20 @@ static int restore_status(slc_err rc)
     }
 }
 
+/** libmicrohttpd only says that it does not start: OpenSSL says what is wrong with the files before. */
+static slc_err https_check(daemon_state *d, slc_error *error)
+{
+    const slc_settings *s = d->settings;
+    if (s->management_ssl_port < 0)
+        return SLC_OK;
+    return slc_tls_new(&(slc_tls_options){.prefix = "management.ssl",
+                                          .cacertfile = s->management_ca,
+                                          .certfile = s->management_cert,
+                                          .keyfile = s->management_key,
+                                          .password = s->management_key_password},
+                       &d->https, error);
+}
+
 static int daemon_run(daemon_state *d, slc_error *error)
 {
     const slc_settings *s = d->settings;
@@ -784,6 +799,8 @@ static int daemon_run(daemon_state *d, slc_error *error)
     if (rc != SLC_OK)
         return restore_status(rc);
     if (s->ssl_count > 0 && slc_tls_new(&s->tls, &d->tls, error) != SLC_OK)
+        return EXIT_CONFIG;
+    if (https_check(d, error) != SLC_OK)
         return EXIT_CONFIG;
     raise_descriptor_limit();
     if (uv_loop_init(&d->loop) != 0) {
@@ -935,6 +952,7 @@ free_daemon:
         slc_settings_free(d->settings);
     slc_options_free(d->options);
     slc_tls_free(d->tls);
+    slc_tls_free(d->https);
     slc_free(d->listeners);
     slc_free(d);
     return status;

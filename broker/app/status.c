@@ -103,17 +103,21 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
         };
     }
     static slc_http_certificate certificates[256];
-    uint32_t count = 0;
-    const slc_tls_cert *certs = sources->tls != NULL ? slc_tls_certs(sources->tls, &count) : NULL;
     out->certificates = certificates;
-    for (uint32_t i = 0; i < count && i < SLC_ARRAY_COUNT(certificates); i++)
-        certificates[out->certificate_count++] =
-            (slc_http_certificate){.key = certs[i].key,
-                                   .file = certs[i].file,
-                                   .subject = certs[i].subject,
-                                   .issuer = certs[i].issuer,
-                                   .serial = certs[i].serial,
-                                   .not_before = certs[i].not_before,
-                                   .not_after = certs[i].not_after};
+    for (size_t t = 0; t < SLC_ARRAY_COUNT(sources->tls); t++) {
+        uint32_t count = 0;
+        const slc_tls_cert *certs =
+            sources->tls[t] != NULL ? slc_tls_certs(sources->tls[t], &count) : NULL;
+        for (uint32_t i = 0; i < count && out->certificate_count < SLC_ARRAY_COUNT(certificates);
+             i++)
+            certificates[out->certificate_count++] =
+                (slc_http_certificate){.key = certs[i].key,
+                                       .file = certs[i].file,
+                                       .subject = certs[i].subject,
+                                       .issuer = certs[i].issuer,
+                                       .serial = certs[i].serial,
+                                       .not_before = certs[i].not_before,
+                                       .not_after = certs[i].not_after};
+    }
     status_store(out, sources->world);
 }

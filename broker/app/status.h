@@ -15,7 +15,7 @@ typedef struct slc_status_sources {
     const slc_instance *instance;
     slc_listener *const *listeners;
     uint32_t listener_count;
-    const slc_tls *tls; // NULL: none
+    const slc_tls *tls[2]; // of AMQP and of the management API; NULL: none
     uint64_t started_ns;
     bool ready;
 } slc_status_sources;

@@ -38,6 +38,13 @@ static slc_err tls_error(slc_error *error, const char *key, const char *file, co
     return slc_error_set(error, SLC_EINVAL, "%.80s = '%.200s': %s", key, file, what);
 }
 
+/** "ssl_options.certfile" */
+static const char *key_name(const slc_tls_options *o, const char *last, char out[300])
+{
+    snprintf(out, 300, "%s.%s", o->prefix != NULL ? o->prefix : "ssl_options", last);
+    return out;
+}
+
 /* ---- files ---- */
 
 static bool file_look(slc_tls_file *file)
@@ -65,18 +72,21 @@ static slc_err file_use(slc_tls *tls, const char *key, const char *path, slc_err
     return SLC_OK;
 }
 
-bool slc_tls_changed(const slc_tls *tls)
+bool slc_tls_changed(slc_tls *tls)
 {
+    bool changed = false;
     for (uint32_t i = 0; i < tls->file_count; i++) {
-        const slc_tls_file *known = &tls->files[i];
+        slc_tls_file *known = &tls->files[i];
         slc_tls_file now = {.path = known->path};
         // A file that is away for a moment is being replaced.
         if (file_look(&now) && (now.bytes != known->bytes || now.inode != known->inode ||
                                 now.changed.tv_sec != known->changed.tv_sec ||
-                                now.changed.tv_nsec != known->changed.tv_nsec))
-            return true;
+                                now.changed.tv_nsec != known->changed.tv_nsec)) {
+            *known = now;
+            changed = true;
+        }
     }
-    return false;
+    return changed;
 }
 
 /* ---- certificates as text ---- */
@@ -209,7 +219,7 @@ static slc_err ctx_identity(SSL_CTX *ctx, slc_tls *tls, const slc_tls_options *o
         rc = file_use(tls, key_key, keyfile, error);
     if (rc != SLC_OK)
         return rc;
-    char text[300];
+    char text[300], name[300];
     ERR_clear_error();
     SSL_CTX_set_default_passwd_cb(ctx, password_give);
     SSL_CTX_set_default_passwd_cb_userdata(ctx, (void *)(uintptr_t)o->password);
@@ -223,9 +233,9 @@ static slc_err ctx_identity(SSL_CTX *ctx, slc_tls *tls, const slc_tls_options *o
         if (mismatch)
             snprintf(text, sizeof text, "the key does not match the certificate of %s", cert_key);
         else
-            snprintf(text, sizeof text, "it has no usable private key in PEM form (%s)%s",
-                     openssl_reason(),
-                     o->password == NULL ? "; an encrypted key needs ssl_options.password" : "");
+            snprintf(text, sizeof text, "it has no usable private key in PEM form (%s)%s%s",
+                     openssl_reason(), o->password == NULL ? "; an encrypted key needs " : "",
+                     o->password == NULL ? key_name(o, "password", name) : "");
         ERR_clear_error();
         rc = tls_error(error, key_key, keyfile, text);
     } else if (SSL_CTX_check_private_key(ctx) != 1) {
@@ -242,7 +252,8 @@ static slc_err ctx_identity(SSL_CTX *ctx, slc_tls *tls, const slc_tls_options *o
 static slc_err ctx_verify(SSL_CTX *ctx, slc_tls *tls, const slc_tls_options *o, slc_error *error)
 {
     if (o->cacertfile != NULL) {
-        slc_err rc = file_use(tls, "ssl_options.cacertfile", o->cacertfile, error);
+        char key[300];
+        slc_err rc = file_use(tls, key_name(o, "cacertfile", key), o->cacertfile, error);
         if (rc != SLC_OK)
             return rc;
         ERR_clear_error();
@@ -252,7 +263,7 @@ static slc_err ctx_verify(SSL_CTX *ctx, slc_tls *tls, const slc_tls_options *o, 
             snprintf(text, sizeof text, "it has no usable certificate in PEM form (%s)",
                      openssl_reason());
             sk_X509_NAME_pop_free(names, X509_NAME_free);
-            return tls_error(error, "ssl_options.cacertfile", o->cacertfile, text);
+            return tls_error(error, key, o->cacertfile, text);
         }
         SSL_CTX_set_client_CA_list(ctx, names); // takes them
     }
@@ -374,14 +385,15 @@ static void tls_drop(slc_tls *tls)
 
 static slc_err tls_fill(slc_tls *tls, const slc_tls_options *o, slc_error *error)
 {
+    char cert_key[300], key_key[300], ca_key[300];
+    key_name(o, "certfile", cert_key);
+    key_name(o, "keyfile", key_key);
     if (o->certfile == NULL || o->keyfile == NULL)
-        return slc_error_set(error, SLC_EINVAL,
-                             "a TLS listener needs ssl_options.certfile and ssl_options.keyfile");
-    slc_err rc = ctx_make(tls, o, "ssl_options.certfile", o->certfile, "ssl_options.keyfile",
-                          o->keyfile, &tls->ctx, error);
+        return slc_error_set(error, SLC_EINVAL, "a TLS listener needs %s and %s", cert_key,
+                             key_key);
+    slc_err rc = ctx_make(tls, o, cert_key, o->certfile, key_key, o->keyfile, &tls->ctx, error);
     for (uint32_t i = 0; i < o->sni_count && rc == SLC_OK; i++) {
         const slc_tls_sni *s = &o->sni[i];
-        char cert_key[300], key_key[300];
         snprintf(cert_key, sizeof cert_key, "ssl_options.sni.%s.certfile", s->name);
         snprintf(key_key, sizeof key_key, "ssl_options.sni.%s.keyfile", s->name);
         rc = ctx_make(tls, o, cert_key, s->certfile, key_key, s->keyfile, &tls->sni[i], error);
@@ -391,7 +403,7 @@ static slc_err tls_fill(slc_tls *tls, const slc_tls_options *o, slc_error *error
     if (rc != SLC_OK)
         return rc;
     if (o->cacertfile != NULL)
-        certs_read(tls, "ssl_options.cacertfile", o->cacertfile, true);
+        certs_read(tls, key_name(o, "cacertfile", ca_key), o->cacertfile, true);
     tls->handshake_timeout_ms = o->handshake_timeout_ms != 0 ? o->handshake_timeout_ms : 5000;
     return SLC_OK;
 }

@@ -30,6 +30,7 @@ enum { SLC_TLS_CIPHERS_MAX = 64, SLC_TLS_SNI_MAX = 32 };
 
 /** Paths name PEM files. NULL: not given. */
 typedef struct slc_tls_options {
+    const char *prefix; // of the keys in messages; NULL: "ssl_options"
     const char *cacertfile;
     const char *certfile, *keyfile; // the certificate may be followed by its chain
     const char *password;           // of encrypted keys
@@ -51,8 +52,9 @@ SLC_MUST_USE slc_err slc_tls_new(const slc_tls_options *options, slc_tls **out, 
 /** Read everything again for connections accepted from now on. On an error everything stays as it is. */
 SLC_MUST_USE slc_err slc_tls_load(slc_tls *tls, const slc_tls_options *options, slc_error *error);
 void slc_tls_free(slc_tls *tls);
-/** Whether a file has changed (time, size or identity) since it was read. Blocks for some stat calls. */
-bool slc_tls_changed(const slc_tls *tls);
+/** Whether a file has changed (time, size or identity) since it was read, or since this said so: what cannot be used is reported
+ *  once. Blocks for some stat calls. */
+bool slc_tls_changed(slc_tls *tls);
 
 /** A certificate in use; times are seconds since 1970. */
 typedef struct slc_tls_cert {
