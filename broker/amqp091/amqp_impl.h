@@ -81,9 +81,6 @@ typedef struct amqp_channel {
     uint8_t publish_exchange_bytes, publish_key_bytes;
     slc_message *message; // BODY: owned; NULL: the body is dropped because of `refusal`
     slc_slice headers;    // of message
-    bool fast_reply;      // of the message being received: its reply-to is the pseudo queue
-    bool more_keys;       // of the message being received: it has a CC or BCC header
-    uint64_t ttl;         // of the message being received: its expiration in ms + 1; 0: none
     uint64_t body_left;
     slc_error *refusal; // raised when the content is complete; owned
 

@@ -8,155 +8,9 @@
  * exception in the middle could make the client's close-ok overtake its own body frames.
  */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "amqp091/amqp_impl.h"
-#include "core/properties.h"
-#include "core/reply_to.h"
-
-static void refuse(amqp_channel *ch, const char *format, ...) SLC_PRINTF(2, 3);
-
-static void refuse(amqp_channel *ch, const char *format, ...)
-{
-    char text[SLC_ERROR_TEXT_BYTES];
-    va_list args;
-    if (ch->refusal != NULL)
-        return; // the first counts
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    ch->refusal = slc_alloc(sizeof *ch->refusal);
-    (void)slc_error_set(ch->refusal, SLC_EPRECONDITION, "%s", text);
-}
-
-/** Milliseconds in decimal, 0 to 2^32 - 1, as Erlang's string:to_integer reads them. Texts: amqp-semantics 11.1. */
-static void check_expiration(amqp_channel *ch, slc_slice text)
-{
-    const char *at = (const char *)text.data;
-    size_t bytes = text.bytes;
-    bool negative = bytes > 0 && *at == '-';
-    size_t from = bytes > 0 && (*at == '-' || *at == '+') ? 1 : 0;
-    size_t to = from;
-    uint64_t value = 0;
-    while (to < bytes && at[to] >= '0' && at[to] <= '9') {
-        value = value > UINT32_MAX ? value : value * 10 + (uint64_t)(at[to] - '0');
-        to++;
-    }
-    slc_slice digits = slc_slice_of(text.data + from, to - from);
-    if (to == from)
-        refuse(ch, "invalid expiration '%.*s': no_integer", SLC_SLICE_FMT(text));
-    else if (to < bytes)
-        refuse(ch, "invalid expiration '%.*s': {leftover_string,\"%.*s\"}", SLC_SLICE_FMT(text),
-               SLC_SLICE_FMT(slc_slice_of(text.data + to, bytes - to)));
-    else if (negative && value > 0)
-        refuse(ch, "invalid expiration '%.*s': {value_negative,-%.*s}", SLC_SLICE_FMT(text),
-               SLC_SLICE_FMT(digits));
-    else if (value > UINT32_MAX)
-        refuse(ch, "invalid expiration '%.*s': {value_too_large,%.*s}", SLC_SLICE_FMT(text),
-               SLC_SLICE_FMT(digits));
-    else
-        ch->ttl = value + 1;
-}
-
-static void check_extra_keys(amqp_channel *ch, slc_slice headers, const char *name)
-{
-    slc_value value;
-    if (!slc_table_find(headers, slc_slice_str(name), &value))
-        return;
-    if (value.type != SLC_TYPE_ARRAY)
-        refuse(ch, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name,
-               slc_value_type_name(value.type));
-    else
-        ch->more_keys = true;
-}
-
-/** What the broker changes before anybody sees the message: the BCC header goes (the message hides its keys), the pseudo queue in
- *  reply-to becomes the name of this channel. Octets of the headers that are left. */
-static size_t props_rewrite(amqp_channel *ch, const slc_amqp_content *content, bool bcc,
-                            slc_buffer *out)
-{
-    slc_slice headers = content->props.headers;
-    slc_slice reply = ch->fast_reply ? slc_session_reply_name(ch->session) : (slc_slice){0};
-    slc_table_builder b = {0};
-    if (bcc) {
-        slc_table_iter iter = slc_table_iter_of(headers);
-        slc_slice key;
-        slc_value value;
-        while (slc_table_next(&iter, &key, &value)) {
-            if (!slc_slice_is(key, "BCC"))
-                slc_table_put_value(&b, key, &value);
-        }
-        headers = slc_table_builder_content(&b);
-        if (headers.bytes == 0)
-            headers = slc_slice_str(""); // as in RabbitMQ the table stays, also without an entry
-    }
-    slc_properties_with(content->list, headers, SLC_PROPERTY_NONE, reply, out);
-    slc_table_builder_fini(&b);
-    return headers.bytes;
-}
-
-/** NULL: no memory for it. */
-static slc_message *message_make(amqp_channel *ch, slc_slice exchange, slc_slice key,
-                                 const slc_amqp_content *content)
-{
-    slc_slice list = content->list;
-    size_t headers_bytes = content->props.headers.bytes;
-    slc_buffer changed = {0}, hidden = {0};
-    bool bcc = ch->more_keys && slc_table_find(content->props.headers, slc_slice_str("BCC"), NULL);
-    if (bcc | ch->fast_reply) {
-        if (bcc)
-            slc_headers_hidden_keys(content->props.headers, &hidden);
-        headers_bytes = props_rewrite(ch, content, bcc, &changed);
-        list = slc_buffer_slice(&changed);
-    }
-    slc_message *m =
-        slc_message_new_hidden(exchange, key, list, content->body_bytes,
-                               content->props.delivery_mode == 2, slc_buffer_slice(&hidden));
-    slc_buffer_fini(&changed);
-    slc_buffer_fini(&hidden);
-    if (m == NULL)
-        return NULL;
-    m->priority = content->props.priority;
-    m->ttl = ch->ttl;
-    m->more_keys = ch->more_keys;
-    // Where the table lies in the message's own copy: nothing in front of it is ever changed.
-    if (headers_bytes > 0)
-        ch->headers = slc_slice_of(slc_message_props(m).data +
-                                       (content->props.headers.data - content->list.data),
-                                   headers_bytes);
-    return m;
-}
-
-/** In RabbitMQ's order (3.10.8 was asked): what is wrong in two ways gets the same answer. */
-static void check_props(amqp_channel *ch, const slc_amqp_props *props)
-{
-    if ((props->flags & SLC_AMQP_PROP_REPLY_TO) != 0 &&
-        slc_slice_is(props->reply_to, SLC_REPLY_TO)) {
-        ch->fast_reply = true;
-        if (slc_session_reply_name(ch->session).bytes == 0)
-            refuse(ch, "fast reply consumer does not exist");
-    }
-    if ((props->flags & SLC_AMQP_PROP_USER_ID) != 0 && !ch->conn->client.info.impersonator &&
-        !slc_slice_is(props->user_id, ch->conn->user))
-        refuse(ch, "user_id property set to '%.*s' but authenticated user was '%s'",
-               SLC_SLICE_FMT(props->user_id), ch->conn->user);
-    if ((props->flags & SLC_AMQP_PROP_EXPIRATION) != 0)
-        check_expiration(ch, props->expiration);
-    if (props->headers.bytes > 0) {
-        check_extra_keys(ch, props->headers, "CC");
-        check_extra_keys(ch, props->headers, "BCC");
-    }
-}
-
-/** RabbitMQ looks at the exchange and the topic permission before it looks at properties, so a message that is wrong in both
- *  ways gets the answer about the exchange. @spec amqp-semantics 11.1 */
-static void check_exchange_first(amqp_channel *ch, slc_slice name, slc_slice key)
-{
-    slc_error first;
-    if (ch->refusal != NULL && slc_session_may_publish(ch->session, name, key, &first) != SLC_OK)
-        *ch->refusal = first;
-}
+#include "core/incoming.h"
 
 /** A header with nothing or just content-type and delivery-mode, which most publishers send: no table, nothing to check. */
 static bool props_simple(slc_slice list, uint8_t *delivery_mode)
@@ -220,22 +74,33 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
                             content.body_bytes, AMQP_BODY_BYTES_MAX);
         return false;
     }
-    ch->ttl = 0;
-    ch->more_keys = ch->fast_reply = false;
-    uint64_t bytes_max = c->server->settings.max_message_bytes;
-    if (content.body_bytes > bytes_max) {
-        refuse(ch, "message size %" PRIu64 " is larger than configured max size %" PRIu64,
-               content.body_bytes, bytes_max);
-    } else if (content.props.flags != 0) {
-        check_props(ch, &content.props);
-        check_exchange_first(ch, exchange, key);
-    }
-
-    ch->headers = (slc_slice){0};
-    if (ch->refusal == NULL) {
-        ch->message = message_make(ch, exchange, key, &content);
+    const slc_amqp_props *props = &content.props;
+    slc_incoming in = {
+        .exchange = exchange,
+        .key = key,
+        .list = content.list,
+        .headers = props->headers,
+        .expiration = props->expiration,
+        .reply_to = props->reply_to,
+        .user_id = props->user_id,
+        .flags = props->flags,
+        .body_bytes = content.body_bytes,
+        .body_bytes_max = c->server->settings.max_message_bytes,
+        .priority = props->priority,
+        .persistent = props->delivery_mode == 2,
+    };
+    slc_error refusal = {0};
+    slc_err rc = slc_incoming_check(ch->session, &in, &refusal);
+    if (rc == SLC_OK) {
+        ch->message = slc_incoming_message(ch->session, &in, &ch->headers);
         if (ch->message == NULL)
-            refuse(ch, "not enough memory for a message of %" PRIu64 " octets", content.body_bytes);
+            rc = slc_error_set(&refusal, SLC_EPRECONDITION,
+                               "not enough memory for a message of %" PRIu64 " octets",
+                               content.body_bytes);
+    }
+    if (rc != SLC_OK) {
+        ch->refusal = slc_alloc(sizeof *ch->refusal);
+        *ch->refusal = refusal;
     }
     slc_free(ch->publish);
     ch->publish = NULL;

@@ -870,6 +870,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
             },
         .realm = s->management_realm,
         .max_body_bytes = s->management_body_bytes,
+        .max_message_bytes = s->max_message_bytes,
         .idle_timeout_s = (uint32_t)(s->management_idle_ms / 1000),
         .backup = slc_app_backup_ops(d->backup),
         .arg = d,

@@ -1,6 +1,7 @@
 // Publish, get, and the test that a vhost is alive.  @spec management-api 7, 4
 #include "auth/auth.h"
 #include "base/alloc.h"
+#include "core/incoming.h"
 #include "http/agent.h"
 #include "http/api.h"
 #include "http/body.h"
@@ -22,18 +23,16 @@ static void answer_refused(slc_http_request *request, slc_err rc, const slc_erro
 /* ---- publish ---- */
 
 typedef struct publish_state {
-    slc_message *message;   // owned until it is published
-    slc_buffer list, table; // owned: properties, headers
-    slc_slice headers;
+    slc_slice exchange, key;         // of the request
+    slc_buffer list, table, payload; // owned: properties, headers, body
 } publish_state;
 
 static void publish_free(void *arg)
 {
     publish_state *state = arg;
-    if (state->message != NULL)
-        slc_message_unref(state->message);
     slc_buffer_fini(&state->list);
     slc_buffer_fini(&state->table);
+    slc_buffer_fini(&state->payload);
     slc_free(state);
 }
 
@@ -75,9 +74,9 @@ static bool props_shortstr(const json_t *value, const char *name, slc_slice *out
 }
 
 // The properties of the body as the list of a content header. Keys that are no properties are ignored.
-static bool props_read(const json_t *properties, publish_state *state, slc_amqp_props *props,
-                       slc_error *error)
+static bool props_read(const json_t *properties, publish_state *state, slc_error *error)
 {
+    slc_amqp_props list = {0}, *props = &list;
     if (json_is_array(properties) && json_array_size(properties) == 0)
         properties = NULL; // an empty object of some clients
     else if (!json_is_object(properties))
@@ -105,39 +104,6 @@ static bool props_read(const json_t *properties, publish_state *state, slc_amqp_
     return true;
 }
 
-static slc_err user_id_check(const slc_http_request *request, const slc_amqp_props *props,
-                             slc_error *error)
-{
-    if ((props->flags & SLC_AMQP_PROP_USER_ID) == 0 || request->user == NULL ||
-        (request->tags & SLC_AUTH_TAG_IMPERSONATOR) != 0 ||
-        slc_slice_is(props->user_id, request->user))
-        return SLC_OK;
-    return slc_error_set(
-        error, SLC_EPRECONDITION,
-        "406 PRECONDITION_FAILED - user_id property set to '%.*s' but authenticated user was '%s'",
-        SLC_SLICE_FMT(props->user_id), request->user);
-}
-
-/** Milliseconds as digits, as over AMQP. */
-static slc_err expiration_read(const slc_amqp_props *props, uint64_t *ttl, slc_error *error)
-{
-    slc_slice text = props->expiration;
-    uint64_t value = 0;
-    bool good = text.bytes > 0;
-    if ((props->flags & SLC_AMQP_PROP_EXPIRATION) == 0)
-        return SLC_OK;
-    for (size_t i = 0; i < text.bytes && good; i++) {
-        good = text.data[i] >= '0' && text.data[i] <= '9' && value <= UINT32_MAX;
-        value = value * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    if (!good || value > UINT32_MAX)
-        return slc_error_set(error, SLC_EINVAL,
-                             "invalid expiration '%.*s': milliseconds from 0 to %u are expected",
-                             SLC_SLICE_FMT(text), UINT32_MAX);
-    *ttl = value + 1;
-    return SLC_OK;
-}
-
 static bool payload_read(const json_t *body, slc_buffer *out, slc_error *error)
 {
     slc_slice payload, encoding;
@@ -161,9 +127,50 @@ static bool payload_read(const json_t *body, slc_buffer *out, slc_error *error)
     return true;
 }
 
+// The checks that a message of AMQP passes; their texts have AMQP's code in front, as at RabbitMQ.
+static slc_err publish_now(slc_http_agent *agent, slc_error *error)
+{
+    const publish_state *state = agent->state;
+    const slc_http_options *options = slc_http_options_of(agent->request->http);
+    slc_amqp_props props;
+    slc_err rc = slc_amqp_props_decode(slc_buffer_slice(&state->list), &props, error);
+    if (rc != SLC_OK)
+        return rc;
+    slc_incoming in = {
+        .exchange = state->exchange,
+        .key = state->key,
+        .list = slc_buffer_slice(&state->list),
+        .headers = props.headers,
+        .expiration = props.expiration,
+        .reply_to = props.reply_to,
+        .user_id = props.user_id,
+        .flags = props.flags,
+        .body_bytes = state->payload.bytes,
+        .body_bytes_max = options->max_message_bytes,
+        .priority = props.priority,
+        .persistent = props.delivery_mode == 2,
+    };
+    slc_error why = {0};
+    rc = slc_incoming_check(agent->session, &in, &why);
+    if (rc == SLC_EPRECONDITION)
+        return slc_error_set(error, rc, "406 PRECONDITION_FAILED - %.400s", why.text);
+    *error = why;
+    if (rc == SLC_OK)
+        rc = slc_session_confirm_select(agent->session, error);
+    if (rc != SLC_OK)
+        return rc;
+    slc_slice headers;
+    slc_message *message = slc_incoming_message(agent->session, &in, &headers);
+    if (message == NULL)
+        return slc_error_set(error, SLC_ENOSPC, "not enough memory for a message of %zu octets",
+                             state->payload.bytes);
+    if (state->payload.bytes > 0)
+        memcpy(slc_message_body(message), state->payload.data, state->payload.bytes);
+    return slc_session_publish(agent->session, message, headers, true, error);
+}
+
 static slc_err publish_step(slc_http_agent *agent, slc_error *error)
 {
-    publish_state *state = agent->state;
     slc_http_request *request = agent->request;
     if (!agent->started) {
         agent->started = true;
@@ -173,12 +180,7 @@ static slc_err publish_step(slc_http_agent *agent, slc_error *error)
             slc_http_fail(request, 503, "unavailable", "publishers are blocked: %s", pressure);
             return SLC_OK;
         }
-        slc_err rc = slc_session_confirm_select(agent->session, error);
-        if (rc != SLC_OK)
-            return rc;
-        slc_message *message = state->message;
-        state->message = NULL;
-        rc = slc_session_publish(agent->session, message, state->headers, true, error);
+        slc_err rc = publish_now(agent, error);
         if (rc != SLC_OK)
             return rc;
     }
@@ -193,51 +195,23 @@ static slc_err publish_step(slc_http_agent *agent, slc_error *error)
     return SLC_OK;
 }
 
-static slc_err publish_read(const slc_http_request *request, const json_t *body,
-                            publish_state *state, slc_error *error)
+static bool publish_read(const slc_http_request *request, const json_t *body, publish_state *state,
+                         slc_error *error)
 {
     static const char *const needed[] = {"properties", "routing_key", "payload",
                                          "payload_encoding"};
-    slc_slice exchange = request->vars[1];
-    slc_slice key;
-    slc_buffer payload = {0};
-    slc_amqp_props props = {0};
-    if (slc_slice_is(exchange, "amq.default"))
-        exchange = (slc_slice){0};
-    slc_err rc = SLC_EINVAL;
+    state->exchange = request->vars[1];
+    if (slc_slice_is(state->exchange, "amq.default"))
+        state->exchange = (slc_slice){0};
     if (!slc_body_need(body, needed, SLC_ARRAY_COUNT(needed), error) ||
-        !slc_body_text(body, "routing_key", (slc_slice){0}, &key, error) ||
-        !props_read(json_object_get(body, "properties"), state, &props, error) ||
-        !payload_read(body, &payload, error))
-        goto free_payload;
-    if (exchange.bytes > 255 || key.bytes > 255) {
-        (void)slc_error_set(error, rc, "exchange and routing_key have at most 255 octets");
-        goto free_payload;
-    }
-    uint64_t ttl = 0;
-    rc = user_id_check(request, &props, error);
-    if (rc == SLC_OK)
-        rc = expiration_read(&props, &ttl, error);
-    if (rc != SLC_OK)
-        goto free_payload;
-    slc_slice list = slc_buffer_slice(&state->list);
-    state->message = slc_message_new(exchange, key, list, payload.bytes, props.delivery_mode == 2);
-    if (state->message == NULL) {
-        rc = slc_error_set(error, SLC_ENOSPC, "not enough memory for a message of %zu octets",
-                           payload.bytes);
-        goto free_payload;
-    }
-    state->message->priority = props.priority;
-    state->message->ttl = ttl;
-    if (payload.bytes > 0)
-        memcpy(slc_message_body(state->message), payload.data, payload.bytes);
-    slc_amqp_props own;
-    if (slc_amqp_props_decode(slc_message_props(state->message), &own, error) == SLC_OK)
-        state->headers = own.headers; // where the table lies in the message's own copy
-
-free_payload:
-    slc_buffer_fini(&payload);
-    return rc;
+        !slc_body_text(body, "routing_key", (slc_slice){0}, &state->key, error) ||
+        !props_read(json_object_get(body, "properties"), state, error) ||
+        !payload_read(body, &state->payload, error))
+        return false;
+    if (state->exchange.bytes <= 255 && state->key.bytes <= 255)
+        return true;
+    (void)slc_error_set(error, SLC_EINVAL, "exchange and routing_key have at most 255 octets");
+    return false;
 }
 
 void slc_api_publish(slc_http_request *request)
@@ -249,10 +223,9 @@ void slc_api_publish(slc_http_request *request)
         return;
     }
     publish_state *state = slc_alloc_zero(1, sizeof *state);
-    slc_err rc = publish_read(request, body, state, &error);
-    if (rc != SLC_OK) {
+    if (!publish_read(request, body, state, &error)) {
         publish_free(state);
-        answer_refused(request, rc, &error);
+        answer_refused(request, SLC_EINVAL, &error);
         return;
     }
     slc_http_agent_run(request, publish_step, state, publish_free);

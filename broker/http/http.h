@@ -129,7 +129,8 @@ typedef struct slc_http_options {
         const char *key_password;         // NULL: none
         const char *ca_file;              // NULL: clients need no certificate
     } tcp[SLC_HTTP_TCP_MAX];
-    uint64_t max_body_bytes;
+    uint64_t max_body_bytes;    // of a request
+    uint64_t max_message_bytes; // of a message that a request publishes
     uint32_t idle_timeout_s;
     const char *
         realm; // of basic authentication: printable ASCII without quote and backslash; NULL: RabbitMQ's

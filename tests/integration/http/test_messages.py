@@ -10,6 +10,7 @@ import uuid
 import pika
 import pytest
 from conftest import Api
+from support import broker as support
 
 
 @pytest.fixture
@@ -188,3 +189,53 @@ def test_concurrent(api, queue, shared):
     assert sorted(m["payload"] for m in api.take(queue, count=1000)) == sorted(
         f"{worker}.{number}" for worker in range(12) for number in range(20))
     assert api.delete(f"/exchanges/%2F/{queue}.shared").status == 204
+
+
+def headers(**table):
+    return {"headers": table}
+
+
+def test_further_keys(api):
+    """CC and BCC route; nobody sees BCC."""
+    for queue in ("first", "copied", "hidden"):
+        assert api.put(f"/queues/%2F/{queue}", {}).status in (201, 204)
+    table = {"CC": ["copied"], "BCC": ["hidden"], "n": 1}
+    assert api.publish("first", "to all", properties=headers(**table)).json == {"routed": True}
+    for queue in ("first", "copied", "hidden"):
+        (message,) = api.take(queue)
+        assert message["payload"] == "to all" and message["routing_key"] == "first"
+        assert message["properties"]["headers"] == {"CC": ["copied"], "n": 1}
+    assert api.publish("nowhere", properties=headers(BCC=["hidden"])).json == {"routed": True}
+    assert len(api.take("hidden")) == 1
+
+
+@pytest.mark.parametrize("properties, reason", [
+    ({"headers": {"CC": "x"}}, 'invalid message: {unacceptable_type_in_header,"CC",longstr}'),
+    ({"headers": {"BCC": 1}}, 'invalid message: {unacceptable_type_in_header,"BCC",'),
+    ({"reply_to": "amq.rabbitmq.reply-to"}, "fast reply consumer does not exist"),
+    ({"expiration": "soon"}, "invalid expiration 'soon': no_integer"),
+    ({"expiration": "-1"}, "invalid expiration '-1': {value_negative,-1}"),
+    ({"user_id": ""}, None),  # an administrator who may not impersonate
+])
+def test_what_amqp_refuses(api, properties, reason):
+    answer = api.publish("first", properties=properties)
+    assert (answer.status, answer.json["error"]) == (400, "bad_request")
+    reason = reason or "user_id property set to '' but authenticated user was 'guest'"
+    assert answer.json["reason"].startswith("406 PRECONDITION_FAILED - " + reason)
+
+
+def test_exchange_is_judged_first(api):
+    answer = api.publish("k", exchange="nothing", properties={"expiration": "soon"})
+    assert (answer.status, answer.json["reason"]) == (404, "no exchange 'nothing' in vhost '/'")
+
+
+def test_max_message_size():
+    with support.new(kind="sluice", config={"max_message_size": "1000"}) as broker:
+        api = Api(broker)
+        assert api.put("/queues/%2F/q", {}).status == 201
+        assert api.publish("q", "x" * 1000).json == {"routed": True}
+        for encoding, payload in (("string", "x" * 1001), ("base64", base64.b64encode(b"x" * 1001).decode())):
+            answer = api.publish("q", payload, payload_encoding=encoding)
+            assert (answer.status, answer.json["reason"]) == (
+                400, "406 PRECONDITION_FAILED - message size 1001 is larger than configured max size 1000")
+        api.close()
