@@ -1,5 +1,6 @@
 #include "app/daemon.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -593,6 +594,27 @@ static void raise_descriptor_limit(void)
                 : "");
 }
 
+// What a browser is told with every answer, and whose pages may ask.
+static void http_headers(slc_http_options *http, const slc_settings *s)
+{
+    const slc_http_header headers[] = {
+        {"Content-Security-Policy", s->management_csp},
+        {"Strict-Transport-Security", s->management_hsts},
+        {"X-Content-Type-Options", s->management_content_type_options},
+        {"X-XSS-Protection", s->management_xss_protection},
+        {"X-Frame-Options", s->management_frame_options},
+        {"Referrer-Policy", "no-referrer"},
+    };
+    static_assert(SLC_ARRAY_COUNT(headers) <= SLC_HTTP_HEADERS_MAX, "room for them");
+    static_assert((int)SLC_SETTINGS_ORIGINS_MAX <= (int)SLC_HTTP_ORIGINS_MAX, "room for them");
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(headers); i++) {
+        if (headers[i].value != NULL)
+            http->headers[http->header_count++] = headers[i];
+    }
+    for (uint32_t i = 0; i < s->management_origin_count; i++)
+        http->cors_origins[http->cors_origin_count++] = s->management_origins[i].text;
+}
+
 static void http_shutdown(void *arg)
 {
     daemon_stop(arg, "shutdown command");
@@ -872,9 +894,15 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .max_body_bytes = s->management_body_bytes,
         .max_message_bytes = s->max_message_bytes,
         .idle_timeout_s = (uint32_t)(s->management_idle_ms / 1000),
+        .path_prefix = s->management_prefix,
+        .cors_max_age_s = s->management_cors_age_s,
+        .login_idle_ms = s->management_login_minutes * UINT64_C(60000),
+        .basic_off = s->management_basic_off,
+        .log_dir = s->management_log_dir,
         .backup = slc_app_backup_ops(d->backup),
         .arg = d,
     };
+    http_headers(&http, s);
     slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s),
                       s->disk_free_limit_bytes, s->memory_monitor_interval_ms);
     daemon_handles(d);

@@ -90,18 +90,10 @@ static const char *const settings_later[] = {
     "management.ssl.ciphers.*",
     "management.ssl.depth",
     "management.ssl.dh",
-    "management.path_prefix",
-    "management.login_session_timeout",
-    "management.cors.*",
-    "management.csp.policy",
-    "management.hsts.policy",
-    "management.headers.*",
     "management.load_definitions",
-    "management.disable_basic_auth",
     "management.disable_stats",
     "management.enable_queue_totals",
     "management.restrictions.*",
-    "management.http_log_dir",
     "management.rates_mode",
     "management.sample_retention_policies.*",
     "management_agent.*",
@@ -532,6 +524,18 @@ static void settings_fill(slc_settings *s)
     s->management_key_password = slc_config_text(c, KEY_MGMT_SSL_PASSWORD);
     s->management_realm = slc_config_text(c, KEY_MGMT_REALM);
     s->management_body_bytes = slc_config_number(c, KEY_MGMT_BODY);
+    s->management_prefix = slc_config_text(c, KEY_MGMT_PREFIX);
+    s->management_login_minutes = (uint32_t)slc_config_number(c, KEY_MGMT_LOGIN_TIMEOUT);
+    s->management_basic_off = slc_config_bool(c, KEY_MGMT_BASIC_OFF);
+    if (!slc_config_is_set(c, KEY_MGMT_CORS))
+        s->management_origins = slc_config_list(c, KEY_MGMT_CORS_N, &s->management_origin_count);
+    s->management_cors_age_s = slc_config_number(c, KEY_MGMT_CORS_AGE);
+    s->management_csp = slc_config_text(c, KEY_MGMT_CSP);
+    s->management_hsts = slc_config_text(c, KEY_MGMT_HSTS);
+    s->management_content_type_options = slc_config_text(c, KEY_MGMT_NOSNIFF);
+    s->management_xss_protection = slc_config_text(c, KEY_MGMT_XSS);
+    s->management_frame_options = slc_config_text(c, KEY_MGMT_FRAME);
+    s->management_log_dir = slc_config_text(c, KEY_MGMT_LOG_DIR);
 
     s->log_console_level = slc_config_bool(c, KEY_LOG_CONSOLE)
                                ? settings_level(c, KEY_LOG_CONSOLE_LEVEL)
@@ -547,6 +551,40 @@ static void settings_fill(slc_settings *s)
 }
 
 // What no key can know by itself.
+static void settings_check_header(slc_config *config, uint32_t key, const char *forbidden)
+{
+    for (const char *at = slc_config_text(config, key); at != NULL && *at != '\0'; at++) {
+        if (*at >= ' ' && *at <= '~' && strchr(forbidden, *at) == NULL)
+            continue;
+        slc_config_note_about(config, true, key, NULL, "only printable ASCII%s is allowed",
+                              forbidden[0] != '\0' ? " without quotes and backslashes" : "");
+        break;
+    }
+}
+
+static void settings_check_management(slc_config *config)
+{
+    static const uint32_t headers[] = {KEY_MGMT_CSP, KEY_MGMT_HSTS, KEY_MGMT_NOSNIFF, KEY_MGMT_XSS,
+                                       KEY_MGMT_FRAME};
+    uint32_t origins = 0;
+    settings_check_header(config, KEY_MGMT_REALM, "\"\\"); // it stands between quotes
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(headers); i++)
+        settings_check_header(config, headers[i], "");
+    (void)slc_config_list(config, KEY_MGMT_CORS_N, &origins);
+    if (origins > SLC_SETTINGS_ORIGINS_MAX)
+        slc_config_note_about(config, true, KEY_MGMT_CORS_N, NULL,
+                              "%u origins are more than the %d that are allowed", origins,
+                              SLC_SETTINGS_ORIGINS_MAX);
+    const char *prefix = slc_config_text(config, KEY_MGMT_PREFIX);
+    if (prefix == NULL)
+        return;
+    size_t bytes = strlen(prefix);
+    if (prefix[0] != '/' || prefix[bytes - 1] == '/' || strpbrk(prefix, "?#% ") != NULL)
+        slc_config_note_about(config, true, KEY_MGMT_PREFIX, NULL,
+                              "it must begin with a slash, not end with one, and have no ?, #, %% "
+                              "or blank");
+}
+
 static void settings_check(slc_config *config)
 {
     uint32_t listeners = 0;
@@ -568,15 +606,7 @@ static void settings_check(slc_config *config)
                               "has no effect without store.flush = interval");
     if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
         slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
-    // It stands between quotes in a header.
-    for (const char *at = slc_config_text(config, KEY_MGMT_REALM); at != NULL && *at != '\0';
-         at++) {
-        if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\') {
-            slc_config_note_about(config, true, KEY_MGMT_REALM, NULL,
-                                  "only printable ASCII without quotes and backslashes is allowed");
-            break;
-        }
-    }
+    settings_check_management(config);
 }
 
 slc_err slc_settings_load(const slc_settings_sources *sources, slc_settings **out, slc_error *error)

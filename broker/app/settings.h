@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "net/tls.h"
 
-enum { SLC_SETTINGS_LISTENERS_MAX = 64 };
+enum { SLC_SETTINGS_LISTENERS_MAX = 64, SLC_SETTINGS_ORIGINS_MAX = 32 };
 
 typedef struct slc_settings_listener {
     const char *name; // the N of listeners.tcp.N
@@ -117,6 +117,15 @@ typedef struct slc_settings {
     const char *management_key_password; // secret
     const char *management_realm;
     uint64_t management_body_bytes;
+    const char *management_prefix; // NULL: none; so are the other texts
+    uint32_t management_login_minutes;
+    bool management_basic_off;
+    const slc_config_value *management_origins;
+    uint32_t management_origin_count;
+    uint64_t management_cors_age_s;
+    const char *management_csp, *management_hsts, *management_content_type_options;
+    const char *management_xss_protection, *management_frame_options;
+    const char *management_log_dir;
     uint64_t management_idle_ms;
 
     // log; pass the node's name and the rest with slc_settings_log

@@ -230,6 +230,31 @@
       "Realm in the challenge for a user name. Some monitoring scripts log in only when they see the default.")                 \
     X(MGMT_BODY, "management.http.max_body_size", SIZE, 0, NULL, KIB, GIB, "20000000", NULL, "Management",                      \
       "Largest body of a request to the management API.")                                                                       \
+    X(MGMT_PREFIX, "management.path_prefix", TEXT, 0, NULL, 1, 255, NULL, NULL, "Management",                                   \
+      "What stands before every path of the management API over TCP, such as /broker; a proxy may want it.")                    \
+    X(MGMT_LOGIN_TIMEOUT, "management.login_session_timeout", INTEGER, 0, "minutes", 1, 525600, "480", NULL, "Management",      \
+      "A session of a browser (POST /api/login) that is not used for so long is over.")                                         \
+    X(MGMT_BASIC_OFF, "management.disable_basic_auth", BOOL, 0, NULL, 0, 0, "false", NULL, "Management",                        \
+      "Refuse basic authentication, so that only sessions of POST /api/login get in.")                                          \
+    X(MGMT_CORS, "management.cors.allow_origins", ENUM, 0, NULL, 0, 0, NULL, "none", "Management",                              \
+      "none: no page of another origin may use the management API, whatever management.cors.allow_origins.N say.")              \
+    X(MGMT_CORS_N, "management.cors.allow_origins.N", TEXT, 0, NULL, 1, 255, NULL, NULL, "Management",                          \
+      "An origin whose pages may use the management API, such as https://example.com. *: any.")                                 \
+    X(MGMT_CORS_AGE, "management.cors.max_age", INTEGER, 0, "s", 0, 86400, "1800", NULL, "Management",                          \
+      "How long a browser may remember that.")                                                                                  \
+    X(MGMT_CSP, "management.csp.policy", TEXT, 0, NULL, 1, 1000, "default-src 'self'; object-src 'none'; frame-ancestors 'none'", NULL, "Management", \
+      "Content-Security-Policy of every answer.")                                                                               \
+    X(MGMT_HSTS, "management.hsts.policy", TEXT, 0, NULL, 1, 255, NULL, NULL, "Management",                                     \
+      "Strict-Transport-Security of every answer. Unless it is set there is none.")                                             \
+    X(MGMT_NOSNIFF, "management.headers.content_type_options", TEXT, 0, NULL, 1, 255, "nosniff", NULL, "Management",            \
+      "X-Content-Type-Options of every answer.")                                                                                \
+    X(MGMT_XSS, "management.headers.xss_protection", TEXT, 0, NULL, 1, 255, NULL, NULL, "Management",                           \
+      "X-XSS-Protection of every answer. Unless it is set there is none.")                                                      \
+    X(MGMT_FRAME, "management.headers.frame_options", TEXT, 0, NULL, 1, 255, "DENY", NULL, "Management",                        \
+      "X-Frame-Options of every answer.")                                                                                       \
+    X(MGMT_LOG_DIR, "management.http_log_dir", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                                \
+      "Directory of an access log of the management API, a file an hour, which nobody deletes. Unless it is set "               \
+      "there is none.")                                                                                                         \
                                                                                                                                 \
     X(LOG_CONSOLE, "log.console", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "true", NULL, "Log",                                     \
       "Log to standard error.")                                                                                                 \

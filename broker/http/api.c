@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "auth/auth.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "http/list_query.h"
@@ -82,13 +83,24 @@ void slc_api_end(slc_api *api)
 typedef struct vhost_filter {
     slc_api *api;
     void (*each)(slc_vhost *vhost, void *api);
+    bool all;
 } vhost_filter;
 
 static void vhost_if_visible(slc_vhost *vhost, void *arg)
 {
     const vhost_filter *filter = arg;
-    if (slc_http_may_enter(filter->api->request, slc_vhost_name(vhost)))
+    if (filter->all || slc_http_may_enter(filter->api->request, slc_vhost_name(vhost)))
         filter->each(vhost, filter->api);
+}
+
+void slc_api_each_listed_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api))
+{
+    vhost_filter filter = {
+        .api = api,
+        .each = each,
+        .all = (api->request->tags & SLC_AUTH_TAG_MONITORING) != 0,
+    };
+    slc_broker_each_vhost(api->broker, vhost_if_visible, &filter);
 }
 
 bool slc_api_each_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api))

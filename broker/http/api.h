@@ -63,6 +63,9 @@ void slc_api_end(slc_api *api);
 /** Walk one vhost (path variable 0, when present) or all: 404 when it does not exist. */
 bool slc_api_each_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api));
 
+/** Walk those that a list of vhosts shows: all of them to who may monitor, else those that the user may enter. */
+void slc_api_each_listed_vhost(slc_api *api, void (*each)(slc_vhost *vhost, void *api));
+
 /** The vhost of a name; NULL: answered with 404. */
 slc_vhost *slc_api_vhost_named(slc_http_request *request, slc_slice name);
 /** A set parameter's outcome: 201, 204, 400, 503; 404 for a clear of nothing. A slc_parameter_done; arg is the request. */
@@ -95,7 +98,33 @@ void slc_api_default_bindings(slc_api *api, slc_vhost *vhost);
 /** Append a binding's properties_key; arguments with sorted keys. */
 void slc_api_properties_key(slc_slice key, slc_slice arguments, slc_buffer *out);
 
+/** "tags": [...] of a text with commas. */
+void slc_api_tags_put(slc_json *w, slc_slice tags);
+/** The node's name, or rabbit@ with its host. */
+bool slc_api_is_node(const char *node, slc_slice name);
+slc_slice slc_api_cluster_name_of(const slc_http_options *options);
+
 /** handlers; named by the path */
+void slc_api_login(slc_http_request *request);
+void slc_api_logout(slc_http_request *request);
+void slc_api_session(slc_http_request *request);
+void slc_api_nothing(slc_http_request *request); // []
+void slc_api_nothing_of_vhost(slc_http_request *request);
+void slc_api_done(slc_http_request *request); // 204
+void slc_api_vhost_start(slc_http_request *request);
+void slc_api_reset(slc_http_request *request);
+void slc_api_auth(slc_http_request *request);
+void slc_api_attempts(slc_http_request *request);
+void slc_api_attempts_by_source(slc_http_request *request);
+void slc_api_attempts_reset(slc_http_request *request);
+void slc_api_features(slc_http_request *request);
+void slc_api_feature_enable(slc_http_request *request);
+void slc_api_cluster_name(slc_http_request *request);
+void slc_api_cluster_name_put(slc_http_request *request);
+void slc_api_queue_action(slc_http_request *request);
+void slc_api_connections_of_user(slc_http_request *request);
+void slc_api_connections_of_user_close(slc_http_request *request);
+void slc_api_channel(slc_http_request *request);
 void slc_api_queue_declare(slc_http_request *request);
 void slc_api_exchange_declare(slc_http_request *request);
 void slc_api_exchange_delete(slc_http_request *request);

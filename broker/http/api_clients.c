@@ -1,6 +1,7 @@
 // Connections, channels and consumers.
 #include <stdio.h>
 
+#include "auth/auth.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "http/api.h"
@@ -113,7 +114,8 @@ static void connection_write(slc_api *api, const slc_client *c)
 static void connection_each(slc_client *client, void *arg)
 {
     slc_api *api = arg;
-    if (api->vhost == NULL || api->vhost == client->vhost)
+    if ((api->vhost == NULL || api->vhost == client->vhost) &&
+        slc_http_may_see_of(api->request, client->info.user))
         connection_write(api, client);
 }
 
@@ -157,28 +159,99 @@ void slc_api_vhost_connections(slc_http_request *request)
         connections_answer(&api);
 }
 
+// The connection of the path; NULL: answered. Closing that of another user needs an administrator, seeing it less.
+static slc_client *connection_named(slc_api *api)
+{
+    slc_http_request *request = api->request;
+    slc_client *client = slc_api_client(api, request->vars[0]);
+    bool allowed = client != NULL && slc_http_may_see_of(request, client->info.user);
+    if (request->method != SLC_HTTP_GET && client != NULL && request->user != NULL &&
+        (request->tags & SLC_AUTH_TAG_ADMINISTRATOR) == 0)
+        allowed = strcmp(client->info.user, request->user) == 0;
+    if (allowed)
+        return client;
+    if (client == NULL)
+        slc_http_not_found(request);
+    else
+        slc_http_unauthorised(request, "User not authorised to access object");
+    slc_http_answer(request);
+    return NULL;
+}
+
 void slc_api_connection(slc_http_request *request)
 {
     slc_api api = connections_begin(request);
-    slc_client *client = slc_api_client(&api, request->vars[0]);
-    api.want_one = true;
-    if (client != NULL)
-        connection_write(&api, client);
+    slc_client *client = connection_named(&api);
+    if (client == NULL)
+        return;
+    connection_write(&api, client);
     slc_api_end(&api);
+}
+
+/* ---- those of a user: /connections/username/USER ---- */
+
+typedef struct user_filter {
+    slc_api *api;
+    slc_slice user;
+} user_filter;
+
+static bool user_allowed(slc_http_request *request, slc_auth_tag tag)
+{
+    if ((request->tags & tag) != 0 || slc_slice_is(request->vars[0], request->user))
+        return true;
+    slc_http_unauthorised(request, "User not authorised to access object");
+    slc_http_answer(request);
+    return false;
+}
+
+static void connection_of_user(slc_client *client, void *arg)
+{
+    const user_filter *filter = arg;
+    if (!slc_slice_is(filter->user, client->info.user))
+        return;
+    slc_json *w = &filter->api->w;
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "name", client->info.name);
+    slc_json_put_slice(w, "vhost", slc_vhost_name(client->vhost));
+    slc_json_put_text(w, "user", client->info.user);
+    slc_json_put_text(w, "node", filter->api->options->node);
+    slc_json_close(w, '}');
+}
+
+void slc_api_connections_of_user(slc_http_request *request)
+{
+    if (!user_allowed(request, SLC_AUTH_TAG_MONITORING))
+        return;
+    slc_api api = slc_api_begin(request);
+    user_filter filter = {.api = &api, .user = request->vars[0]};
+    slc_json_open(&api.w, '[');
+    slc_broker_each_client(api.broker, connection_of_user, &filter);
+    slc_json_close(&api.w, ']');
+    slc_api_end(&api);
+}
+
+static const char *close_reason(const slc_http_request *request)
+{
+    return request->reason != NULL ? request->reason : "Closed via management API";
+}
+
+void slc_api_connections_of_user_close(slc_http_request *request)
+{
+    if (!user_allowed(request, SLC_AUTH_TAG_ADMINISTRATOR))
+        return;
+    slc_broker_close_user(slc_http_options_of(request->http)->broker, request->vars[0],
+                          close_reason(request));
+    slc_api_done(request);
 }
 
 void slc_api_connection_close(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
-    slc_client *client = slc_api_client(&api, request->vars[0]);
-    api.want_one = true;
-    if (client != NULL) {
-        const char *reason =
-            request->reason != NULL ? request->reason : "Closed via management API";
-        client->ops->close(client, reason);
-        request->status = 204;
-    }
-    slc_api_end(&api);
+    slc_client *client = connection_named(&api);
+    if (client == NULL)
+        return;
+    client->ops->close(client, close_reason(request));
+    slc_api_done(request);
 }
 
 /* ---- channels ---- */
@@ -218,18 +291,24 @@ static const char *const channel_fields[] = {
 #undef X
 };
 
+static const char *channel_text(const slc_client *client, uint16_t number, char *text, size_t cap)
+{
+    snprintf(text, cap, "%.240s (%u)", client->info.name, (unsigned)number);
+    return text;
+}
+
 static void channel_name(slc_json *w, const slc_client *client, uint16_t number)
 {
     char text[256];
-    snprintf(text, sizeof text, "%.240s (%u)", client->info.name, (unsigned)number);
-    slc_json_put_text(w, "name", text);
+    slc_json_put_text(w, "name", channel_text(client, number, text, sizeof text));
 }
 
 static void channel_each(const slc_session_info *s, void *arg)
 {
     slc_api *api = arg;
     if ((api->vhost != NULL && api->vhost != s->client->vhost) ||
-        (api->client != NULL && api->client != s->client))
+        (api->client != NULL && api->client != s->client) ||
+        !slc_http_may_see_of(api->request, s->client->info.user))
         return;
     slc_json *w = &api->w;
     slc_json_open(w, '{');
@@ -280,12 +359,31 @@ void slc_api_vhost_channels(slc_http_request *request)
 void slc_api_connection_channels(slc_http_request *request)
 {
     slc_api api = channels_begin(request);
-    if (slc_api_client(&api, request->vars[0]) != NULL) {
+    if (connection_named(&api) != NULL)
         channels_answer(&api);
-    } else {
-        slc_http_not_found(request);
-        slc_http_answer(request);
-    }
+}
+
+static void channel_match(const slc_session_info *s, void *arg)
+{
+    slc_api *api = arg;
+    char text[256];
+    if (api->found ||
+        !slc_slice_is(api->want, channel_text(s->client, s->number, text, sizeof text)))
+        return;
+    api->found = true;
+    if (slc_http_may_see_of(api->request, s->client->info.user))
+        channel_each(s, api);
+    else
+        slc_http_unauthorised(api->request, "User not authorised to access object");
+}
+
+void slc_api_channel(slc_http_request *request)
+{
+    slc_api api = channels_begin(request);
+    api.want = request->vars[0];
+    api.want_one = true;
+    slc_broker_each_session(api.broker, channel_match, &api);
+    slc_api_end(&api);
 }
 
 /* ---- consumers ---- */
@@ -296,6 +394,8 @@ static void consumer_each(const slc_consumer_info *consumer, void *arg)
     slc_json *w = &api->w;
     const slc_client *client = slc_session_client(consumer->session);
     uint16_t number = slc_session_number(consumer->session);
+    if (!slc_http_may_see_of(api->request, client->info.user))
+        return;
     slc_json_open(w, '{');
     slc_json_key(w, "queue");
     slc_json_open(w, '{');
@@ -339,7 +439,9 @@ void slc_api_consumers(slc_http_request *request)
     api.select.raw =
         slc_path_param(&request->path, "arguments", &value) && slc_slice_is(value, "raw");
     slc_json_open(&api.w, '[');
-    if (!slc_api_each_vhost(&api, consumers_each_vhost))
+    if (request->var_count == 0)
+        slc_api_each_listed_vhost(&api, consumers_each_vhost);
+    else if (!slc_api_each_vhost(&api, consumers_each_vhost))
         return;
     slc_json_close(&api.w, ']');
     slc_api_end(&api);

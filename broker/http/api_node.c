@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "auth/auth.h"
 #include "base/alloc.h"
 #include "http/api.h"
 
@@ -77,11 +78,12 @@ static void listeners_put(slc_api *api, const slc_http_status *status)
     slc_json_close(&api->w, ']');
 }
 
-static void counters_put(slc_api *api, const char *key, char kind, const slc_api_counter *counters,
-                         uint32_t count, uint64_t age_ms)
+// of: whose totals these are; bytes 0: everybody's.
+static void counters_put(slc_api *api, const char *key, char kind, slc_slice of,
+                         const slc_api_counter *counters, uint32_t count, uint64_t age_ms)
 {
     double rates[SLC_RATES_COUNTERS_MAX];
-    slc_api_rates(api, kind, (slc_slice){0}, (slc_slice){0}, counters, count, age_ms, rates);
+    slc_api_rates(api, kind, of, (slc_slice){0}, counters, count, age_ms, rates);
     slc_json_key(&api->w, key);
     slc_json_open(&api->w, '{');
     slc_api_counters_put(&api->w, counters, rates, count);
@@ -112,13 +114,65 @@ static void contexts_put(slc_api *api)
     slc_json_close(w, ']');
 }
 
+// Totals of what a user may see who may not monitor.
+typedef struct own_totals {
+    slc_api *api;
+    slc_broker_totals *out;
+} own_totals;
+
+static void own_queue(const slc_queue_info *q, void *arg)
+{
+    slc_broker_totals *out = arg;
+    out->queues++;
+    out->ready += q->ready;
+    out->unacked += q->unacked;
+}
+
+static void own_exchange(const slc_exchange *exchange, void *arg)
+{
+    slc_broker_totals *out = arg;
+    (void)exchange;
+    out->exchanges++;
+}
+
+static void own_vhost(slc_vhost *vhost, void *arg)
+{
+    slc_broker_totals *out = ((slc_api *)arg)->extra;
+    slc_vhost_each_queue(vhost, own_queue, out);
+    slc_vhost_each_exchange(vhost, own_exchange, out);
+}
+
+static void own_connection(slc_client *client, void *arg)
+{
+    const own_totals *own = arg;
+    if (!slc_http_may_see_of(own->api->request, client->info.user))
+        return;
+    own->out->connections++;
+    own->out->sessions += client->session_count;
+}
+
+static void totals_visible(slc_api *api, bool all, slc_broker_totals *out)
+{
+    own_totals own = {.api = api, .out = out};
+    if (all) {
+        slc_broker_total(api->broker, out);
+        return;
+    }
+    *out = (slc_broker_totals){0};
+    api->extra = out;
+    slc_api_each_listed_vhost(api, own_vhost);
+    slc_broker_each_client(api->broker, own_connection, &own);
+}
+
 void slc_api_overview(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_http_status status;
     slc_http_status_get(request->http, &status);
     slc_broker_totals totals;
-    slc_broker_total(api.broker, &totals);
+    const bool all = (request->tags & SLC_AUTH_TAG_MONITORING) != 0;
+    const slc_slice of = all ? (slc_slice){0} : slc_slice_str(request->user);
+    totals_visible(&api, all, &totals);
 
     slc_json *w = &api.w;
     slc_json_open(w, '{');
@@ -126,8 +180,7 @@ void slc_api_overview(slc_http_request *request)
     slc_json_put_text(w, "rabbitmq_version", RABBITMQ_VERSION);
     slc_json_put_text(w, "product_name", api.options->product);
     slc_json_put_text(w, "product_version", api.options->version);
-    slc_json_put_text(w, "cluster_name", api.options->cluster_name);
-    slc_json_put_text(w, "node", api.options->node);
+    slc_json_put_slice(w, "cluster_name", slc_api_cluster_name_of(api.options));
     slc_json_put_text(w, "rates_mode", "basic");
     exchange_types_put(w);
 
@@ -140,27 +193,31 @@ void slc_api_overview(slc_http_request *request)
         {"return_unroutable", totals.returned},
         {"drop_unroutable", totals.unroutable - totals.returned},
     };
-    counters_put(&api, "message_stats", 's', stats, SLC_ARRAY_COUNT(stats), status.uptime_ms);
+    counters_put(&api, "message_stats", 's', of, stats, SLC_ARRAY_COUNT(stats), status.uptime_ms);
     const slc_api_counter queue_totals[] = {
         {"messages", totals.ready + totals.unacked},
         {"messages_ready", totals.ready},
         {"messages_unacknowledged", totals.unacked},
     };
-    counters_put(&api, "queue_totals", 't', queue_totals, SLC_ARRAY_COUNT(queue_totals),
+    counters_put(&api, "queue_totals", 't', of, queue_totals, SLC_ARRAY_COUNT(queue_totals),
                  UINT64_MAX);
 
     slc_json_key(w, "object_totals");
     slc_json_open(w, '{');
     slc_json_put_u64(w, "channels", totals.sessions);
     slc_json_put_u64(w, "connections", totals.connections);
-    slc_json_put_u64(w, "consumers", totals.consumers);
+    if (all)
+        slc_json_put_u64(w, "consumers", totals.consumers);
     slc_json_put_u64(w, "exchanges", totals.exchanges);
     slc_json_put_u64(w, "queues", totals.queues);
     slc_json_close(w, '}');
 
-    slc_json_key(w, "listeners");
-    listeners_put(&api, &status);
-    contexts_put(&api);
+    if (all) {
+        slc_json_put_text(w, "node", api.options->node);
+        slc_json_key(w, "listeners");
+        listeners_put(&api, &status);
+        contexts_put(&api);
+    }
     slc_json_close(w, '}');
     slc_api_end(&api);
 }
@@ -245,18 +302,22 @@ void slc_api_nodes(slc_http_request *request)
     slc_api_end(&api);
 }
 
-void slc_api_node(slc_http_request *request)
+bool slc_api_is_node(const char *node, slc_slice name)
 {
-    slc_api api = slc_api_begin(request);
-    api.want_one = true;
     // Monitoring scripts have rabbit@HOST wired in: it names the node on that host.
-    const char *host = strchr(api.options->node, '@');
-    slc_slice name = request->vars[0];
+    const char *host = strchr(node, '@');
     static const char rabbit[] = "rabbit";
     bool alias = host != NULL && name.bytes == sizeof rabbit - 1 + strlen(host) &&
                  memcmp(name.data, rabbit, sizeof rabbit - 1) == 0 &&
                  memcmp(name.data + sizeof rabbit - 1, host, strlen(host)) == 0;
-    api.found = alias || slc_slice_is(name, api.options->node);
+    return alias || slc_slice_is(name, node);
+}
+
+void slc_api_node(slc_http_request *request)
+{
+    slc_api api = slc_api_begin(request);
+    api.want_one = true;
+    api.found = slc_api_is_node(api.options->node, request->vars[0]);
     if (api.found)
         node_put(&api);
     slc_api_end(&api);

@@ -25,7 +25,8 @@ static void parameter_each(const slc_parameter *p, void *arg)
     slc_api *api = arg;
     if (p->vhost == NULL || slc_slice_is(p->component, "policy") ||
         (api->want_one && !slc_slice_equal(p->component, api->want)) ||
-        (api->vhost != NULL && api->vhost != p->vhost))
+        (api->vhost != NULL && api->vhost != p->vhost) ||
+        !slc_http_may_enter(api->request, slc_vhost_name(p->vhost)))
         return;
     parameter_write(&api->w, p);
 }

@@ -55,7 +55,8 @@ static void policy_each(const slc_parameter *p, void *arg)
 {
     slc_api *api = arg;
     if (p->vhost != NULL && (api->vhost == NULL || p->vhost == api->vhost) &&
-        slc_slice_equal(p->component, api->want))
+        slc_slice_equal(p->component, api->want) &&
+        slc_http_may_enter(api->request, slc_vhost_name(p->vhost)))
         policy_write(&api->w, p);
 }
 

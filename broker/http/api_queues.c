@@ -344,3 +344,26 @@ void slc_api_queue_delete(slc_http_request *request)
     slc_vhost_queue_delete(vhost, request->vars[1], slc_path_flag(&request->path, "if-unused"),
                            slc_path_flag(&request->path, "if-empty"), queue_deleted, request);
 }
+
+/* ---- actions: there is nothing to synchronise ---- */
+
+void slc_api_queue_action(slc_http_request *request)
+{
+    static const char *const keys[] = {"action"};
+    const json_t *body = slc_api_body(request);
+    if (body == NULL || !slc_api_need(request, body, keys, 1))
+        return;
+    slc_vhost *vhost = slc_api_vhost_named(request, request->vars[0]);
+    if (vhost == NULL)
+        return;
+    slc_slice action = slc_api_text(body, keys[0]);
+    if (!slc_vhost_find_queue(vhost, request->vars[1], NULL))
+        slc_http_not_found(request);
+    else if (slc_slice_is(action, "sync") || slc_slice_is(action, "cancel_sync"))
+        request->status = 204;
+    else
+        slc_http_fail(request, 400, "bad_request",
+                      "unknown action '%.*s': sync or cancel_sync is expected",
+                      SLC_SLICE_FMT(action));
+    slc_http_answer(request);
+}

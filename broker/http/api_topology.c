@@ -247,15 +247,7 @@ static void vhost_each(slc_vhost *vhost, void *arg)
     const slc_vhost_metadata *metadata = slc_vhost_metadata_of(vhost);
     slc_json_put_slice(w, "name", slc_vhost_name(vhost));
     slc_json_put_slice(w, "description", metadata->description);
-    slc_json_key(w, "tags");
-    slc_json_open(w, '[');
-    for (size_t at = 0; at < metadata->tags.bytes;) {
-        const uint8_t *comma = memchr(metadata->tags.data + at, ',', metadata->tags.bytes - at);
-        size_t end = comma != NULL ? (size_t)(comma - metadata->tags.data) : metadata->tags.bytes;
-        slc_json_slice(w, slc_slice_of(metadata->tags.data + at, end - at));
-        at = end + 1;
-    }
-    slc_json_close(w, ']');
+    slc_api_tags_put(w, metadata->tags);
     slc_json_put_slice(w, "default_queue_type",
                        metadata->default_queue_type.bytes > 0 ? metadata->default_queue_type
                                                               : slc_slice_str("undefined"));
@@ -275,7 +267,7 @@ void slc_api_vhosts(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_json_open(&api.w, '[');
-    slc_broker_each_vhost(api.broker, vhost_each, &api);
+    slc_api_each_listed_vhost(&api, vhost_each);
     slc_json_close(&api.w, ']');
     slc_api_end(&api);
 }

@@ -71,15 +71,7 @@ static void user_put(const slc_auth_user *user, void *arg)
     slc_json_put_slice(w, "name", user->name);
     slc_json_put_slice(w, "password_hash", slc_buffer_slice(&hash));
     slc_json_put_text(w, "hashing_algorithm", slc_auth_hashing_name(user->hashing));
-    slc_json_key(w, "tags");
-    slc_json_open(w, '[');
-    for (size_t at = 0; at < user->tags.bytes;) {
-        const uint8_t *comma = memchr(user->tags.data + at, ',', user->tags.bytes - at);
-        size_t end = comma != NULL ? (size_t)(comma - user->tags.data) : user->tags.bytes;
-        slc_json_slice(w, slc_slice_of(user->tags.data + at, end - at));
-        at = end + 1;
-    }
-    slc_json_close(w, ']');
+    slc_api_tags_put(w, user->tags);
     slc_json_key(w, "limits");
     slc_json_open(w, '{');
     if (user->max_connections_set)
@@ -246,23 +238,6 @@ void slc_api_users_bulk_delete(slc_http_request *request)
         slc_http_answer(request);
     }
     slc_free(names);
-}
-
-void slc_api_whoami(slc_http_request *request)
-{
-    // On the admin socket it is the system that says who somebody is.
-    slc_api api = slc_api_begin(request);
-    char name[32];
-    int n = snprintf(name, sizeof name, "uid:%u", (unsigned)request->peer.uid);
-    slc_json_open(&api.w, '{');
-    slc_json_put_slice(&api.w, "name", slc_slice_of(name, (size_t)n));
-    slc_json_key(&api.w, "tags");
-    slc_json_open(&api.w, '[');
-    slc_json_text(&api.w, "administrator");
-    slc_json_close(&api.w, ']');
-    slc_json_put_bool(&api.w, "is_internal_user", false);
-    slc_json_close(&api.w, '}');
-    slc_api_end(&api);
 }
 
 /* ---- limits ---- */

@@ -101,7 +101,15 @@ struct slc_auth;            // auth/auth.h
     X("disk_free_limit.absolute")                                                                  \
     X("disk_free_limit.relative")
 
-enum { SLC_HTTP_TCP_MAX = 2 }; // plain and TLS
+enum {
+    SLC_HTTP_TCP_MAX = 2, // plain and TLS
+    SLC_HTTP_ORIGINS_MAX = 32,
+    SLC_HTTP_HEADERS_MAX = 8,
+};
+
+typedef struct slc_http_header {
+    const char *name, *value;
+} slc_http_header;
 
 typedef struct slc_http_options {
     uv_loop_t *loop;                  // the broker's
@@ -132,6 +140,15 @@ typedef struct slc_http_options {
     uint64_t max_body_bytes;    // of a request
     uint64_t max_message_bytes; // of a message that a request publishes
     uint32_t idle_timeout_s;
+    const char *path_prefix; // of every path over TCP: "/broker"; copied; NULL: none
+    const char *cors_origins[SLC_HTTP_ORIGINS_MAX]; // whose pages may ask; "*": any; copied
+    uint32_t cors_origin_count;
+    uint64_t cors_max_age_s;
+    slc_http_header headers[SLC_HTTP_HEADERS_MAX]; // of every answer; copied
+    uint32_t header_count;
+    uint64_t login_idle_ms; // a browser's session that is not used so long is over
+    bool basic_off;         // nobody gets in by basic authentication
+    const char *log_dir;    // of the access log; NULL: none. Used by slc_http_start only
     const char *
         realm; // of basic authentication: printable ASCII without quote and backslash; NULL: RabbitMQ's
     /** Set a limit at which publishers are blocked, at once and until the next reload or start. limit is one of

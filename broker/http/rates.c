@@ -34,10 +34,15 @@ static void object_free(slc_rates *rates, rates_object *object)
     slc_free(object);
 }
 
-void slc_rates_free(slc_rates *rates)
+void slc_rates_clear(slc_rates *rates)
 {
     rates_object *object, *next;
     HASH_ITER(hh, rates->objects, object, next) object_free(rates, object);
+}
+
+void slc_rates_free(slc_rates *rates)
+{
+    slc_rates_clear(rates);
     slc_free(rates);
 }
 

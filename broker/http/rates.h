@@ -20,6 +20,9 @@ enum { SLC_RATES_COUNTERS_MAX = 12, SLC_RATES_OBJECTS_MAX = 100000 };
 slc_rates *slc_rates_new(void);
 void slc_rates_free(slc_rates *rates);
 
+/** Forget everything. */
+void slc_rates_clear(slc_rates *rates);
+
 /** Look at the counters of the object `key` (any octets) at now_ns.
  *
  *  @param since_ns when all of them were 0; UINT64_MAX: not known.

@@ -27,6 +27,7 @@ typedef struct slc_http_peer {
     bool admin;
     bool known; // false: the credentials could not be read
     bool tcp;   // over the network: a user and a password decide, uid and pid mean nothing
+    bool tls;   // and nobody can listen
     bool loopback;
     char address[64]; // "" for a unix socket
 } slc_http_peer;
@@ -36,7 +37,9 @@ typedef enum slc_http_method {
     SLC_HTTP_PUT = 2,
     SLC_HTTP_POST = 4,
     SLC_HTTP_DELETE = 8,
-    SLC_HTTP_OTHER = 16,
+    SLC_HTTP_OPTIONS = 16, // answered for every path that there is
+    SLC_HTTP_OTHER = 32,
+    SLC_HTTP_ALL = SLC_HTTP_GET | SLC_HTTP_PUT | SLC_HTTP_POST | SLC_HTTP_DELETE,
 } slc_http_method;
 
 struct slc_http_request {
@@ -45,13 +48,18 @@ struct slc_http_request {
     void *connection; // libmicrohttpd's; http thread only
     slc_http_peer peer;
     slc_http_method method;
+    char *method_name;
     char *target; // owned; taken apart in place
-    char *audit;  // owned; the path as it came, for the log
+    size_t
+        path_at; // where in it the path begins, behind options.path_prefix; SIZE_MAX: it has another
+    char *audit; // owned; the path as it came, for the log
     slc_path path;
     slc_slice vars[4]; // what stood at the `*` of the route: vhost, name, ...
     uint32_t var_count;
     char *reason;          // owned; header X-Reason or NULL
-    char *user, *password; // owned; of basic authentication; NULL on the unix socket
+    char *user, *password; // owned; of basic authentication or a session; NULL on the unix socket
+    char *session;         // owned; the cookie, where there is no basic authentication; NULL: none
+    char *csrf;            // owned; header X-Sluice-CSRF or NULL
     uint32_t tags;         // slc_auth_tag of that user; an administrator's on the unix socket
     const slc_route_entry *route;
     bool begun, sent, suspended;
@@ -67,6 +75,9 @@ struct slc_http_request {
     bool messages_known;
     bool columns_done;            // the answer has no other fields than those asked for
     char *location;               // owned; header Location or NULL
+    char *cookie;                 // owned; header Set-Cookie or NULL
+    char *file_name;              // owned; the answer is to be saved under it; NULL: no
+    bool challenge;               // header WWW-Authenticate, over TCP
     struct slc_http_agent *agent; // http/agent.h; while the loop has it
 };
 
@@ -74,6 +85,7 @@ struct slc_route_entry {
     slc_http_method method;
     const char *pattern; // segments below /api, "*" takes one
     void (*handle)(slc_http_request *request);
+    bool open; // for everybody
 };
 
 /** Find the handler: 0 and request->route, ->vars; or 404, 405 (then *allowed has the methods). */
@@ -87,7 +99,7 @@ void slc_http_fail(slc_http_request *request, unsigned status, const char *error
 const json_t *slc_http_json(slc_http_request *request);
 /** RabbitMQ's 404. */
 void slc_http_not_found(slc_http_request *request);
-/** 401 with the challenge. */
+/** 401: known, and not allowed. */
 void slc_http_unauthorised(slc_http_request *request, const char *reason);
 /** Take user and password out of an Authorization header; false: it has none that we can read. value may be NULL. */
 bool slc_http_credentials(slc_http_request *request, const char *value);
@@ -95,6 +107,12 @@ bool slc_http_credentials(slc_http_request *request, const char *value);
 void slc_http_login(slc_http_request *request);
 /** Whether the request may see that vhost. @thread the loop's. */
 bool slc_http_may_enter(const slc_http_request *request, slc_slice vhost);
+/** Whether it may see a connection of that user. @thread the loop's. */
+bool slc_http_may_see_of(const slc_http_request *request, const char *user);
+/** Give the browser the cookie of a session; NULL: take it away. */
+void slc_http_cookie(slc_http_request *request, const char *token);
+/** The token in a Cookie header; on the heap. NULL: none. */
+char *slc_http_cookie_find(const char *header);
 /** Hand the request back. @thread the loop's. */
 void slc_http_answer(slc_http_request *request);
 
@@ -104,6 +122,14 @@ void slc_http_later(slc_http_request *request);
 /** @thread the loop's */
 const slc_http_options *slc_http_options_of(const slc_http *http);
 struct slc_rates *slc_http_rates(const slc_http *http);
+struct slc_logins *slc_http_logins(const slc_http *http);
+/** A login was tried. */
+void slc_http_attempt(slc_http *http, bool good);
+typedef struct slc_http_attempts {
+    uint64_t good, failed; // over HTTP, since the start
+    uint64_t http_good_before, http_failed_before, amqp_good_before, amqp_failed_before; // a reset
+} slc_http_attempts;
+slc_http_attempts *slc_http_attempts_of(slc_http *http);
 void slc_http_status_get(const slc_http *http, slc_http_status *out);
 
 /** "GET, DELETE" of a set of methods. */

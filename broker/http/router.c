@@ -11,7 +11,30 @@
 
 // The first entry that fits counts, so words stand before `*`.
 static const slc_route_entry routes[] = {
+    {POST, "login", slc_api_login, .open = true},
+    {DELETE, "login", slc_api_logout, .open = true},
+    {GET, "auth", slc_api_auth, .open = true},
+    {GET, "auth/attempts/*", slc_api_attempts},
+    {DELETE, "auth/attempts/*", slc_api_attempts_reset},
+    {GET, "auth/attempts/*/source", slc_api_attempts_by_source},
+    {DELETE, "auth/attempts/*/source", slc_api_attempts_by_source},
+    {GET, "sluice/session", slc_api_session},
     {GET, "overview", slc_api_overview},
+    {GET, "cluster-name", slc_api_cluster_name},
+    {PUT, "cluster-name", slc_api_cluster_name_put},
+    {GET, "extensions", slc_api_nothing},
+    {GET, "feature-flags", slc_api_features},
+    {PUT, "feature-flags/*/enable", slc_api_feature_enable},
+    {GET, "deprecated-features", slc_api_nothing},
+    {GET, "deprecated-features/used", slc_api_nothing},
+    {GET, "federation-links", slc_api_nothing},
+    {GET, "federation-links/*", slc_api_nothing_of_vhost},
+    {GET, "shovels", slc_api_nothing},
+    {GET, "shovels/*", slc_api_nothing_of_vhost},
+    {POST, "rebalance/queues", slc_api_done},
+    {DELETE, "reset", slc_api_reset},
+    {DELETE, "reset/*", slc_api_reset},
+    {POST, "vhosts/*/start/*", slc_api_vhost_start},
     {GET, "version", slc_api_version},
     {GET, "nodes", slc_api_nodes},
     {GET, "nodes/*", slc_api_node},
@@ -72,10 +95,13 @@ static const slc_route_entry routes[] = {
     {GET, "bindings", slc_api_bindings},
     {GET, "bindings/*", slc_api_bindings},
     {GET, "connections", slc_api_connections},
+    {GET, "connections/username/*", slc_api_connections_of_user},
+    {DELETE, "connections/username/*", slc_api_connections_of_user_close},
     {GET, "connections/*", slc_api_connection},
     {DELETE, "connections/*", slc_api_connection_close},
     {GET, "connections/*/channels", slc_api_connection_channels},
     {GET, "channels", slc_api_channels},
+    {GET, "channels/*", slc_api_channel},
     {GET, "consumers", slc_api_consumers},
     {GET, "consumers/*", slc_api_consumers},
     {GET, "policies", slc_api_policies},
@@ -106,6 +132,7 @@ static const slc_route_entry routes[] = {
     {POST, "all-configuration", slc_api_definitions_import},
     {PUT, "queues/*/*", slc_api_queue_declare},
     {POST, "queues/*/*/get", slc_api_get},
+    {POST, "queues/*/*/actions", slc_api_queue_action},
     {PUT, "exchanges/*/*", slc_api_exchange_declare},
     {DELETE, "exchanges/*/*", slc_api_exchange_delete},
     {POST, "exchanges/*/*/publish", slc_api_publish},
@@ -178,7 +205,11 @@ const char *slc_http_methods_text(unsigned methods, char *text, size_t cap)
     static const struct {
         unsigned method;
         const char *name;
-    } names[] = {{GET, "GET, HEAD"}, {SLC_HTTP_PUT, "PUT"}, {POST, "POST"}, {DELETE, "DELETE"}};
+    } names[] = {{GET, "GET, HEAD"},
+                 {SLC_HTTP_PUT, "PUT"},
+                 {POST, "POST"},
+                 {DELETE, "DELETE"},
+                 {SLC_HTTP_OPTIONS, "OPTIONS"}};
     size_t at = 0;
     text[0] = '\0';
     for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {

@@ -16,6 +16,8 @@
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,8 +25,10 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/access_log.h"
 #include "http/agent.h"
 #include "http/list_query.h"
+#include "http/login.h"
 #include "http/rates.h"
 #include "http/request.h"
 
@@ -40,7 +44,7 @@ typedef struct endpoint {
     slc_http *http;
     struct MHD_Daemon *daemon; // NULL: off
     uv_poll_t poll;
-    bool tcp;
+    bool tcp, tls;
     uint16_t port;
 } endpoint;
 
@@ -58,6 +62,8 @@ struct slc_http {
     // the loop's side
     slc_mailbox to_loop;
     struct slc_rates *rates;
+    slc_logins *logins;
+    slc_http_attempts attempts;
     void (*done)(void *arg);
     void *done_arg;
 
@@ -69,9 +75,10 @@ struct slc_http {
     slc_mailbox to_http;
     uv_timer_t timer;
     endpoint endpoints[ENDPOINTS];
-    bool closed;        // no library object is left
-    uint32_t with_loop; // requests that the loop has
-    uint32_t active;    // requests between first line and last octet of the answer
+    bool closed;                // no library object is left
+    uint32_t with_loop;         // requests that the loop has
+    uint32_t active;            // requests between first line and last octet of the answer
+    slc_access_log *access_log; // NULL: none
     bool draining;
     uint64_t drain_until_ns;
     uv_sem_t go;
@@ -93,6 +100,24 @@ void slc_http_status_get(const slc_http *http, slc_http_status *out)
 struct slc_rates *slc_http_rates(const slc_http *http)
 {
     return http->rates;
+}
+
+slc_logins *slc_http_logins(const slc_http *http)
+{
+    return http->logins;
+}
+
+slc_http_attempts *slc_http_attempts_of(slc_http *http)
+{
+    return &http->attempts;
+}
+
+void slc_http_attempt(slc_http *http, bool good)
+{
+    if (good)
+        http->attempts.good++;
+    else
+        http->attempts.failed++;
 }
 
 uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which)
@@ -118,7 +143,12 @@ static void request_free(slc_http_request *request)
     slc_free(request->reason);
     slc_free(request->user);
     slc_free(request->password);
+    slc_free(request->method_name);
+    slc_free(request->session);
+    slc_free(request->csrf);
     slc_free(request->location);
+    slc_free(request->cookie);
+    slc_free(request->file_name);
     slc_free(request);
 }
 
@@ -169,6 +199,7 @@ static void request_parse(slc_http_request *request)
         char text[sizeof where.text + 64];
         snprintf(text, sizeof text, "line %d column %d: %s", where.line, where.column, where.text);
         request->json_error = slc_strdup(text);
+        return; // it may be a form
     }
     slc_buffer_fini(&request->input);
 }
@@ -197,6 +228,73 @@ static void header_put(struct MHD_Response *response, const char *name, const ch
                 "header %s not accepted", name);
 }
 
+static const char *request_header(const slc_http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+// Answers that a page of another origin may read, where the configuration names that origin.
+static void cors_put(const slc_http_request *request, struct MHD_Response *response,
+                     const char *methods)
+{
+    const slc_http_options *o = &request->http->options;
+    const char *origin = request_header(request, "Origin");
+    bool allowed = false;
+    if (!request->peer.tcp || o->cors_origin_count == 0)
+        return;
+    header_put(response, MHD_HTTP_HEADER_VARY, "Accept, Origin");
+    for (uint32_t i = 0; i < o->cors_origin_count && origin != NULL; i++)
+        allowed |= strcmp(o->cors_origins[i], origin) == 0 || strcmp(o->cors_origins[i], "*") == 0;
+    if (!allowed)
+        return;
+    header_put(response, "Access-Control-Allow-Origin", origin);
+    header_put(response, "Access-Control-Allow-Credentials", "true");
+    if (request->method != SLC_HTTP_OPTIONS)
+        return;
+    const char *asked = request_header(request, "Access-Control-Request-Headers");
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%" PRIu64, o->cors_max_age_s);
+    header_put(response, "Access-Control-Max-Age", seconds);
+    header_put(response, "Access-Control-Allow-Methods", methods);
+    if (asked != NULL)
+        header_put(response, "Access-Control-Allow-Headers", asked);
+}
+
+static void headers_put(const slc_http_request *request, struct MHD_Response *response,
+                        unsigned allowed)
+{
+    const slc_http_options *o = &request->http->options;
+    char methods[64];
+    header_put(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    for (uint32_t i = 0; i < o->header_count; i++)
+        header_put(response, o->headers[i].name, o->headers[i].value);
+    // A browser would ask for the password in a window of its own.
+    const char *with = request_header(request, "X-Requested-With");
+    if (request->challenge && request->peer.tcp &&
+        (with == NULL || strcmp(with, "XMLHttpRequest") != 0))
+        header_put(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, request->http->challenge);
+    if (request->location != NULL)
+        header_put(response, MHD_HTTP_HEADER_LOCATION, request->location);
+    if (request->cookie != NULL)
+        header_put(response, MHD_HTTP_HEADER_SET_COOKIE, request->cookie);
+    if (request->file_name != NULL) {
+        char text[300];
+        snprintf(text, sizeof text, "attachment; filename=\"%.255s\"", request->file_name);
+        header_put(response, MHD_HTTP_HEADER_CONTENT_DISPOSITION, text);
+    }
+    slc_http_methods_text(allowed, methods, sizeof methods);
+    if (allowed != 0)
+        header_put(response, MHD_HTTP_HEADER_ALLOW, methods);
+    cors_put(request, response, methods);
+    if (request->messages_known) {
+        char number[24];
+        snprintf(number, sizeof number, "%" PRIu64, request->messages);
+        header_put(response, "X-Sluice-Messages", number);
+    }
+    if (request->http->draining || atomic_load(&request->http->stopping))
+        header_put(response, MHD_HTTP_HEADER_CONNECTION, "close");
+}
+
 static enum MHD_Result request_send(slc_http_request *request, unsigned allowed)
 {
     size_t bytes = request->body.bytes;
@@ -215,31 +313,35 @@ static enum MHD_Result request_send(slc_http_request *request, unsigned allowed)
         return MHD_NO;
     if (bytes > 0)
         header_put(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-    header_put(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-    header_put(response, "X-Content-Type-Options", "nosniff");
-    if (request->status == MHD_HTTP_UNAUTHORIZED && request->peer.tcp)
-        header_put(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, request->http->challenge);
-    if (request->location != NULL)
-        header_put(response, MHD_HTTP_HEADER_LOCATION, request->location);
-    if (allowed != 0) {
-        char methods[64];
-        header_put(response, MHD_HTTP_HEADER_ALLOW,
-                   slc_http_methods_text(allowed, methods, sizeof methods));
-    }
-    if (request->messages_known) {
-        char number[24];
-        snprintf(number, sizeof number, "%" PRIu64, request->messages);
-        header_put(response, "X-Sluice-Messages", number);
-    }
-    if (request->http->draining || atomic_load(&request->http->stopping))
-        header_put(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    headers_put(request, response, allowed);
     request->sent = true;
+    if (request->http->access_log != NULL)
+        slc_access_log_write(request->http->access_log,
+                             &(slc_access_log_line){
+                                 .address = request->peer.address,
+                                 .user = request->user,
+                                 .method = request->method_name,
+                                 .path = request->audit,
+                                 .status = request->status,
+                                 .bytes = bytes,
+                                 .referer = request_header(request, MHD_HTTP_HEADER_REFERER),
+                                 .agent = request_header(request, MHD_HTTP_HEADER_USER_AGENT),
+                             });
     enum MHD_Result rc = MHD_queue_response(request->connection, request->status, response);
     MHD_destroy_response(response);
     return rc;
 }
 
 /* ---- libmicrohttpd's callbacks, all on the http thread ---- */
+
+// How much of target is the prefix of all paths; SIZE_MAX: it has another one.
+static size_t prefix_bytes(const char *prefix, const char *target)
+{
+    size_t bytes = prefix != NULL ? strlen(prefix) : 0;
+    return strncmp(target, prefix != NULL ? prefix : "", bytes) == 0 && target[bytes] == '/'
+               ? bytes
+               : SIZE_MAX;
+}
 
 // The first that we hear of a request: its target as it came.
 static void *on_target(void *arg, const char *target, struct MHD_Connection *connection)
@@ -253,6 +355,7 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *con
     if (bytes > TARGET_BYTES_MAX)
         bytes = 0; // refused below: no path begins with nothing
     request->target = slc_strndup(target, bytes);
+    request->path_at = from->tcp ? prefix_bytes(http->options.path_prefix, request->target) : 0;
     size_t path_bytes = strcspn(request->target, "?");
     request->audit = slc_strndup(request->target, path_bytes);
     http->active++;
@@ -274,7 +377,7 @@ static slc_http_method method_of(const char *name)
         slc_http_method method;
     } methods[] = {
         {"GET", SLC_HTTP_GET},   {"HEAD", SLC_HTTP_GET},      {"PUT", SLC_HTTP_PUT},
-        {"POST", SLC_HTTP_POST}, {"DELETE", SLC_HTTP_DELETE},
+        {"POST", SLC_HTTP_POST}, {"DELETE", SLC_HTTP_DELETE}, {"OPTIONS", SLC_HTTP_OPTIONS},
     };
     for (size_t i = 0; i < SLC_ARRAY_COUNT(methods); i++) {
         if (strcmp(name, methods[i].name) == 0)
@@ -287,6 +390,8 @@ static void request_audit(const slc_http_request *request, const char *method)
 {
     if (request->method == SLC_HTTP_GET)
         return;
+    if (request->peer.tcp && request->user == NULL)
+        return; // a login, which is logged when it fails
     if (request->peer.tcp) {
         slc_log(SLC_LOG_INFO, "audit", "http.change",
                 SLC_FIELDS(SLC_F_STR("user", request->user),
@@ -304,6 +409,39 @@ static void request_audit(const slc_http_request *request, const char *method)
             (int)request->peer.pid);
 }
 
+// Basic authentication goes before a session: who sends it means it. False: neither is there.
+static bool request_identify(slc_http_request *request)
+{
+    const char *authorization = request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
+    if (authorization != NULL)
+        return !request->http->options.basic_off && slc_http_credentials(request, authorization);
+    const char *csrf = request_header(request, "X-Sluice-CSRF");
+    request->csrf = csrf != NULL ? slc_strdup(csrf) : NULL;
+    return request->session != NULL;
+}
+
+// We have nothing but JSON. A list of media ranges; a weight of 0 refuses.
+static bool accepts_json(const char *accept)
+{
+    static const char *const ranges[] = {"*/*", "application/*", "application/json"};
+    if (accept == NULL || accept[strspn(accept, " ")] == '\0')
+        return true;
+    bool accepted = false;
+    for (const char *at = accept; *at != '\0'; at += *at == ',') {
+        at += strspn(at, " \t");
+        size_t bytes = strcspn(at, ",");
+        size_t name = strcspn(at, ",; \t");
+        const char *weight = memmem(at, bytes, "q=", 2);
+        bool none = weight != NULL && strtod(weight + 2, NULL) <= 0;
+        for (size_t i = 0; i < SLC_ARRAY_COUNT(ranges); i++) {
+            if (strlen(ranges[i]) == name && strncasecmp(at, ranges[i], name) == 0)
+                accepted |= !none;
+        }
+        at += bytes;
+    }
+    return accepted;
+}
+
 static enum MHD_Result request_begin(slc_http_request *request, const char *method)
 {
     slc_http *http = request->http;
@@ -313,20 +451,30 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     if (info != NULL && info->socket_context != NULL)
         request->peer = *(const slc_http_peer *)info->socket_context;
     request->method = method_of(method);
+    request->method_name = slc_strdup(method);
+    request->session = slc_http_cookie_find(request_header(request, MHD_HTTP_HEADER_COOKIE));
 
     unsigned allowed = 0;
+    unsigned status = 0;
+    bool bad_path = request->path_at == SIZE_MAX ||
+                    slc_path_parse(request->target + request->path_at, &request->path) != SLC_OK;
+    if (!bad_path)
+        status = slc_http_route(request, &allowed);
     if (http->draining || atomic_load(&http->stopping)) {
         slc_http_fail(request, MHD_HTTP_SERVICE_UNAVAILABLE, "unavailable",
                       "the broker is stopping");
-    } else if (request->peer.tcp &&
-               !slc_http_credentials(request,
-                                     MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-                                                                 MHD_HTTP_HEADER_AUTHORIZATION))) {
+    } else if (request->method == SLC_HTTP_OPTIONS && allowed != 0) {
+        request->status = MHD_HTTP_OK; // browsers ask so before they log in
+    } else if (request->peer.tcp && !(status == 0 && !bad_path && request->route->open) &&
+               !request_identify(request)) {
         request->status = MHD_HTTP_UNAUTHORIZED; // the challenge, with an empty body
+        request->challenge = true;
     } else if (!request->peer.tcp && !request->peer.admin) {
         slc_http_fail(request, MHD_HTTP_UNAUTHORIZED, "not_authorised", "uid %u %s",
                       (unsigned)request->peer.uid, http->denied);
-    } else if (slc_path_parse(request->target, &request->path) != SLC_OK) {
+    } else if (request->path_at == SIZE_MAX) {
+        slc_http_not_found(request);
+    } else if (bad_path) {
         slc_http_fail(request, MHD_HTTP_BAD_REQUEST, "bad_request",
                       "the target is not a path that can be decoded");
     } else if (request->input_too_large) {
@@ -334,15 +482,18 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
                       "the body has more than the %" PRIu64
                       " octets of management.http.max_body_size",
                       http->options.max_body_bytes);
-    } else {
-        unsigned status = slc_http_route(request, &allowed);
-        if (status == MHD_HTTP_NOT_FOUND)
-            slc_http_not_found(request);
-        else if (status != 0)
-            request->status = status; // 405 has an empty body
+    } else if (status == MHD_HTTP_NOT_FOUND) {
+        slc_http_not_found(request);
+    } else if (status != 0) {
+        request->status = status; // 405 has an empty body
+    } else if (!accepts_json(request_header(request, MHD_HTTP_HEADER_ACCEPT))) {
+        request->status = MHD_HTTP_NOT_ACCEPTABLE;
     }
     if (request->status != 0)
-        return request_send(request, allowed);
+        return request_send(request, request->status == MHD_HTTP_METHOD_NOT_ALLOWED ||
+                                             request->status == MHD_HTTP_OK
+                                         ? allowed | SLC_HTTP_OPTIONS
+                                         : 0);
 
     const char *reason = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Reason");
     if (reason != NULL)
@@ -418,6 +569,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
         slc_http_peer_address(info->connect_fd, peer);
     else if (info != NULL)
         slc_http_peer_get(info->connect_fd, from->http->group, peer);
+    peer->tls = from->tls;
     *context = peer;
 }
 
@@ -536,6 +688,8 @@ static void http_thread(void *arg)
 static void http_free(slc_http *http)
 {
     slc_rates_free(http->rates);
+    slc_logins_free(http->logins);
+    slc_access_log_close(http->access_log);
     slc_free(http->socket_path);
     slc_free(http->denied);
     slc_free((char *)(uintptr_t)http->options.node);
@@ -544,6 +698,13 @@ static void http_free(slc_http *http)
     slc_free((char *)(uintptr_t)http->options.cluster_name);
     for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++)
         slc_free((char *)(uintptr_t)http->options.tcp[i].ip);
+    slc_free((char *)(uintptr_t)http->options.path_prefix);
+    for (uint32_t i = 0; i < http->options.cors_origin_count; i++)
+        slc_free((char *)(uintptr_t)http->options.cors_origins[i]);
+    for (uint32_t i = 0; i < http->options.header_count; i++) {
+        slc_free((char *)(uintptr_t)http->options.headers[i].name);
+        slc_free((char *)(uintptr_t)http->options.headers[i].value);
+    }
     slc_free(http);
 }
 
@@ -649,6 +810,7 @@ static slc_err endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *erro
         rc = slc_http_tcp_open(o->tcp[which].ip, o->tcp[which].port, &fd, &e->port, error);
     if (rc == SLC_OK) {
         e->tcp = true;
+        e->tls = o->tcp[which].tls;
         rc = endpoint_start(http, e, fd, o->tcp[which].tls ? MHD_USE_TLS : 0, tls, error);
         if (rc != SLC_OK)
             close(fd);
@@ -730,6 +892,18 @@ static slc_err socket_open(slc_http *http, const slc_http_options *options, int 
     return SLC_OK;
 }
 
+// Texts of the caller's become ours.
+static void options_keep(slc_http_options *o)
+{
+    o->path_prefix = o->path_prefix != NULL ? slc_strdup(o->path_prefix) : NULL;
+    for (uint32_t i = 0; i < o->cors_origin_count; i++)
+        o->cors_origins[i] = slc_strdup(o->cors_origins[i]);
+    for (uint32_t i = 0; i < o->header_count; i++) {
+        o->headers[i].name = slc_strdup(o->headers[i].name);
+        o->headers[i].value = slc_strdup(o->headers[i].value);
+    }
+}
+
 slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_error *error)
 {
     slc_http *http = slc_alloc_zero(1, sizeof *http);
@@ -748,9 +922,15 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
              options->realm != NULL ? options->realm : "RabbitMQ Management");
     atomic_init(&http->stopping, false);
     http->rates = slc_rates_new();
+    http->logins = slc_logins_new(options->login_idle_ms);
+    options_keep(&http->options);
 
     int fd = -1;
-    slc_err rc = socket_open(http, options, &fd, error);
+    slc_err rc = SLC_OK;
+    if (options->log_dir != NULL)
+        rc = slc_access_log_open(options->log_dir, &http->access_log, error);
+    if (rc == SLC_OK)
+        rc = socket_open(http, options, &fd, error);
     if (rc != SLC_OK)
         goto free_http;
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
