@@ -62,7 +62,8 @@ static slc_err manifest_check(const char *from, const json_t *root, slc_error *e
     if (json_integer_value(format) != SLC_BACKUP_FORMAT)
         return slc_error_set(error, SLC_EVERSION,
                              "the backup in %s has format %" JSON_INTEGER_FORMAT
-                             "; this program knows %d",
+                             "; this version of Sluice reads format %d: restore it with the "
+                             "version that wrote it, which backup.json names",
                              from, json_integer_value(format), SLC_BACKUP_FORMAT);
     for (size_t i = 0; i < SLC_ARRAY_COUNT(files); i++) {
         char path[PATH_ROOM];

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-enum { SLC_BACKUP_FORMAT = 1 }; // of backup.json and of what it stands for
+enum { SLC_BACKUP_FORMAT = 2 }; // of backup.json and of what it stands for: the store's format too
 
 /** *empty: nothing in dir (but lost+found). */
 SLC_MUST_USE slc_err slc_dir_empty(const char *dir, bool *empty, slc_error *error);

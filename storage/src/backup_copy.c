@@ -295,7 +295,7 @@ static slc_err state_look(copy *c, slc_backup_shard *s)
         return SLC_OK;
     if (code != 0)
         return slc_store_env_error(code, c->error, "reading the shard state");
-    return slc_state_decode(slc_slice_of(data.mv_data, data.mv_size), &s->state, c->error);
+    return slc_state_decode(slc_slice_of(data.mv_data, data.mv_size), s->id, &s->state, c->error);
 }
 
 /* ---- writing ---- */
@@ -304,6 +304,7 @@ static slc_err state_look(copy *c, slc_backup_shard *s)
 static slc_err value_check(copy *c, const taken_value *value)
 {
     slc_slice in = slc_slice_of(c->bytes + value->offset, value->bytes);
+    uint16_t shard = c->b->shards[value->shard].id;
     uint64_t lsn = 0, first = 0;
     uint32_t qid = 0, count;
     slc_err rc = SLC_OK;
@@ -315,19 +316,20 @@ static slc_err value_check(copy *c, const taken_value *value)
     case BACKUP_LOG:
     case BACKUP_RES:
         memcpy(&lsn, value->key, sizeof lsn);
-        rc = slc_chunk_open(in, be64toh(lsn), &head, &body, c->error);
+        rc = slc_chunk_open(in, shard, be64toh(lsn), &head, &body, c->error);
         break;
     case BACKUP_SEG:
     case BACKUP_SMD:
         rc = slc_segment_key_decode(slc_slice_of(value->key, value->key_bytes), &qid, &first,
                                     c->error);
         if (rc == SLC_OK && value->kind == BACKUP_SEG)
-            rc = slc_segment_open(in, qid, first, &count, c->error);
+            rc = slc_segment_open(in, shard, qid, first, &count, c->error);
         else if (rc == SLC_OK)
-            rc = slc_directory_decode(in, qid, first, &directory, c->error);
+            rc = slc_directory_decode(in, shard, qid, first, &directory, c->error);
         break;
     case BACKUP_QUE:
-        rc = slc_queue_value_decode(in, &queue, c->error);
+        memcpy(&qid, value->key, sizeof qid);
+        rc = slc_queue_value_decode(in, shard, be32toh(qid), &queue, c->error);
         break;
     case BACKUP_ST:
     case BACKUP_KINDS:
@@ -339,8 +341,8 @@ static slc_err value_check(copy *c, const taken_value *value)
     char key[2 * SLC_SEGMENT_KEY_BYTES + 1] = {0};
     for (uint32_t i = 0; i < value->key_bytes; i++)
         snprintf(key + (size_t)i * 2, 3, "%02x", value->key[i]);
-    slc_error_wrap(c->error, "the store is damaged (key %s of %04x.%s)", key,
-                   c->b->shards[value->shard].id, kind_names[value->kind]);
+    slc_error_wrap(c->error, "the store is damaged (key %s of %04x.%s)", key, shard,
+                   kind_names[value->kind]);
     return rc;
 }
 
@@ -503,7 +505,7 @@ static slc_err states_write(copy *c)
         state.hw = s->end_lsn;
         state.log_bytes = s->log_bytes;
         uint8_t bytes[SLC_STATE_BYTES];
-        slc_state_encode(bytes, &state);
+        slc_state_encode(bytes, s->id, &state);
         rc = value_put(c, s->to[BACKUP_ST], (MDB_val){.mv_size = 1, .mv_data = (void *)"s"},
                        (MDB_val){.mv_size = sizeof bytes, .mv_data = bytes}, 0);
     }

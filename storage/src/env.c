@@ -276,6 +276,19 @@ slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error)
 
 /* ---- open and close ---- */
 
+slc_err slc_store_format_refuse(const char *dir, uint32_t format, slc_error *error)
+{
+    bool older = format < SLC_FORMAT_VERSION;
+    return slc_error_set(
+        error, SLC_EVERSION,
+        "the store in %s has format %" PRIu32 " of %s version of Sluice; this one reads format %d: "
+        "go on with the version that wrote it%s",
+        dir, format, older ? "an older" : "a newer", SLC_FORMAT_VERSION,
+        older ? ", or consume with it what waits and then move this directory away; definitions "
+                "stay, and the queues begin empty"
+              : "");
+}
+
 static slc_err sys_create(slc_store *store, MDB_txn *txn, slc_error *error)
 {
     uint8_t format[4], uuid[16];
@@ -298,10 +311,9 @@ static slc_err sys_check(slc_store *store, MDB_txn *txn, slc_error *error)
         return sys_create(store, txn, error);
     if (code != 0)
         return slc_store_env_error(code, error, "reading the store's format");
-    if (data.mv_size != 4 || slc_get32(data.mv_data) != SLC_FORMAT_VERSION)
-        return slc_error_set(
-            error, SLC_EVERSION, "the store in %s has format %" PRIu32 "; this program knows %d",
-            store->dir, data.mv_size == 4 ? slc_get32(data.mv_data) : 0, SLC_FORMAT_VERSION);
+    uint32_t format = data.mv_size == 4 ? slc_get32(data.mv_data) : 0;
+    if (format != SLC_FORMAT_VERSION)
+        return slc_store_format_refuse(store->dir, format, error);
     code = sys_get(txn, store->sys, "clean", &data);
     store->was_clean = code == 0 && data.mv_size == 1 && *(const uint8_t *)data.mv_data == 1;
     store->has_ballast = sys_get(txn, store->sys, "ballast.000", &data) == 0;

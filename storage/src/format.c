@@ -7,16 +7,16 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static uint64_t chunk_checksum(const uint8_t *value, size_t body_bytes)
+static uint64_t chunk_checksum(const uint8_t *value, uint16_t shard, size_t body_bytes)
 {
     XXH3_state_t state;
-    XXH3_64bits_reset(&state);
+    XXH3_64bits_reset_withSeed(&state, shard);
     XXH3_64bits_update(&state, value, 32);
     XXH3_64bits_update(&state, value + SLC_CHUNK_HEAD_BYTES, body_bytes);
     return XXH3_64bits_digest(&state);
 }
 
-void slc_chunk_seal(uint8_t *value, const slc_chunk_head *head)
+void slc_chunk_seal(uint8_t *value, uint16_t shard, const slc_chunk_head *head)
 {
     value[0] = head->version;
     value[1] = head->flags;
@@ -26,11 +26,11 @@ void slc_chunk_seal(uint8_t *value, const slc_chunk_head *head)
     slc_put64(value + 16, head->wall_ms);
     slc_put32(value + 24, head->body_bytes);
     slc_put32(value + 28, head->skipped);
-    slc_put64(value + 32, chunk_checksum(value, head->body_bytes));
+    slc_put64(value + 32, chunk_checksum(value, shard, head->body_bytes));
 }
 
-slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head, slc_slice *body,
-                       slc_error *error)
+slc_err slc_chunk_open(slc_slice value, uint16_t shard, uint64_t lsn, slc_chunk_head *head,
+                       slc_slice *body, slc_error *error)
 {
     const uint8_t *data = value.data;
     if (value.bytes < SLC_CHUNK_HEAD_BYTES || value.bytes > SLC_CHUNK_VALUE_MAX)
@@ -56,7 +56,7 @@ slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head, slc_
                              "chunk %" PRIu64 " says %" PRIu32 " bytes of body and has %zu", lsn,
                              found.body_bytes, value.bytes - SLC_CHUNK_HEAD_BYTES);
     uint64_t wanted = slc_get64(data + 32);
-    uint64_t computed = chunk_checksum(data, found.body_bytes);
+    uint64_t computed = chunk_checksum(data, shard, found.body_bytes);
     if (wanted != computed)
         return slc_error_set(error, SLC_ECORRUPT,
                              "chunk %" PRIu64 " is damaged: checksum %016" PRIx64
@@ -261,7 +261,7 @@ uint32_t slc_part_encode(uint8_t *out, uint64_t first_lsn, uint32_t index, uint3
     return SLC_PART_HEAD_BYTES;
 }
 
-void slc_state_encode(uint8_t out[SLC_STATE_BYTES], const slc_shard_state *state)
+void slc_state_encode(uint8_t out[SLC_STATE_BYTES], uint16_t shard, const slc_shard_state *state)
 {
     memset(out, 0, SLC_STATE_BYTES);
     slc_put16(out, SLC_FORMAT_VERSION);
@@ -272,10 +272,10 @@ void slc_state_encode(uint8_t out[SLC_STATE_BYTES], const slc_shard_state *state
     slc_put32(out + 32, state->next_qid);
     slc_put64(out + 40, state->next_res);
     slc_put64(out + 48, state->log_bytes);
-    slc_put64(out + SLC_STATE_BYTES - 8, XXH3_64bits(out, SLC_STATE_BYTES - 8));
+    slc_put64(out + SLC_STATE_BYTES - 8, XXH3_64bits_withSeed(out, SLC_STATE_BYTES - 8, shard));
 }
 
-slc_err slc_state_decode(slc_slice value, slc_shard_state *state, slc_error *error)
+slc_err slc_state_decode(slc_slice value, uint16_t shard, slc_shard_state *state, slc_error *error)
 {
     if (value.bytes < SLC_STATE_BYTES)
         return slc_error_set(error, SLC_ECORRUPT, "the shard state has %zu bytes", value.bytes);
@@ -283,7 +283,8 @@ slc_err slc_state_decode(slc_slice value, slc_shard_state *state, slc_error *err
         return slc_error_set(error, SLC_EVERSION,
                              "the shard state has format version %u; this program knows %d",
                              slc_get16(value.data), SLC_FORMAT_VERSION);
-    if (slc_get64(value.data + SLC_STATE_BYTES - 8) != XXH3_64bits(value.data, SLC_STATE_BYTES - 8))
+    if (slc_get64(value.data + SLC_STATE_BYTES - 8) !=
+        XXH3_64bits_withSeed(value.data, SLC_STATE_BYTES - 8, shard))
         return slc_error_set(error, SLC_ECORRUPT,
                              "the shard state is damaged: its checksum is wrong");
     *state = (slc_shard_state){
@@ -301,18 +302,20 @@ slc_err slc_state_decode(slc_slice value, slc_shard_state *state, slc_error *err
     return SLC_OK;
 }
 
-void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], const slc_queue_value *value)
+void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], uint16_t shard, uint32_t qid,
+                            const slc_queue_value *value)
 {
     slc_put16(out, SLC_FORMAT_VERSION);
     slc_put16(out + 2, 0);
-    slc_put32(out + 4, 0);
+    slc_put32(out + 4, qid);
     memcpy(out + 8, value->uuid.octets, sizeof value->uuid.octets);
     slc_put64(out + 24, value->next_qseq);
     slc_put64(out + 32, value->delivered);
-    slc_put64(out + 40, XXH3_64bits(out, 40));
+    slc_put64(out + 40, XXH3_64bits_withSeed(out, 40, shard));
 }
 
-slc_err slc_queue_value_decode(slc_slice in, slc_queue_value *value, slc_error *error)
+slc_err slc_queue_value_decode(slc_slice in, uint16_t shard, uint32_t qid, slc_queue_value *value,
+                               slc_error *error)
 {
     if (in.bytes < SLC_QUEUE_VALUE_BYTES)
         return slc_error_set(error, SLC_ECORRUPT, "a queue entry has %zu bytes", in.bytes);
@@ -320,11 +323,21 @@ slc_err slc_queue_value_decode(slc_slice in, slc_queue_value *value, slc_error *
         return slc_error_set(error, SLC_EVERSION,
                              "a queue entry has format version %u; this program knows %d",
                              slc_get16(in.data), SLC_FORMAT_VERSION);
-    if (slc_get64(in.data + 40) != XXH3_64bits(in.data, 40))
+    if (slc_get64(in.data + 40) != XXH3_64bits_withSeed(in.data, 40, shard))
         return slc_error_set(error, SLC_ECORRUPT,
                              "a queue entry is damaged: its checksum is wrong");
+    if (slc_get32(in.data + 4) != qid)
+        return slc_error_set(error, SLC_ECORRUPT,
+                             "the entry of queue %" PRIu32
+                             " stands under the key of queue %" PRIu32,
+                             slc_get32(in.data + 4), qid);
     memcpy(value->uuid.octets, in.data + 8, sizeof value->uuid.octets);
     value->next_qseq = slc_get64(in.data + 24);
     value->delivered = slc_get64(in.data + 32);
     return SLC_OK;
+}
+
+uint32_t slc_queue_value_qid(slc_slice in)
+{
+    return in.bytes < SLC_QUEUE_VALUE_BYTES ? 0 : slc_get32(in.data + 4);
 }

@@ -1,6 +1,9 @@
 /** The bytes of the store on disk: chunks, records, state and queue values. Pure functions, no I/O; storage/FORMAT.md
  *  is the description for readers of the files.
  *
+ *  A value is checked against the place where it stands: its checksum is seeded with the number of the shard, and it, or
+ *  its checksum, has its key in it. What stands in another shard or under another key is found as if it were damaged.
+ *
  *  Integers in values are little-endian, in keys big-endian. A decoder trusts nothing: it checks every length.
  *  Thread: any.
  */
@@ -11,7 +14,7 @@
 #include <slc/store.h>
 
 enum {
-    SLC_FORMAT_VERSION = 1,
+    SLC_FORMAT_VERSION = 2,
 
     SLC_CHUNK_VALUE_MAX = 65520, // with LMDB's 16-byte page header exactly 16 pages
     SLC_CHUNK_HEAD_BYTES = 40,
@@ -78,10 +81,10 @@ typedef struct slc_chunk_head {
 } slc_chunk_head;
 
 /** Fill the 40 bytes before a body that already stands at value + 40, checksum included. */
-void slc_chunk_seal(uint8_t *value, const slc_chunk_head *head);
-/** Check size, version, flags, checksum and that the chunk is number lsn. body points into value. */
-SLC_MUST_USE slc_err slc_chunk_open(slc_slice value, uint64_t lsn, slc_chunk_head *head,
-                                    slc_slice *body, slc_error *error);
+void slc_chunk_seal(uint8_t *value, uint16_t shard, const slc_chunk_head *head);
+/** Check size, version, flags, checksum and that the chunk is number lsn of the shard. body points into value. */
+SLC_MUST_USE slc_err slc_chunk_open(slc_slice value, uint16_t shard, uint64_t lsn,
+                                    slc_chunk_head *head, slc_slice *body, slc_error *error);
 
 /** The body of a chunk that slc_chunk_open has checked before. */
 slc_slice slc_chunk_body(slc_slice value);
@@ -142,8 +145,9 @@ typedef struct slc_shard_state {
     uint64_t next_res, log_bytes;
 } slc_shard_state;
 
-void slc_state_encode(uint8_t out[SLC_STATE_BYTES], const slc_shard_state *state);
-SLC_MUST_USE slc_err slc_state_decode(slc_slice value, slc_shard_state *state, slc_error *error);
+void slc_state_encode(uint8_t out[SLC_STATE_BYTES], uint16_t shard, const slc_shard_state *state);
+SLC_MUST_USE slc_err slc_state_decode(slc_slice value, uint16_t shard, slc_shard_state *state,
+                                      slc_error *error);
 
 /** Value of a qid in NNNN.que. */
 typedef struct slc_queue_value {
@@ -151,8 +155,12 @@ typedef struct slc_queue_value {
     uint64_t next_qseq, delivered;
 } slc_queue_value;
 
-void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], const slc_queue_value *value);
-SLC_MUST_USE slc_err slc_queue_value_decode(slc_slice in, slc_queue_value *value, slc_error *error);
+void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], uint16_t shard, uint32_t qid,
+                            const slc_queue_value *value);
+SLC_MUST_USE slc_err slc_queue_value_decode(slc_slice in, uint16_t shard, uint32_t qid,
+                                            slc_queue_value *value, slc_error *error);
+/** The queue whose entry this says it is; 0: it cannot be one. Not checked. */
+uint32_t slc_queue_value_qid(slc_slice in);
 
 /* ---- segments: storage/FORMAT.md "Segment", "Directory record" ---- */
 
@@ -180,9 +188,10 @@ static inline uint32_t slc_slot_bytes(const slc_slot *slot)
            (slot->resident_lsn != 0 ? SLC_SLOT_RESIDENT_BYTES : (uint32_t)slot->content.bytes);
 }
 /** Write count slots, qseq ascending, at most SLC_CHUNK_VALUE_MAX bytes together. Returns the bytes written. */
-uint32_t slc_segment_encode(uint8_t *out, uint32_t qid, const slc_slot *slots, uint32_t count);
+uint32_t slc_segment_encode(uint8_t *out, uint16_t shard, uint32_t qid, const slc_slot *slots,
+                            uint32_t count);
 /** Check size, version, checksum and key; *count slots. */
-SLC_MUST_USE slc_err slc_segment_open(slc_slice value, uint32_t qid, uint64_t first,
+SLC_MUST_USE slc_err slc_segment_open(slc_slice value, uint16_t shard, uint32_t qid, uint64_t first,
                                       uint32_t *count, slc_error *error);
 /** Slot index < count of a value that was opened. */
 SLC_MUST_USE slc_err slc_segment_slot(slc_slice value, uint32_t index, slc_slot *slot,
@@ -203,11 +212,11 @@ typedef struct slc_directory {
 } slc_directory;
 
 /** residents: directory->residents of them. Returns the bytes written, at most SLC_DIRECTORY_MAX. */
-uint32_t slc_directory_encode(uint8_t *out, uint32_t qid, uint64_t first,
+uint32_t slc_directory_encode(uint8_t *out, uint16_t shard, uint32_t qid, uint64_t first,
                               const slc_directory *directory,
                               const slc_directory_resident *residents);
-SLC_MUST_USE slc_err slc_directory_decode(slc_slice value, uint32_t qid, uint64_t first,
-                                          slc_directory *out, slc_error *error);
+SLC_MUST_USE slc_err slc_directory_decode(slc_slice value, uint16_t shard, uint32_t qid,
+                                          uint64_t first, slc_directory *out, slc_error *error);
 slc_directory_resident slc_directory_resident_at(const slc_directory *directory, uint32_t index);
 
 static inline void slc_put16(uint8_t *out, uint16_t value)

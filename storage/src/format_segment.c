@@ -31,21 +31,21 @@ slc_err slc_segment_key_decode(slc_slice key, uint32_t *qid, uint64_t *first, sl
 }
 
 // Of the key, the fields in front of the checksum, and all behind it.
-static uint64_t value_checksum(const uint8_t *value, size_t checked, size_t bytes, uint32_t qid,
-                               uint64_t first)
+static uint64_t value_checksum(const uint8_t *value, size_t checked, size_t bytes, uint16_t shard,
+                               uint32_t qid, uint64_t first)
 {
     uint8_t key[SLC_SEGMENT_KEY_BYTES];
     slc_segment_key(key, qid, first);
     XXH3_state_t state;
-    XXH3_64bits_reset(&state);
+    XXH3_64bits_reset_withSeed(&state, shard);
     XXH3_64bits_update(&state, key, sizeof key);
     XXH3_64bits_update(&state, value, checked);
     XXH3_64bits_update(&state, value + checked + 8, bytes - checked - 8);
     return XXH3_64bits_digest(&state);
 }
 
-static slc_err value_check(slc_slice value, size_t checked, uint32_t qid, uint64_t first,
-                           const char *what, slc_error *error)
+static slc_err value_check(slc_slice value, size_t checked, uint16_t shard, uint32_t qid,
+                           uint64_t first, const char *what, slc_error *error)
 {
     if (value.bytes < checked + 8)
         return slc_error_set(error, SLC_ECORRUPT, "%s has %zu bytes", what, value.bytes);
@@ -53,7 +53,7 @@ static slc_err value_check(slc_slice value, size_t checked, uint32_t qid, uint64
         return slc_error_set(error, SLC_EVERSION, "%s has format version %u; this program knows %d",
                              what, slc_get16(value.data), SLC_FORMAT_VERSION);
     uint64_t wanted = slc_get64(value.data + checked);
-    uint64_t computed = value_checksum(value.data, checked, value.bytes, qid, first);
+    uint64_t computed = value_checksum(value.data, checked, value.bytes, shard, qid, first);
     if (wanted != computed)
         return slc_error_set(error, SLC_ECORRUPT,
                              "%s is damaged: checksum %016" PRIx64 " stored, %016" PRIx64
@@ -64,7 +64,8 @@ static slc_err value_check(slc_slice value, size_t checked, uint32_t qid, uint64
 
 /* ---- segments ---- */
 
-uint32_t slc_segment_encode(uint8_t *out, uint32_t qid, const slc_slot *slots, uint32_t count)
+uint32_t slc_segment_encode(uint8_t *out, uint16_t shard, uint32_t qid, const slc_slot *slots,
+                            uint32_t count)
 {
     uint8_t *at = out + SLC_SEGMENT_HEAD_BYTES;
     uint32_t offset = SLC_SEGMENT_HEAD_BYTES + count * SLC_SLOT_BYTES;
@@ -97,14 +98,14 @@ uint32_t slc_segment_encode(uint8_t *out, uint32_t qid, const slc_slot *slots, u
     slc_put32(out + 12, 0);
     slc_put64(out + 16, slots[0].qseq);
     slc_put64(out + SEGMENT_CHECKED,
-              value_checksum(out, SEGMENT_CHECKED, offset, qid, slots[0].qseq));
+              value_checksum(out, SEGMENT_CHECKED, offset, shard, qid, slots[0].qseq));
     return offset;
 }
 
-slc_err slc_segment_open(slc_slice value, uint32_t qid, uint64_t first, uint32_t *count,
-                         slc_error *error)
+slc_err slc_segment_open(slc_slice value, uint16_t shard, uint32_t qid, uint64_t first,
+                         uint32_t *count, slc_error *error)
 {
-    slc_err rc = value_check(value, SEGMENT_CHECKED, qid, first, "a segment", error);
+    slc_err rc = value_check(value, SEGMENT_CHECKED, shard, qid, first, "a segment", error);
     if (rc != SLC_OK)
         return rc;
     *count = slc_get32(value.data + 4);
@@ -149,7 +150,7 @@ slc_err slc_segment_slot(slc_slice value, uint32_t index, slc_slot *slot, slc_er
 
 /* ---- directory records ---- */
 
-uint32_t slc_directory_encode(uint8_t *out, uint32_t qid, uint64_t first,
+uint32_t slc_directory_encode(uint8_t *out, uint16_t shard, uint32_t qid, uint64_t first,
                               const slc_directory *directory,
                               const slc_directory_resident *residents)
 {
@@ -174,14 +175,16 @@ uint32_t slc_directory_encode(uint8_t *out, uint32_t qid, uint64_t first,
         slc_put32(at + 28, 0);
     }
     uint32_t bytes = (uint32_t)(at - out);
-    slc_put64(out + DIRECTORY_CHECKED, value_checksum(out, DIRECTORY_CHECKED, bytes, qid, first));
+    slc_put64(out + DIRECTORY_CHECKED,
+              value_checksum(out, DIRECTORY_CHECKED, bytes, shard, qid, first));
     return bytes;
 }
 
-slc_err slc_directory_decode(slc_slice value, uint32_t qid, uint64_t first, slc_directory *out,
-                             slc_error *error)
+slc_err slc_directory_decode(slc_slice value, uint16_t shard, uint32_t qid, uint64_t first,
+                             slc_directory *out, slc_error *error)
 {
-    slc_err rc = value_check(value, DIRECTORY_CHECKED, qid, first, "a directory record", error);
+    slc_err rc =
+        value_check(value, DIRECTORY_CHECKED, shard, qid, first, "a directory record", error);
     if (rc != SLC_OK)
         return rc;
     *out = (slc_directory){

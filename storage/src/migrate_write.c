@@ -47,7 +47,8 @@ static slc_err chunk_seek(filling *f, const slc_slice_item *item)
     if ((shard->window_seen[bit / 8] >> (bit % 8) & 1) == 0) {
         slc_chunk_head head;
         slc_slice body;
-        slc_err rc = slc_chunk_open(f->value, item->source, &head, &body, &f->w->job->error);
+        slc_err rc =
+            slc_chunk_open(f->value, shard->id, item->source, &head, &body, &f->w->job->error);
         if (rc != SLC_OK)
             return rc;
         shard->window_seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
@@ -103,7 +104,7 @@ static slc_err segment_seek(filling *f, const slc_slice_item *item)
     f->value = slc_slice_of(data.mv_data, data.mv_size);
     f->slot_index = 0;
     f->source = item->source;
-    return slc_segment_open(f->value, f->group->qid, item->source, &f->slot_count,
+    return slc_segment_open(f->value, f->shard->id, f->group->qid, item->source, &f->slot_count,
                             &f->w->job->error);
 }
 
@@ -131,8 +132,8 @@ static void segment_close(filling *f, uint32_t next_item)
         f->values_room = f->values_room * 2 + 4 * (size_t)SLC_CHUNK_VALUE_MAX;
         f->values = slc_realloc(f->values, f->values_room);
     }
-    uint32_t bytes =
-        slc_segment_encode(f->values + f->values_bytes, f->group->qid, f->slots, f->count);
+    uint32_t bytes = slc_segment_encode(f->values + f->values_bytes, f->shard->id, f->group->qid,
+                                        f->slots, f->count);
     SLC_ASSERT(bytes == f->value_bytes);
     f->values_bytes += bytes;
     slc_migration_slice *slice = &f->shard->job.slice;
@@ -182,7 +183,8 @@ static slc_err directory_put(filling *f, const slc_slice_made *made, const uint8
                                .residents = resident_count};
     static_assert(SLC_DIRECTORY_MAX < 65536, "a directory record fits on the stack");
     uint8_t record[SLC_DIRECTORY_MAX];
-    uint32_t bytes = slc_directory_encode(record, made->qid, first, &directory, residents);
+    uint32_t bytes =
+        slc_directory_encode(record, f->shard->id, made->qid, first, &directory, residents);
     slc_free(residents);
     uint8_t key_bytes[SLC_SEGMENT_KEY_BYTES];
     slc_segment_key(key_bytes, made->qid, first);

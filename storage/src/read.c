@@ -129,7 +129,8 @@ static slc_err chunk_get(read_request *q, MDB_dbi dbi, uint64_t lsn, slc_slice *
     if (code != 0)
         return slc_store_env_error(code, &q->error, "reading a chunk");
     slc_chunk_head head;
-    rc = slc_chunk_open(slc_slice_of(data.mv_data, data.mv_size), lsn, &head, body, &q->error);
+    rc = slc_chunk_open(slc_slice_of(data.mv_data, data.mv_size), q->shard->id, lsn, &head, body,
+                        &q->error);
     if (rc != SLC_OK) {
         slc_error_wrap(&q->error, "shard %04x, key %016" PRIx64 " of %04x.%s", q->shard->id, lsn,
                        q->shard->id, dbi == q->shard->log ? "log" : "res");
@@ -251,7 +252,7 @@ static slc_err segment_piece(read_request *q, const read_piece *piece)
         if (code != 0)
             return slc_store_env_error(code, &q->error, "reading a segment");
         slc_slice value = slc_slice_of(data.mv_data, data.mv_size);
-        rc = slc_segment_open(value, q->qid, piece->source, &count, &q->error);
+        rc = slc_segment_open(value, q->shard->id, q->qid, piece->source, &count, &q->error);
         bool again = false;
         while (rc == SLC_OK && index < count && !again) {
             slc_slot slot;

@@ -40,7 +40,8 @@ static slc_err state_read(recovery *r, slc_shard_state *state)
         return SLC_OK;
     if (code != 0)
         return slc_store_env_error(code, r->error, "reading the shard state");
-    slc_err rc = slc_state_decode(slc_slice_of(data.mv_data, data.mv_size), state, r->error);
+    slc_err rc =
+        slc_state_decode(slc_slice_of(data.mv_data, data.mv_size), r->shard->id, state, r->error);
     if (rc != SLC_OK)
         slc_error_wrap(r->error, "shard %04x (key s of %04x.st)", r->shard->id, r->shard->id);
     return rc;
@@ -66,7 +67,8 @@ static slc_err queues_read(recovery *r)
         }
         memcpy(&qid, key.mv_data, sizeof qid);
         qid = be32toh(qid);
-        rc = slc_queue_value_decode(slc_slice_of(data.mv_data, data.mv_size), &value, r->error);
+        rc = slc_queue_value_decode(slc_slice_of(data.mv_data, data.mv_size), shard->id, qid,
+                                    &value, r->error);
         if (rc == SLC_OK && (qid == 0 || qid >= shard->next_qid))
             rc = slc_error_set(r->error, SLC_ECORRUPT, "the next number to be given is %" PRIu32,
                                shard->next_qid);
@@ -93,8 +95,8 @@ static slc_err chunk_at(recovery *r, const MDB_val *key, const MDB_val *data, sl
         return damaged(r, "a key near it does not have 8 bytes");
     memcpy(&lsn, key->mv_data, sizeof lsn);
     r->lsn = be64toh(lsn);
-    slc_err rc =
-        slc_chunk_open(slc_slice_of(data->mv_data, data->mv_size), r->lsn, head, body, r->error);
+    slc_err rc = slc_chunk_open(slc_slice_of(data->mv_data, data->mv_size), r->shard->id, r->lsn,
+                                head, body, r->error);
     if (rc != SLC_OK)
         slc_error_wrap(r->error, "shard %04x, key %016" PRIx64 " of %04x.log", r->shard->id, r->lsn,
                        r->shard->id);
@@ -180,7 +182,7 @@ static slc_err segment_note(recovery *r, uint32_t qid, uint64_t first, slc_slice
 {
     slc_shard *shard = r->shard;
     slc_directory d;
-    slc_err rc = slc_directory_decode(value, qid, first, &d, r->error);
+    slc_err rc = slc_directory_decode(value, shard->id, qid, first, &d, r->error);
     if (rc != SLC_OK)
         return rc;
     slc_squeue *queue = slc_shard_queue(shard, qid);

@@ -224,8 +224,8 @@ uint32_t slc_shard_segment_record(const slc_shard *shard, const slc_segment *seg
             segment->dead == NULL ? 0 : (uint32_t)((segment->last - segment->first) / 8 + 1),
         .residents = segment->resident_count,
     };
-    uint32_t bytes =
-        slc_directory_encode(out, segment->queue->qid, segment->first, &directory, residents);
+    uint32_t bytes = slc_directory_encode(out, shard->id, segment->queue->qid, segment->first,
+                                          &directory, residents);
     slc_free(residents);
     return bytes;
 }

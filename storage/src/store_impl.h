@@ -417,6 +417,8 @@ slc_err slc_store_env_error(int rc, slc_error *error, const char *what);
 /** What a chunk or part of value_bytes takes in the file: LMDB gives a value that is longer than half a page pages of its own.
  *  When each commit holds little, a log measured by its values alone would take twice its budget. */
 uint32_t slc_store_env_takes(const slc_store *store, uint32_t value_bytes);
+/** SLC_EVERSION and what to do about a store of another format. */
+slc_err slc_store_format_refuse(const char *dir, uint32_t format, slc_error *error);
 /** Commit one small value. */
 SLC_MUST_USE slc_err slc_store_env_tick(slc_store *store, slc_error *error);
 /** mdb_txn_commit, with ENOSPC where the file system is full. With deferred confirm the data is durable afterwards, the meta

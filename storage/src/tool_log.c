@@ -14,22 +14,6 @@ static void qid_note(tool_shard *shard, uint32_t qid)
         shard->highest_qid = qid;
 }
 
-// An entry with this uuid under another number: its key is what is damaged.
-static void queue_disown(tool_shard *shard, const tool_queue *right)
-{
-    tool_queue *queue, *next;
-    HASH_ITER(hh, shard->queues, queue, next)
-    {
-        if (queue == right || !queue->known || queue->count > 0 ||
-            queue->segment_to > queue->segment_from ||
-            memcmp(&queue->value.uuid, &right->value.uuid, sizeof right->value.uuid) != 0)
-            continue;
-        queue->known = false;
-        slc_free(queue->what);
-        queue->what = slc_tool_text("the log says that this is queue %" PRIu32, right->qid);
-    }
-}
-
 // QNEW and the entry are written in one transaction, and so are QDEL and its end: one without the other is damage.
 static void queue_note(tool_shard *shard, const slc_record *record)
 {
@@ -48,8 +32,6 @@ static void queue_note(tool_shard *shard, const slc_record *record)
         return;
     queue->value.uuid = record->queue.uuid;
     queue->known = queue->uuid_from_log = true;
-    if (queue->missing)
-        queue_disown(shard, queue);
 }
 
 static void record_note(tool_shard *shard, const slc_record *record)
@@ -98,7 +80,6 @@ static char *records_check(tool_survey *s, tool_shard *shard, const slc_chunk_he
 typedef struct log_reading {
     tool_survey *s;
     tool_shard *shard;
-    uint32_t at; // replay: index of the next chunk
 } log_reading;
 
 static void chunk_stray(tool_survey *s, tool_shard *shard, tool_chunk *chunk, uint64_t before)
@@ -137,7 +118,7 @@ static void chunk_each(const slc_pages_node *node, void *arg)
     tool_shard *shard = r->shard;
     tool_chunk chunk = {.bytes = (uint32_t)node->value.bytes};
     bool moved;
-    bool numbered = slc_tool_lsn(node, &chunk.lsn, &moved);
+    bool numbered = slc_tool_lsn(shard, node, &chunk.lsn, &moved);
     if (moved) {
         char right[40];
         snprintf(right, sizeof right, "chunk %" PRIu64, chunk.lsn);
@@ -146,7 +127,7 @@ static void chunk_each(const slc_pages_node *node, void *arg)
     slc_chunk_head head;
     slc_slice body;
     slc_error error = {0};
-    if (slc_chunk_open(node->value, chunk.lsn, &head, &body, &error) == SLC_OK) {
+    if (slc_chunk_open(node->value, shard->id, chunk.lsn, &head, &body, &error) == SLC_OK) {
         chunk.what = records_check(r->s, r->shard, &head, body);
         chunk.ok = chunk.what == NULL;
         chunk.flags = head.flags;
@@ -160,10 +141,37 @@ static void chunk_each(const slc_pages_node *node, void *arg)
                          slc_get64(data + 8) == chunk.lsn;
         chunk.flags = plausible ? data[1] : SLC_CHUNK_BATCH_END;
     }
+    if (moved) {
+        chunk.copy = slc_alloc(node->value.bytes);
+        memcpy(chunk.copy, node->value.data, node->value.bytes);
+        *STORE_PUSH(shard->moved_chunks, shard->moved_chunk_count, shard->moved_chunk_capacity) =
+            chunk;
+        return;
+    }
     uint64_t before = chunk_before(r->s, shard, &chunk);
     if (!numbered || chunk.lsn <= before)
         chunk_stray(r->s, shard, &chunk, before);
     *STORE_PUSH(shard->chunks, shard->chunk_count, shard->chunk_capacity) = chunk;
+}
+
+// Put one that stood under a wrong key where it belongs. One that stands there already has the better right.
+static void chunk_return(tool_shard *shard, tool_chunk *moved)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < shard->chunk_count; i++) {
+        const tool_chunk *chunk = &shard->chunks[i];
+        if (!chunk->stray && chunk->lsn == moved->lsn) {
+            slc_free(moved->what);
+            slc_free(moved->copy);
+            return;
+        }
+        if (!chunk->stray && chunk->lsn < moved->lsn)
+            at = i + 1;
+    }
+    (void)STORE_PUSH(shard->chunks, shard->chunk_count, shard->chunk_capacity);
+    memmove(&shard->chunks[at + 1], &shard->chunks[at],
+            (shard->chunk_count - 1 - at) * sizeof *shard->chunks);
+    shard->chunks[at] = *moved;
 }
 
 static void gap_report(tool_survey *s, const tool_shard *shard, uint64_t first, uint64_t last)
@@ -249,6 +257,52 @@ void slc_tool_log_read(tool_survey *s, tool_shard *shard)
     if (!shard->torn[DB_LOG] && found != shard->trees[DB_LOG].entries)
         s->pages.damaged(name, UINT64_MAX, "it has another number of entries than it says",
                          s->pages.arg);
+    for (uint32_t i = 0; i < shard->moved_chunk_count; i++)
+        chunk_return(shard, &shard->moved_chunks[i]);
+    slc_free(shard->moved_chunks);
+    shard->moved_chunks = NULL;
+    shard->moved_chunk_count = shard->moved_chunk_capacity = 0;
+}
+
+/* ---- in order ---- */
+
+typedef struct log_walk {
+    tool_shard *shard;
+    uint32_t at; // index of the next chunk
+    slc_tool_chunk_each each;
+    void *arg;
+} log_walk;
+
+static void walk_copies(log_walk *w)
+{
+    for (; w->at < w->shard->chunk_count && w->shard->chunks[w->at].copy != NULL; w->at++) {
+        tool_chunk *chunk = &w->shard->chunks[w->at];
+        w->each(chunk, slc_slice_of(chunk->copy, chunk->bytes), w->arg);
+    }
+}
+
+static void walk_each(const slc_pages_node *node, void *arg)
+{
+    log_walk *w = arg;
+    uint64_t lsn;
+    bool moved;
+    (void)slc_tool_lsn(w->shard, node, &lsn, &moved);
+    if (moved)
+        return;
+    walk_copies(w);
+    SLC_ASSERT(w->at < w->shard->chunk_count); // the same entries as the first time
+    w->each(&w->shard->chunks[w->at++], node->value, w->arg);
+}
+
+void slc_tool_log_walk(tool_survey *s, tool_shard *shard, slc_tool_chunk_each each, void *arg)
+{
+    log_walk w = {.shard = shard, .each = each, .arg = arg};
+    char name[16];
+    snprintf(name, sizeof name, "%04x.log", shard->id);
+    if (shard->has[DB_LOG])
+        (void)slc_pages_walk(&s->pages, name, &shard->trees[DB_LOG], false, false, 0, walk_each,
+                             &w);
+    walk_copies(&w);
 }
 
 /* ---- replay ---- */
@@ -376,17 +430,13 @@ static void chunk_guess(tool_shard *shard, uint32_t index, slc_slice value)
     }
 }
 
-static void replay_each(const slc_pages_node *node, void *arg)
+static void replay_each(tool_chunk *chunk, slc_slice value, void *arg)
 {
-    log_reading *r = arg;
-    tool_shard *shard = r->shard;
-    uint32_t index = r->at++;
-    SLC_ASSERT(index < shard->chunk_count); // the same entries as the first time
-    tool_chunk *chunk = &shard->chunks[index];
+    tool_shard *shard = arg;
     uint64_t lsn = chunk->lsn;
     if (chunk->stray || lsn > shard->end_lsn)
         return;
-    slc_slice body = chunk->ok ? slc_chunk_body(node->value) : slc_slice_of(NULL, 0);
+    slc_slice body = chunk->ok ? slc_chunk_body(value) : slc_slice_of(NULL, 0);
     while (body.bytes > 0) {
         slc_record record;
         slc_err rc = slc_record_next(&body, &record, NULL);
@@ -400,19 +450,14 @@ static void replay_each(const slc_pages_node *node, void *arg)
             (void)drop_record(shard, &record, true);
     }
     if (!chunk->ok)
-        chunk_guess(shard, index, node->value);
+        chunk_guess(shard, (uint32_t)(chunk - shard->chunks), value);
 }
 
 void slc_tool_log_replay(tool_survey *s, tool_shard *shard)
 {
     order_check(s, shard);
     end_find(s, shard);
-    log_reading r = {.s = s, .shard = shard};
-    char name[16];
-    snprintf(name, sizeof name, "%04x.log", shard->id);
-    if (shard->has[DB_LOG])
-        (void)slc_pages_walk(&s->pages, name, &shard->trees[DB_LOG], false, false, 0, replay_each,
-                             &r);
+    slc_tool_log_walk(s, shard, replay_each, shard);
 }
 
 /* ---- report ---- */

@@ -9,13 +9,13 @@ typedef struct part_reading {
     tool_shard *shard;
 } part_reading;
 
-static char *part_check(tool_part *part, slc_slice value)
+static char *part_check(const tool_shard *shard, tool_part *part, slc_slice value)
 {
     slc_chunk_head head;
     slc_slice body;
     slc_record record = {0};
     slc_error error = {0};
-    if (slc_chunk_open(value, part->lsn, &head, &body, &error) != SLC_OK ||
+    if (slc_chunk_open(value, shard->id, part->lsn, &head, &body, &error) != SLC_OK ||
         slc_record_next(&body, &record, &error) != SLC_OK)
         return slc_strdup(error.text);
     if ((head.flags & SLC_CHUNK_RESIDENT) == 0 || record.type != SLC_RECORD_PART ||
@@ -60,24 +60,58 @@ static uint64_t part_before(tool_survey *s, tool_shard *shard, const tool_part *
     return 0;
 }
 
+// Index of the first one that is not below.
+static uint32_t part_from(const tool_shard *shard, uint64_t lsn)
+{
+    uint32_t low = 0, high = shard->part_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (shard->parts[middle].lsn < lsn)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static void part_each(const slc_pages_node *node, void *arg)
 {
     part_reading *r = arg;
     tool_part part = {.bytes = (uint32_t)node->value.bytes};
     tool_shard *shard = r->shard;
     bool moved;
-    bool numbered = slc_tool_lsn(node, &part.lsn, &moved);
+    bool numbered = slc_tool_lsn(shard, node, &part.lsn, &moved);
     if (moved) {
         char right[40];
         snprintf(right, sizeof right, "part %" PRIu64, part.lsn);
         slc_tool_moved(r->s, shard, "res", node, right);
     }
     if (r->s->deep)
-        part.what = part_check(&part, node->value);
+        part.what = part_check(shard, &part, node->value);
+    if (moved) {
+        *STORE_PUSH(shard->moved_parts, shard->moved_part_count, shard->moved_part_capacity) = part;
+        return;
+    }
     uint64_t before = part_before(r->s, shard, &part);
     if (!numbered || part.lsn <= before)
         part_stray(r->s, shard, &part, before);
     *STORE_PUSH(shard->parts, shard->part_count, shard->part_capacity) = part;
+}
+
+// As chunk_return of tool_log.c.
+static void part_return(tool_shard *shard, tool_part *moved)
+{
+    uint32_t at = part_from(shard, moved->lsn);
+    for (uint32_t i = at; i < shard->part_count && shard->parts[i].lsn == moved->lsn; i++) {
+        if (!shard->parts[i].stray) {
+            slc_free(moved->what);
+            return;
+        }
+    }
+    (void)STORE_PUSH(shard->parts, shard->part_count, shard->part_capacity);
+    memmove(&shard->parts[at + 1], &shard->parts[at],
+            (shard->part_count - 1 - at) * sizeof *shard->parts);
+    shard->parts[at] = *moved;
 }
 
 void slc_tool_parts_read(tool_survey *s, tool_shard *shard)
@@ -92,6 +126,11 @@ void slc_tool_parts_read(tool_survey *s, tool_shard *shard)
     if (!shard->torn[DB_RES] && found != shard->trees[DB_RES].entries)
         s->pages.damaged(name, UINT64_MAX, "it has another number of entries than it says",
                          s->pages.arg);
+    for (uint32_t i = 0; i < shard->moved_part_count; i++)
+        part_return(shard, &shard->moved_parts[i]);
+    slc_free(shard->moved_parts);
+    shard->moved_parts = NULL;
+    shard->moved_part_count = shard->moved_part_capacity = 0;
 }
 
 /* ---- who needs them ---- */
@@ -141,16 +180,9 @@ static void references_find(tool_shard *shard, references *out)
         qsort(out->list, out->count, sizeof *out->list, reference_compare);
 }
 
-static tool_part *part_at(tool_shard *shard, uint64_t lsn)
+tool_part *slc_tool_part_at(tool_shard *shard, uint64_t lsn)
 {
-    uint32_t low = 0, high = shard->part_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (shard->parts[middle].lsn < lsn)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    uint32_t low = part_from(shard, lsn);
     bool there =
         low < shard->part_count && shard->parts[low].lsn == lsn && !shard->parts[low].stray;
     return there ? &shard->parts[low] : NULL;
@@ -163,7 +195,7 @@ static bool content_check(tool_survey *s, tool_shard *shard, const reference *r,
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < r->parts; i++) {
         *lsn = r->first_lsn + i;
-        const tool_part *part = part_at(shard, *lsn);
+        const tool_part *part = slc_tool_part_at(shard, *lsn);
         if (part == NULL || part->lsn > shard->end_lsn) {
             snprintf(what, 200, "part %" PRIu32 " of %" PRIu32 " of a large content is missing", i,
                      r->parts);
@@ -251,7 +283,7 @@ void slc_tool_parts_match(tool_survey *s, tool_shard *shard)
             snprintf(what, sizeof what, "two records disagree about one large content");
         }
         for (uint32_t k = 0; k < r->parts; k++) {
-            tool_part *part = part_at(shard, r->first_lsn + k);
+            tool_part *part = slc_tool_part_at(shard, r->first_lsn + k);
             if (part == NULL)
                 continue;
             part->needed = good;

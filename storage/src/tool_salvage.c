@@ -23,7 +23,6 @@ typedef struct writing {
     uint64_t bytes, uncommitted;
 
     // .log
-    uint32_t chunk;     // the next one of the table
     uint64_t last_lsn;  // written
     uint8_t last_flags; // of it
     uint64_t log_start;
@@ -94,7 +93,7 @@ static void chunk_make(writing *w, uint64_t lsn, uint8_t flags, uint16_t records
                            .skipped = (uint32_t)(lsn - w->last_lsn - 1)};
     if ((w->last_flags & SLC_CHUNK_BATCH_END) != 0 && head.skipped == 0)
         head.flags |= SLC_CHUNK_BATCH_BEGIN;
-    slc_chunk_seal(value, &head);
+    slc_chunk_seal(value, w->shard->id, &head);
     chunk_put(w, lsn, head.flags, slc_slice_of(value, SLC_CHUNK_HEAD_BYTES + body_bytes));
 }
 
@@ -125,10 +124,9 @@ static void front_find(writing *w, const tool_chunk *chunk)
     w->last_flags = SLC_CHUNK_BATCH_END;
 }
 
-static void log_each(const slc_pages_node *node, void *arg)
+static void log_each(tool_chunk *chunk, slc_slice value, void *arg)
 {
     writing *w = arg;
-    const tool_chunk *chunk = &w->shard->chunks[w->chunk++];
     uint64_t lsn = chunk->lsn;
     if (w->rc != SLC_OK || chunk->stray || lsn > w->shard->end_lsn)
         return;
@@ -141,12 +139,12 @@ static void log_each(const slc_pages_node *node, void *arg)
     bool front = w->last_lsn + 1 == w->log_start;
     uint64_t from = chunk->lsn - chunk->skipped;
     if (chunk->skipped >= lsn || (!front && from <= w->last_lsn)) {
-        chunk_renumber(w, chunk, node->value);
+        chunk_renumber(w, chunk, value);
         return;
     }
     if (!front && from > w->last_lsn + 1)
         chunk_empty(w, from - 1, SLC_CHUNK_BATCH_END); // in place of all that are missing
-    chunk_put(w, lsn, chunk->flags, node->value);
+    chunk_put(w, lsn, chunk->flags, value);
 }
 
 static int drop_compare(const void *a, const void *b)
@@ -191,12 +189,11 @@ static uint32_t drops_chunk(writing *w, uint32_t at)
     return at;
 }
 
-static void log_write(writing *w, const char *name)
+static void log_write(writing *w)
 {
     tool_shard *shard = w->shard;
-    w->chunk = 0;
     w->log_start = 0;
-    (void)slc_pages_walk(&w->s->pages, name, &shard->trees[DB_LOG], false, false, 0, log_each, w);
+    slc_tool_log_walk(w->s, shard, log_each, w);
     if (w->log_start == 0) { // empty
         w->log_start = shard->state.log_start;
         w->last_lsn = w->log_start - 1;
@@ -213,9 +210,17 @@ static void log_write(writing *w, const char *name)
 static void part_each(const slc_pages_node *node, void *arg)
 {
     writing *w = arg;
-    const tool_part *part = &w->shard->parts[w->chunk++];
-    if (w->rc == SLC_OK && part->needed)
-        put_lsn(w, DB_RES, part->lsn, node->value);
+    uint64_t lsn;
+    bool moved;
+    slc_chunk_head head;
+    slc_slice body;
+    const tool_part *part = w->rc == SLC_OK && slc_tool_lsn(w->shard, node, &lsn, &moved)
+                                ? slc_tool_part_at(w->shard, lsn)
+                                : NULL;
+    // Another one may claim the same number, and is damaged.
+    if (part != NULL && part->needed &&
+        slc_chunk_open(node->value, w->shard->id, lsn, &head, &body, NULL) == SLC_OK)
+        put_lsn(w, DB_RES, lsn, node->value);
 }
 
 static bool segment_stays(const tool_shard *shard, const tool_segment *segment)
@@ -231,7 +236,7 @@ static void segment_each(const slc_pages_node *node, void *arg)
     uint32_t qid;
     uint64_t first;
     bool moved;
-    if (w->rc != SLC_OK || !slc_tool_segment_key(node, &qid, &first, &moved))
+    if (w->rc != SLC_OK || !slc_tool_segment_key(w->shard, node, &qid, &first, &moved))
         return;
     tool_queue *queue = slc_tool_queue(w->shard, qid);
     const tool_segment *segment =
@@ -263,8 +268,8 @@ static void record_write(writing *w, const tool_segment *segment)
                                                 .first_lsn = segment->residents[i].first_lsn,
                                                 .bytes = segment->residents[i].bytes,
                                                 .parts = segment->residents[i].parts};
-    uint32_t bytes =
-        slc_directory_encode(value, segment->qid, segment->first, &directory, residents);
+    uint32_t bytes = slc_directory_encode(value, w->shard->id, segment->qid, segment->first,
+                                          &directory, residents);
     put(w, w->dbis[DB_SMD], slc_slice_of(key, sizeof key), slc_slice_of(value, bytes));
     slc_free(residents);
 }
@@ -283,7 +288,7 @@ static void queues_write(writing *w)
             made.delivered = made.next_qseq - 1;
         }
         uint8_t value[SLC_QUEUE_VALUE_BYTES];
-        slc_queue_value_encode(value, &made);
+        slc_queue_value_encode(value, w->shard->id, queue->qid, &made);
         uint32_t key = htobe32(queue->qid);
         put(w, w->dbis[DB_QUE], slc_slice_of(&key, sizeof key), slc_slice_of(value, sizeof value));
     }
@@ -301,8 +306,7 @@ static void shard_write(writing *w, tool_shard *shard)
                                names[i]);
     }
     txn_turn(w, true); // handles of a transaction that is committed stay valid for the others
-    log_write(w, names[DB_LOG]);
-    w->chunk = 0;
+    log_write(w);
     (void)slc_pages_walk(&w->s->pages, names[DB_RES], &shard->trees[DB_RES], false, false, 0,
                          part_each, w);
     (void)slc_pages_walk(&w->s->pages, names[DB_SEG], &shard->trees[DB_SEG], false, false, 0,
@@ -316,7 +320,7 @@ static void shard_write(writing *w, tool_shard *shard)
     // Recovery takes it for the end of a batch; a lower one is right too.
     state.hw = (w->last_flags & SLC_CHUNK_BATCH_END) != 0 ? w->last_lsn : w->log_start - 1;
     uint8_t value[SLC_STATE_BYTES];
-    slc_state_encode(value, &state);
+    slc_state_encode(value, shard->id, &state);
     put(w, w->dbis[DB_ST], slc_slice_str("s"), slc_slice_of(value, sizeof value));
 }
 

@@ -56,8 +56,8 @@ static void record_each(const slc_pages_node *node, void *arg)
         return;
     }
     segment.last = segment.first;
-    if (slc_directory_decode(node->value, segment.qid, segment.first, &directory, &error) ==
-        SLC_OK) {
+    if (slc_directory_decode(node->value, shard->id, segment.qid, segment.first, &directory,
+                             &error) == SLC_OK) {
         segment.record_ok = true;
         segment.count = directory.count;
         segment.last = directory.last;
@@ -96,11 +96,11 @@ static int segment_compare(const void *a, const void *b)
 }
 
 // What a value must be to be served: slots ascend, and none lies outside. NULL: fine.
-static char *value_check(const tool_segment *segment, slc_slice value, uint32_t *count,
-                         uint64_t *last, uint64_t *bytes)
+static char *value_check(const tool_shard *shard, const tool_segment *segment, slc_slice value,
+                         uint32_t *count, uint64_t *last, uint64_t *bytes)
 {
     slc_error error = {0};
-    if (slc_segment_open(value, segment->qid, segment->first, count, &error) != SLC_OK)
+    if (slc_segment_open(value, shard->id, segment->qid, segment->first, count, &error) != SLC_OK)
         return slc_strdup(error.text);
     *bytes = *last = 0;
     for (uint32_t i = 0; i < *count; i++) {
@@ -182,7 +182,7 @@ static char *record_compare(const tool_segment *segment, slc_slice value, uint32
     return NULL;
 }
 
-static void value_take(tool_segment *segment, slc_slice value, bool deep)
+static void value_take(const tool_shard *shard, tool_segment *segment, slc_slice value, bool deep)
 {
     segment->has_value = true;
     segment->value_ok = true;
@@ -190,7 +190,7 @@ static void value_take(tool_segment *segment, slc_slice value, bool deep)
         return;
     uint32_t count = 0;
     uint64_t last = 0, bytes = 0;
-    segment->what_value = value_check(segment, value, &count, &last, &bytes);
+    segment->what_value = value_check(shard, segment, value, &count, &last, &bytes);
     segment->value_ok = segment->what_value == NULL;
     if (!segment->value_ok)
         return;
@@ -211,7 +211,7 @@ static void value_each(const slc_pages_node *node, void *arg)
     uint64_t first;
     bool moved;
     char text[40];
-    if (!slc_tool_segment_key(node, &qid, &first, &moved)) {
+    if (!slc_tool_segment_key(shard, node, &qid, &first, &moved)) {
         tool_damage d = {.shard = shard};
         snprintf(d.where, sizeof d.where, "%04x.seg, key %s", shard->id,
                  slc_tool_hex(node->key, text));
@@ -230,10 +230,10 @@ static void value_each(const slc_pages_node *node, void *arg)
                                          : bsearch(&segment, shard->segments, r->at_end,
                                                    sizeof segment, segment_compare);
     if (known != NULL) {
-        value_take(known, node->value, r->s->deep);
+        value_take(shard, known, node->value, r->s->deep);
         return;
     }
-    value_take(&segment, node->value, r->s->deep);
+    value_take(shard, &segment, node->value, r->s->deep);
     *STORE_PUSH(shard->segments, shard->segment_count, shard->segment_capacity) = segment;
 }
 

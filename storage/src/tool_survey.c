@@ -88,7 +88,7 @@ const char *slc_tool_hex(slc_slice key, char text[40])
 
 /* ---- keys ---- */
 
-bool slc_tool_lsn(const slc_pages_node *node, uint64_t *lsn, bool *moved)
+bool slc_tool_lsn(const tool_shard *shard, const slc_pages_node *node, uint64_t *lsn, bool *moved)
 {
     slc_chunk_head head;
     slc_slice body;
@@ -102,14 +102,16 @@ bool slc_tool_lsn(const slc_pages_node *node, uint64_t *lsn, bool *moved)
     if (node->value.data == NULL || node->value.bytes < SLC_CHUNK_HEAD_BYTES)
         return *lsn != 0;
     uint64_t own = slc_get64(node->value.data + 8);
-    if (own != *lsn && own != 0 && slc_chunk_open(node->value, own, &head, &body, NULL) == SLC_OK) {
+    if (own != *lsn && own != 0 &&
+        slc_chunk_open(node->value, shard->id, own, &head, &body, NULL) == SLC_OK) {
         *lsn = own;
         *moved = true;
     }
     return *lsn != 0;
 }
 
-bool slc_tool_segment_key(const slc_pages_node *node, uint32_t *qid, uint64_t *first, bool *moved)
+bool slc_tool_segment_key(const tool_shard *shard, const slc_pages_node *node, uint32_t *qid,
+                          uint64_t *first, bool *moved)
 {
     uint32_t count;
     bool fits = slc_segment_key_decode(node->key, qid, first, NULL) == SLC_OK;
@@ -119,7 +121,7 @@ bool slc_tool_segment_key(const slc_pages_node *node, uint32_t *qid, uint64_t *f
     uint32_t own_qid = slc_get32(node->value.data + 8);
     uint64_t own_first = slc_get64(node->value.data + 16);
     if ((!fits || own_qid != *qid || own_first != *first) && own_qid != 0 && own_first != 0 &&
-        slc_segment_open(node->value, own_qid, own_first, &count, NULL) == SLC_OK) {
+        slc_segment_open(node->value, shard->id, own_qid, own_first, &count, NULL) == SLC_OK) {
         *qid = own_qid;
         *first = own_first;
         *moved = fits = true;
@@ -189,7 +191,11 @@ static void queue_each(const slc_pages_node *node, void *arg)
         memcpy(&qid, node->key.data, sizeof qid);
         qid = be32toh(qid);
     }
-    if (qid == 0) {
+    uint32_t own = slc_queue_value_qid(node->value);
+    slc_queue_value value;
+    bool moved = own != 0 && own != qid &&
+                 slc_queue_value_decode(node->value, r->shard->id, own, &value, NULL) == SLC_OK;
+    if (qid == 0 && !moved) {
         snprintf(d.where, sizeof d.where, "%04x.que, key %s", r->shard->id,
                  slc_tool_hex(node->key, text));
         snprintf(d.what, sizeof d.what, "it is not the number of a queue");
@@ -197,16 +203,37 @@ static void queue_each(const slc_pages_node *node, void *arg)
         slc_tool_damage(r->s, &d);
         return;
     }
+    if (moved) {
+        snprintf(text, sizeof text, "the entry of queue %" PRIu32, own);
+        slc_tool_moved(r->s, r->shard, "que", node, text);
+        // The queue whose key this is may have lost its entry for it.
+        if (qid != 0 && (r->shard->state_rebuilt || qid < r->shard->state.next_qid))
+            (void)slc_tool_queue_make(r->shard, qid);
+        qid = own;
+    }
     tool_queue *queue = slc_tool_queue_make(r->shard, qid);
     if (qid > r->shard->highest_qid)
         r->shard->highest_qid = qid;
-    if (slc_queue_value_decode(node->value, &queue->value, &error) == SLC_OK) {
+    if (queue->known) // it was found under another key
+        return;
+    if (slc_queue_value_decode(node->value, r->shard->id, qid, &queue->value, &error) == SLC_OK) {
         queue->known = true;
         return;
     }
     queue->what = slc_strdup(error.text);
     queue->rebuilt = true;
     queue_guess(queue, node->value);
+}
+
+// Those under whose key stood the entry of another one, and nowhere their own.
+static void queues_missing(tool_shard *shard)
+{
+    tool_queue *queue, *next;
+    HASH_ITER(hh, shard->queues, queue, next)
+    {
+        if (!queue->known && queue->what == NULL)
+            (void)slc_tool_queue_missing(shard, queue->qid);
+    }
 }
 
 // After the log was read: it may have told the uuid.
@@ -259,7 +286,7 @@ static void state_each(const slc_pages_node *node, void *arg)
     if (!slc_slice_is(node->key, "s"))
         return;
     r->at = 1;
-    if (slc_state_decode(node->value, &r->shard->state, &error) == SLC_OK)
+    if (slc_state_decode(node->value, r->shard->id, &r->shard->state, &error) == SLC_OK)
         return;
     r->shard->state_rebuilt = true;
     tool_damage d = {.shard = r->shard};
@@ -481,6 +508,7 @@ static void shard_survey(tool_survey *s, tool_shard *shard)
     (void)slc_tool_db_walk(&r, DB_ST, true, false, state_each);
     bool found = r.at == 1;
     (void)slc_tool_db_walk(&r, DB_QUE, true, false, queue_each);
+    queues_missing(shard);
     slc_tool_segments_read(s, shard);
     slc_tool_parts_read(s, shard);
     slc_tool_log_read(s, shard);
@@ -510,9 +538,7 @@ static slc_err sys_survey(tool_survey *s, slc_error *error)
         snprintf(d.what, sizeof d.what, "it says format %" PRIu32 ", which cannot be", s->format);
         slc_tool_damage(s, &d);
     } else if (s->has_format && s->format != SLC_FORMAT_VERSION) {
-        return slc_error_set(error, SLC_EVERSION,
-                             "the store in %s has format %" PRIu32 "; this program knows %d",
-                             s->tool->dir, s->format, SLC_FORMAT_VERSION);
+        return slc_store_format_refuse(s->tool->dir, s->format, error);
     } else if (!s->has_format) {
         snprintf(d.what, sizeof d.what, "it is missing");
         slc_tool_damage(s, &d);
@@ -577,8 +603,10 @@ void slc_tool_survey_free(tool_survey *s)
             slc_free(shard->segments[k].what_record);
             slc_free(shard->segments[k].what_value);
         }
-        for (uint32_t k = 0; k < shard->chunk_count; k++)
+        for (uint32_t k = 0; k < shard->chunk_count; k++) {
             slc_free(shard->chunks[k].what);
+            slc_free(shard->chunks[k].copy);
+        }
         for (uint32_t k = 0; k < shard->part_count; k++)
             slc_free(shard->parts[k].what);
         slc_free(shard->segments);

@@ -78,6 +78,7 @@ typedef struct tool_chunk {
     bool ok;
     bool stray;        // nothing tells which one it is
     char *what;        // why it is not ok
+    uint8_t *copy;     // of its bytes, when it stands under a wrong key; NULL: it is in its place
     uint64_t returned; // drops in it of what is live, as far as it can be read
 } tool_chunk;
 
@@ -108,6 +109,10 @@ typedef struct tool_shard {
     uint32_t chunk_count, chunk_capacity;
     tool_part *parts; // by lsn
     uint32_t part_count, part_capacity;
+    tool_chunk *moved_chunks; // under wrong keys, while their database is read
+    uint32_t moved_chunk_count, moved_chunk_capacity;
+    tool_part *moved_parts;
+    uint32_t moved_part_count, moved_part_capacity;
     tool_drop *drops; // messages that salvage drops
     uint32_t drop_count, drop_capacity;
     uint64_t end_lsn; // the last one that counts; what is behind was never finished
@@ -167,9 +172,10 @@ static inline bool slc_tool_segment_dead(const tool_segment *segment, uint64_t q
 void slc_tool_segment_kill(tool_segment *segment, uint64_t qseq);
 /** Which chunk is this? Its key says it; when that is not the number in a chunk that is whole, the chunk is right: its key is
  *  damaged, and *moved true. False: neither tells. */
-bool slc_tool_lsn(const slc_pages_node *node, uint64_t *lsn, bool *moved);
+bool slc_tool_lsn(const tool_shard *shard, const slc_pages_node *node, uint64_t *lsn, bool *moved);
 /** The same for segments. */
-bool slc_tool_segment_key(const slc_pages_node *node, uint32_t *qid, uint64_t *first, bool *moved);
+bool slc_tool_segment_key(const tool_shard *shard, const slc_pages_node *node, uint32_t *qid,
+                          uint64_t *first, bool *moved);
 void slc_tool_moved(tool_survey *s, const tool_shard *shard, const char *kind,
                     const slc_pages_node *node, const char *right);
 char *slc_tool_text(const char *format, ...) SLC_PRINTF(1, 2);
@@ -189,9 +195,14 @@ void slc_tool_segments_read(tool_survey *s, tool_shard *shard);
 void slc_tool_segments_report(tool_survey *s, tool_shard *shard);
 void slc_tool_log_read(tool_survey *s, tool_shard *shard);   // chunks; where the log ends
 void slc_tool_log_replay(tool_survey *s, tool_shard *shard); // what lives
+/** Every chunk that slc_tool_log_read found, in the order of their numbers, whatever their keys are. */
+typedef void (*slc_tool_chunk_each)(tool_chunk *chunk, slc_slice value, void *arg);
+void slc_tool_log_walk(tool_survey *s, tool_shard *shard, slc_tool_chunk_each each, void *arg);
 void slc_tool_log_report(tool_survey *s, tool_shard *shard); // damaged chunks
 void slc_tool_parts_read(tool_survey *s, tool_shard *shard);
 void slc_tool_parts_match(tool_survey *s, tool_shard *shard); // those that live messages need
+/** The one with that number; NULL: there is none. */
+tool_part *slc_tool_part_at(tool_shard *shard, uint64_t lsn);
 
 enum { TOOL_PATH_BYTES = 4096 };
 /** path of file in the store's directory. False: too long. */

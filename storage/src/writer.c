@@ -39,18 +39,19 @@ static slc_err chunk_reserve(slc_writer *w, MDB_dbi dbi, uint64_t lsn, uint32_t 
     return SLC_OK;
 }
 
-static void chunk_seal(slc_writer *w, uint8_t *value, uint64_t lsn, uint32_t flags,
-                       uint32_t records, uint32_t body_bytes, uint32_t skipped)
+static void chunk_seal(slc_writer *w, const slc_shard *shard, uint8_t *value, uint64_t lsn,
+                       uint32_t flags, uint32_t records, uint32_t body_bytes, uint32_t skipped)
 {
-    slc_chunk_seal(value, &(slc_chunk_head){
-                              .version = SLC_FORMAT_VERSION,
-                              .flags = (uint8_t)flags,
-                              .records = (uint16_t)records,
-                              .lsn = lsn,
-                              .wall_ms = w->wall_ms,
-                              .body_bytes = body_bytes,
-                              .skipped = skipped,
-                          });
+    slc_chunk_seal(value, shard->id,
+                   &(slc_chunk_head){
+                       .version = SLC_FORMAT_VERSION,
+                       .flags = (uint8_t)flags,
+                       .records = (uint16_t)records,
+                       .lsn = lsn,
+                       .wall_ms = w->wall_ms,
+                       .body_bytes = body_bytes,
+                       .skipped = skipped,
+                   });
 }
 
 static slc_err queue_put(slc_writer *w, slc_shard *shard, uint32_t qid,
@@ -58,7 +59,7 @@ static slc_err queue_put(slc_writer *w, slc_shard *shard, uint32_t qid,
 {
     uint32_t buffer = htobe32(qid);
     uint8_t bytes[SLC_QUEUE_VALUE_BYTES];
-    slc_queue_value_encode(bytes, value);
+    slc_queue_value_encode(bytes, shard->id, qid, value);
     MDB_val key = {.mv_size = sizeof buffer, .mv_data = &buffer};
     MDB_val data = {.mv_size = sizeof bytes, .mv_data = bytes};
     int code = mdb_put(w->txn, shard->que, &key, &data, flags);
@@ -111,7 +112,7 @@ static slc_err chunk_write(slc_writer *w, slc_shard *shard, const slc_job_item *
         records++;
     }
     SLC_ASSERT(at == value + SLC_CHUNK_HEAD_BYTES + chunk->body_bytes);
-    chunk_seal(w, value, chunk->lsn, flags, records, chunk->body_bytes, item->skipped);
+    chunk_seal(w, shard, value, chunk->lsn, flags, records, chunk->body_bytes, item->skipped);
     for (uint32_t i = 0; i < chunk->op_count && rc == SLC_OK; i++) {
         const slc_op *op = &chunk->ops[i];
         if ((op->kind == OP_QNEW || op->kind == OP_QDEL) && (op->flags & OP_CANCELLED) == 0)
@@ -144,7 +145,7 @@ static slc_err run_write(slc_writer *w, slc_shard *shard, const slc_job_item *it
         slc_part_encode(body, run->lsn, part, run->lsn_count, run->data_bytes, data_bytes);
         if (data_bytes > 0)
             memcpy(body + SLC_PART_HEAD_BYTES, run->data + from, data_bytes);
-        chunk_seal(w, value, run->lsn + part, flags, 1, body_bytes, 0);
+        chunk_seal(w, shard, value, run->lsn + part, flags, 1, body_bytes, 0);
     }
     return SLC_OK;
 }
@@ -253,7 +254,7 @@ static slc_err shard_write(slc_writer *w, slc_shard *shard)
     if (rc != SLC_OK)
         return rc;
     uint8_t state[SLC_STATE_BYTES];
-    slc_state_encode(state, &job->state);
+    slc_state_encode(state, shard->id, &job->state);
     MDB_val key = {.mv_size = 1, .mv_data = (void *)"s"};
     MDB_val data = {.mv_size = sizeof state, .mv_data = state};
     int code = mdb_put(w->txn, shard->st, &key, &data, 0);

@@ -70,7 +70,7 @@ class Value:
         return struct.unpack_from("<" + fields, self.data, at)
 
     def checksum(self, at, *pieces):
-        state = xxhash.xxh3_64()
+        state = xxhash.xxh3_64(seed=int(self.database[:4], 16))
         for piece in pieces:
             state.update(piece)
         self.need(self.unpack("Q", at)[0] == state.intdigest(), "wrong checksum")
@@ -84,7 +84,7 @@ def check_sys(values):
     found = {value.key.decode(errors="replace"): value for value in values}
     nothing = Value("sys", b"format", b"")
     value = found.pop("format", nothing)
-    value.need(len(value.data) == 4 and value.unpack("I", 0) == (1,), "must be 1, in 4 bytes")
+    value.need(len(value.data) == 4 and value.unpack("I", 0) == (2,), "must be 2, in 4 bytes")
     for name, size in (("env_uuid", 16), ("clean", 1), ("tick", 8)):
         value = found.pop(name, None)
         nothing.need(value is not None or name == "tick", f"there is no {name}")
@@ -111,7 +111,7 @@ def read_state(values):
     value.need(len(value.data) == 72, "must have 72 bytes")
     value.checksum(64, value.data[:64])
     version, flags, epoch, log_start, migrated, hw, next_qid, zero, next_res, _, zero2 = value.unpack("HHIQQQIIQQQ", 0)
-    value.need(version == 1, f"format {version}")
+    value.need(version == 2, f"format {version}")
     value.need(flags == migrated == zero == zero2 == 0 and next_res == 1, "a field that is fixed is not what it must be")
     value.need(log_start >= 1 and next_qid >= 1, "LSNs and qids count from 1")
     return State(epoch, log_start, hw, next_qid)
@@ -123,10 +123,11 @@ def read_queues(values, state):
     for value in values:
         value.need(len(value.key) == 4 and len(value.data) == 48, "key of 4, value of 48 bytes")
         value.checksum(40, value.data[:40])
-        version, flags, zero, uuid, next_qseq, _ = value.unpack("HHI16sQQ", 0)
-        value.need(version == 1, f"format {version}")
-        value.need(flags == 0 and zero == 0, "a field called zero is not")
+        version, flags, own, uuid, next_qseq, _ = value.unpack("HHI16sQQ", 0)
+        value.need(version == 2, f"format {version}")
+        value.need(flags == 0, "a field called zero is not")
         qid = int.from_bytes(value.key, "big")
+        value.need(own == qid, f"holds the entry of queue {own}")
         value.need(1 <= qid < state.next_qid, "qid is not below next_qid")
         value.need(next_qseq >= 1, "positions count from 1")
         queues[qid] = uuid
@@ -139,7 +140,7 @@ def read_chunk(value, resident):
     value.need(CHUNK_HEAD <= len(value.data) <= CHUNK_BYTES, "a chunk has 40 to 65520 bytes")
     value.checksum(32, value.data[:32], value.data[40:])
     version, flags, records, _, lsn, _, body, skipped = value.unpack("BBHIQQII", 0)
-    value.need(version == 1, f"chunk version {version}")
+    value.need(version == 2, f"chunk version {version}")
     value.need(flags & ~(BATCH_BEGIN | BATCH_END | RESIDENT) == 0, f"unknown flags {flags:#x}")
     value.need(lsn == int.from_bytes(value.key, "big") and lsn >= 1, f"holds chunk {lsn}")
     value.need(body == len(value.data) - CHUNK_HEAD, f"says {body} bytes of records")
@@ -207,7 +208,7 @@ def read_segment(value):
     value.need(len(value.key) == 12 and len(value.data) <= CHUNK_BYTES, "key of 12, value of up to 65520 bytes")
     version, zero, count, qid, zero2, first = value.unpack("HHIIIQ", 0)
     value.checksum(24, value.key, value.data[:24], value.data[32:])
-    value.need(version == 1, f"format {version}")
+    value.need(version == 2, f"format {version}")
     value.need(zero == 0 and zero2 == 0, "a field called zero is not")
     value.need((qid, first) == struct.unpack(">IQ", value.key), "holds another segment")
     value.need(count >= 1, "no slots")
@@ -238,7 +239,7 @@ def read_directory_record(value, segment):
     """The slots of the segment that are live as far as its directory record knows."""
     value.checksum(40, value.key, value.data[:40], value.data[DIRECTORY_HEAD:])
     version, zero, count, live, map_bytes, last, size, residents, zero2 = value.unpack("HHIIIQQII", 0)
-    value.need(version == 1, f"format {version}")
+    value.need(version == 2, f"format {version}")
     value.need(zero == 0 and zero2 == 0, "a field called zero is not")
     value.need(count == len(segment.slots) and last == segment.last, "its segment has other messages")
     span = last - segment.first

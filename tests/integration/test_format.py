@@ -358,7 +358,7 @@ def test_program_prints_the_same(crash, files):
 
 def chunk(lsn, flags, skipped, record):
     """A chunk with one record."""
-    head = struct.pack("<BBHIQQII", 1, flags, 1, 0, lsn, 0, len(record), skipped)
+    head = struct.pack("<BBHIQQII", 2, flags, 1, 0, lsn, 0, len(record), skipped)
     checksum = xxhash.xxh3_64_intdigest(head + record)
     return lsn.to_bytes(8, "big"), head + checksum.to_bytes(8, "little") + record
 
@@ -487,7 +487,7 @@ def test_cut_or_longer_value_is_noticed(env, database):
 
 
 @pytest.mark.parametrize("name,value", [
-    ("format", b"\2\0\0\0"), ("format", b"\1"), ("clean", b"\x80"), ("env_uuid", b"short"), ("tick", b"1"),
+    ("format", b"\1\0\0\0"), ("format", b"\3\0\0\0"), ("format", b"\1"), ("clean", b"\x80"), ("env_uuid", b"short"), ("tick", b"1"),
     ("ballast.000", bytes(65519) + b"\1"), ("ballast.000", b""), ("something", b"else"),
 ])
 def test_wrong_sys_value_is_noticed(env, name, value):
@@ -516,7 +516,7 @@ def test_missing_part_is_noticed(env, crash):
     assert "is missing" in notices(env, "0000.res", first.to_bytes(8, "big"), None, where="0000.")
 
 
-@pytest.mark.parametrize("database", ["0000.log", "0000.res", "0000.seg", "0000.smd"])
+@pytest.mark.parametrize("database", ["0000.que", "0000.log", "0000.res", "0000.seg", "0000.smd"])
 def test_value_under_another_key_is_noticed(env, database):
     (key, _), (_, data) = entries(env, database)[:2]
     notices(env, database, key, data)
@@ -532,15 +532,15 @@ def rewrite(data, at, byte, checksum, key=b""):
 
 
 @pytest.mark.parametrize("database,at,byte,checksum,rule", [
-    ("0000.st", 0, 2, 64, "format 2"),
-    ("0000.que", 0, 2, 40, "format 2"),
-    ("0000.log", 0, 2, 32, "chunk version 2"),
+    ("0000.st", 0, 3, 64, "format 3"),
+    ("0000.que", 0, 3, 40, "format 3"),
+    ("0000.log", 0, 3, 32, "chunk version 3"),
     ("0000.log", 1, 8, 32, "unknown flags 0x8"),
     ("0000.log", 28, 99, 32, "a gap behind"),
     ("0000.log", 40, 3, 32, "unknown type 3"),
     ("0000.res", 1, 0, 32, "RESIDENT"),
-    ("0000.seg", 0, 2, 24, "format 2"),
-    ("0000.smd", 0, 2, 40, "format 2"),
+    ("0000.seg", 0, 3, 24, "format 3"),
+    ("0000.smd", 0, 3, 40, "format 3"),
     ("0000.smd", 8, 255, 40, "live messages"),
 ])
 def test_right_checksum_does_not_hide_a_broken_rule(env, database, at, byte, checksum, rule):

@@ -255,7 +255,7 @@ def test_backup_under_load_restored_elsewhere(tmp_path, seed, words, record_prop
           f"{status['read_longest_us'] / 1000:.1f} ms")
     record_property("confirm_ms", f"{quiet} {during}")
     manifest = json.loads((target / "backup.json").read_text())
-    assert manifest["format"] == 1 and manifest["messages"] > 0
+    assert manifest["format"] == 2 and manifest["messages"] > 0
     with Restored(target) as r:
         name = json.loads(ctl(r, "status", "--formatter", "json").stdout or "{}")
         assert name.get("node", "elsewhere@other") == "elsewhere@other"

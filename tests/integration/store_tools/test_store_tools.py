@@ -162,6 +162,28 @@ def test_wrong_words_of_sluiced(words):
     assert done.returncode == 64 and done.stderr
 
 
+def test_a_store_of_an_older_format(data, pages, start):
+    """No tool touches it; a start says what to do, and that works."""
+    value = next(v for v in pages.databases["sys"] if v.key == b"format")
+    flip(data_file(data), value.offset, 2 ^ 1)
+    before = snapshot(data)
+    told = f"the store in {data}/store has format 1 of an older version of Sluice"
+    for action in ("stat", "check", "compact", "salvage"):
+        done = offline(action, data, *["--yes"][:action == "salvage"])
+        assert done.returncode == 78 and told in done.stderr, (action, done.stderr)
+    assert snapshot(data) == before
+    broker = new_broker(data)
+    with pytest.raises(support.BrokerError, match="status 78"):
+        broker.start()
+    log = broker.log_text()
+    broker.close(failed=False)
+    assert "has format 1 of an older version of Sluice; this one reads format 2" in log
+    assert "move this directory away; definitions stay, and the queues begin empty" in log
+    (data / "store").rename(data / "store.old")
+    broker = start(data)
+    assert [drain(broker, name) for name in PUBLISHED] == [[]] * len(PUBLISHED)
+
+
 def test_salvage_asks(data, pages):
     """Without a terminal it wants --yes; with one it waits for yes. Either way it says first what will be lost."""
     segment = pages.databases["0000.seg"][2]
@@ -349,13 +371,14 @@ def test_the_page_of_the_queues(data, pages, start):
 
 
 def test_a_queue_under_another_number(data, pages, start):
-    """The key of a queue's entry has no checksum; the log tells."""
+    """It says itself whose entry it is."""
     names = qid_names(pages)
     entry = next(v for v in pages.databases["0000.que"] if names[struct.unpack(">I", v.key)[0]] == "new")
     flip(data_file(data), entry.key_offset + 3, 0x40)
     done = offline("check", data)
-    assert done.returncode == 65 and "its entry is missing" in done.stdout and "the log says that this is queue" in done.stdout
-    assert " 0 messages lost" in done.stdout
+    number = struct.unpack(">I", entry.key)[0]
+    assert done.returncode == 65 and f"the key is damaged: the entry of queue {number} stands under it" in done.stdout
+    assert "1 damaged, 0 messages lost" in done.stdout
     salvage_and_drain(start, data, names, {})
 
 

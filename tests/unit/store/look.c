@@ -78,8 +78,9 @@ static void log_look(look *l, const databases *d)
         slc_chunk_head head;
         slc_slice records;
         slc_error error = {0};
-        cr_assert(eq(int, slc_chunk_open(slice_of(&value), lsn, &head, &records, &error), SLC_OK),
-                  "%s", error.text);
+        cr_assert(
+            eq(int, slc_chunk_open(slice_of(&value), 0, lsn, &head, &records, &error), SLC_OK),
+            "%s", error.text);
         if (l->log_first == 0)
             l->log_first = lsn;
         else
@@ -105,7 +106,8 @@ static void parts_look(look *l, const databases *d)
         slc_error error = {0};
         l->last_part = key_lsn(&key);
         l->parts++;
-        cr_assert(eq(int, slc_chunk_open(slice_of(&value), l->last_part, &head, &records, &error),
+        cr_assert(eq(int,
+                     slc_chunk_open(slice_of(&value), 0, l->last_part, &head, &records, &error),
                      SLC_OK),
                   "%s", error.text);
         cr_assert(eq(u32, head.flags & SLC_CHUNK_RESIDENT, SLC_CHUNK_RESIDENT));
@@ -154,13 +156,15 @@ static void segments_look(look *l, const databases *d)
         uint64_t first;
         slc_error error = {0};
         cr_assert(eq(int, slc_segment_key_decode(slice_of(&key), &qid, &first, &error), SLC_OK));
-        cr_assert(eq(int, slc_segment_open(slice_of(&value), qid, first, &count, &error), SLC_OK),
-                  "%s", error.text);
+        cr_assert(
+            eq(int, slc_segment_open(slice_of(&value), 0, qid, first, &count, &error), SLC_OK),
+            "%s", error.text);
         MDB_val record;
         slc_directory directory;
         cr_assert(eq(int, mdb_get(d->txn, d->smd, &key, &record), 0),
                   "a segment has a directory record");
-        cr_assert(eq(int, slc_directory_decode(slice_of(&record), qid, first, &directory, &error),
+        cr_assert(eq(int,
+                     slc_directory_decode(slice_of(&record), 0, qid, first, &directory, &error),
                      SLC_OK),
                   "%s", error.text);
         cr_assert(eq(u32, directory.count, count));
@@ -195,7 +199,7 @@ void look_at(look *l, const subject *s)
     MDB_val key = {.mv_size = 1, .mv_data = "s"}, value;
     slc_error error = {0};
     cr_assert(eq(int, mdb_get(d.txn, d.st, &key, &value), 0));
-    cr_assert(eq(int, slc_state_decode(slice_of(&value), &l->state, &error), SLC_OK), "%s",
+    cr_assert(eq(int, slc_state_decode(slice_of(&value), 0, &l->state, &error), SLC_OK), "%s",
               error.text);
     log_look(l, &d);
     parts_look(l, &d);

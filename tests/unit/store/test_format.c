@@ -5,6 +5,8 @@
 
 #include "format.h"
 
+enum { SHARD = 0x0102 };
+
 static uint8_t value[SLC_CHUNK_VALUE_MAX];
 
 // One record of each kind; returns the chunk's bytes.
@@ -30,13 +32,14 @@ static uint32_t chunk_build(void)
     memcpy(at, "part", 4);
     at += 4;
     uint32_t bytes = (uint32_t)(at - value);
-    slc_chunk_seal(value, &(slc_chunk_head){.version = SLC_FORMAT_VERSION,
-                                            .flags = SLC_CHUNK_BATCH_BEGIN | SLC_CHUNK_BATCH_END,
-                                            .records = 6,
-                                            .epoch = 3,
-                                            .lsn = 1234,
-                                            .wall_ms = 99,
-                                            .body_bytes = bytes - SLC_CHUNK_HEAD_BYTES});
+    slc_chunk_seal(value, SHARD,
+                   &(slc_chunk_head){.version = SLC_FORMAT_VERSION,
+                                     .flags = SLC_CHUNK_BATCH_BEGIN | SLC_CHUNK_BATCH_END,
+                                     .records = 6,
+                                     .epoch = 3,
+                                     .lsn = 1234,
+                                     .wall_ms = 99,
+                                     .body_bytes = bytes - SLC_CHUNK_HEAD_BYTES});
     return bytes;
 }
 
@@ -46,8 +49,8 @@ Test(format, a_chunk_comes_back_as_it_was_written)
     slc_chunk_head head;
     slc_slice body;
     slc_error error = {0};
-    cr_assert(
-        eq(int, slc_chunk_open(slc_slice_of(value, bytes), 1234, &head, &body, &error), SLC_OK));
+    cr_assert(eq(int, slc_chunk_open(slc_slice_of(value, bytes), SHARD, 1234, &head, &body, &error),
+                 SLC_OK));
     cr_expect(eq(u32, head.epoch, 3));
     cr_expect(eq(u64, head.wall_ms, 99));
     cr_expect(eq(u16, head.records, 6));
@@ -90,12 +93,12 @@ Test(format, every_flipped_bit_of_a_chunk_is_found)
     slc_slice body;
     for (uint32_t i = 0; i < bytes * 8; i++) {
         value[i / 8] ^= (uint8_t)(1 << i % 8);
-        slc_err rc = slc_chunk_open(slc_slice_of(value, bytes), 1234, &head, &body, NULL);
+        slc_err rc = slc_chunk_open(slc_slice_of(value, bytes), SHARD, 1234, &head, &body, NULL);
         cr_assert(rc == SLC_ECORRUPT || rc == SLC_EVERSION, "bit %u", i);
         value[i / 8] ^= (uint8_t)(1 << i % 8);
     }
     for (uint32_t cut = 0; cut < bytes; cut++)
-        cr_assert(eq(int, slc_chunk_open(slc_slice_of(value, cut), 1234, &head, &body, NULL),
+        cr_assert(eq(int, slc_chunk_open(slc_slice_of(value, cut), SHARD, 1234, &head, &body, NULL),
                      SLC_ECORRUPT));
 }
 
@@ -158,29 +161,75 @@ Test(format, state_and_queue_values_come_back_and_their_damage_is_found)
                              .log_bytes = 7},
                     read;
     uint8_t bytes[SLC_STATE_BYTES];
-    slc_state_encode(bytes, &state);
-    cr_assert(eq(int, slc_state_decode(slc_slice_of(bytes, sizeof bytes), &read, NULL), SLC_OK));
+    slc_state_encode(bytes, SHARD, &state);
+    cr_assert(
+        eq(int, slc_state_decode(slc_slice_of(bytes, sizeof bytes), SHARD, &read, NULL), SLC_OK));
     cr_expect(eq(u64, read.log_start, 2));
     cr_expect(eq(u32, read.next_qid, 5));
     slc_queue_value queue = {.uuid = {{9, 8, 7}}, .next_qseq = 10, .delivered = 3}, queue_read;
     uint8_t qbytes[SLC_QUEUE_VALUE_BYTES];
-    slc_queue_value_encode(qbytes, &queue);
-    cr_assert(eq(int,
-                 slc_queue_value_decode(slc_slice_of(qbytes, sizeof qbytes), &queue_read, NULL),
-                 SLC_OK));
+    slc_queue_value_encode(qbytes, SHARD, 6, &queue);
+    cr_assert(
+        eq(int,
+           slc_queue_value_decode(slc_slice_of(qbytes, sizeof qbytes), SHARD, 6, &queue_read, NULL),
+           SLC_OK));
     cr_expect(eq(u64, queue_read.next_qseq, 10));
     cr_expect(eq(u8, queue_read.uuid.octets[1], 8));
     for (uint32_t i = 0; i < SLC_STATE_BYTES; i++) {
         bytes[i] ^= 4;
-        cr_expect(ne(int, slc_state_decode(slc_slice_of(bytes, sizeof bytes), &read, NULL), SLC_OK),
+        cr_expect(ne(int, slc_state_decode(slc_slice_of(bytes, sizeof bytes), SHARD, &read, NULL),
+                     SLC_OK),
                   "byte %u", i);
         bytes[i] ^= 4;
     }
     for (uint32_t i = 0; i < SLC_QUEUE_VALUE_BYTES; i++) {
         qbytes[i] ^= 4;
         cr_expect(ne(int,
-                     slc_queue_value_decode(slc_slice_of(qbytes, sizeof qbytes), &queue_read, NULL),
+                     slc_queue_value_decode(slc_slice_of(qbytes, sizeof qbytes), SHARD, 6,
+                                            &queue_read, NULL),
                      SLC_OK));
         qbytes[i] ^= 4;
     }
+}
+
+// Whole values that stand where they do not belong: LMDB itself has no idea of it.
+Test(format, a_value_under_another_key_or_in_another_shard_is_refused)
+{
+    slc_error error = {0};
+    slc_chunk_head head;
+    slc_slice body, chunk = slc_slice_of(value, chunk_build());
+    cr_expect(eq(int, slc_chunk_open(chunk, SHARD, 1235, &head, &body, &error), SLC_ECORRUPT));
+    cr_expect(eq(str, error.text, "chunk 1234 stands under the key of chunk 1235"));
+    cr_expect(eq(int, slc_chunk_open(chunk, SHARD + 1, 1234, &head, &body, NULL), SLC_ECORRUPT));
+
+    uint8_t bytes[SLC_STATE_BYTES];
+    slc_shard_state state = {.log_start = 1, .next_qid = 1};
+    slc_state_encode(bytes, SHARD, &state);
+    slc_slice in = slc_slice_of(bytes, sizeof bytes);
+    cr_expect(eq(int, slc_state_decode(in, SHARD + 1, &state, NULL), SLC_ECORRUPT));
+
+    uint8_t qbytes[SLC_QUEUE_VALUE_BYTES];
+    slc_queue_value queue = {.uuid = {{9, 8, 7}}, .next_qseq = 10};
+    slc_queue_value_encode(qbytes, SHARD, 6, &queue);
+    in = slc_slice_of(qbytes, sizeof qbytes);
+    cr_expect(eq(u32, slc_queue_value_qid(in), 6));
+    cr_expect(eq(int, slc_queue_value_decode(in, SHARD, 7, &queue, &error), SLC_ECORRUPT));
+    cr_expect(eq(str, error.text, "the entry of queue 6 stands under the key of queue 7"));
+    cr_expect(eq(int, slc_queue_value_decode(in, SHARD + 1, 6, &queue, NULL), SLC_ECORRUPT));
+
+    uint32_t count;
+    slc_slot slot = {.qseq = 100, .content = slc_slice_str("hello"), .content_bytes = 5};
+    static uint8_t sbytes[SLC_CHUNK_VALUE_MAX];
+    in = slc_slice_of(sbytes, slc_segment_encode(sbytes, SHARD, 6, &slot, 1));
+    cr_expect(eq(int, slc_segment_open(in, SHARD, 6, 100, &count, NULL), SLC_OK));
+    cr_expect(eq(int, slc_segment_open(in, SHARD, 7, 100, &count, NULL), SLC_ECORRUPT));
+    cr_expect(eq(int, slc_segment_open(in, SHARD, 6, 101, &count, NULL), SLC_ECORRUPT));
+    cr_expect(eq(int, slc_segment_open(in, SHARD + 1, 6, 100, &count, NULL), SLC_ECORRUPT));
+
+    slc_directory directory = {.count = 1, .live = 1, .last = 100, .bytes = 5};
+    in = slc_slice_of(sbytes, slc_directory_encode(sbytes, SHARD, 6, 100, &directory, NULL));
+    cr_expect(eq(int, slc_directory_decode(in, SHARD, 6, 100, &directory, NULL), SLC_OK));
+    cr_expect(eq(int, slc_directory_decode(in, SHARD, 7, 100, &directory, NULL), SLC_ECORRUPT));
+    cr_expect(eq(int, slc_directory_decode(in, SHARD, 6, 99, &directory, NULL), SLC_ECORRUPT));
+    cr_expect(eq(int, slc_directory_decode(in, SHARD + 1, 6, 100, &directory, NULL), SLC_ECORRUPT));
 }

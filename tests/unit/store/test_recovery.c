@@ -192,16 +192,41 @@ Test(recovery, damaged_state_and_queue_entries_are_refused, .timeout = 30)
 
 Test(recovery, a_store_of_another_version_is_refused, .timeout = 30)
 {
+    static const struct {
+        uint32_t format;
+        const char *told;
+    } cases[] = {
+        {SLC_FORMAT_VERSION - 1,
+         "of an older version of Sluice; this one reads format 2: go on with "
+         "the version that wrote it, or consume with it what waits"},
+        {77, "has format 77 of a newer version of Sluice; this one reads format 2: go on with the "
+             "version that wrote it"},
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
+        static subject s;
+        fill(&s);
+        surgery x;
+        surgery_begin(&x, &s);
+        uint8_t version[4];
+        slc_put32(version, cases[i].format);
+        MDB_val k = {6, "format"}, v = {4, version};
+        cr_assert(eq(int, mdb_put(x.txn, x.sys, &k, &v, 0), 0));
+        surgery_end(&x);
+        refused(&s, SLC_EVERSION, cases[i].told);
+    }
+}
+
+// Without it the shard would look like one that never held anything.
+Test(recovery, a_missing_state_is_refused, .timeout = 30)
+{
     static subject s;
     fill(&s);
     surgery x;
     surgery_begin(&x, &s);
-    uint8_t version[4];
-    slc_put32(version, 77);
-    MDB_val k = {6, "format"}, v = {4, version};
-    cr_assert(eq(int, mdb_put(x.txn, x.sys, &k, &v, 0), 0));
+    MDB_val k = {1, "s"};
+    cr_assert(eq(int, mdb_del(x.txn, x.st, &k, NULL), 0));
     surgery_end(&x);
-    refused(&s, SLC_EVERSION, "77");
+    refused(&s, SLC_ECORRUPT, "queue 1 of 0000.que");
 }
 
 Test(recovery, a_batch_without_end_is_cut_off_and_its_numbers_are_used_again, .timeout = 30)
@@ -214,11 +239,12 @@ Test(recovery, a_batch_without_end_is_cut_off_and_its_numbers_are_used_again, .t
     uint64_t last = chunk_last(&x);
     for (uint32_t i = 0; i < 3; i++) { // parts of an upload that never got its message
         uint32_t head = slc_part_encode(value + SLC_CHUNK_HEAD_BYTES, last + 1, i, 9, 500000, 1000);
-        slc_chunk_seal(value, &(slc_chunk_head){.version = 1,
-                                                .flags = (uint8_t)(SLC_CHUNK_RESIDENT | (i == 0)),
-                                                .records = 1,
-                                                .lsn = last + 1 + i,
-                                                .body_bytes = head + 1000});
+        slc_chunk_seal(value, 0,
+                       &(slc_chunk_head){.version = SLC_FORMAT_VERSION,
+                                         .flags = (uint8_t)(SLC_CHUNK_RESIDENT | (i == 0)),
+                                         .records = 1,
+                                         .lsn = last + 1 + i,
+                                         .body_bytes = head + 1000});
         chunk_put(&x, last + 1 + i, value, SLC_CHUNK_HEAD_BYTES + head + 1000);
     }
     surgery_end(&x);
