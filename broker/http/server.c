@@ -29,6 +29,7 @@
 #include "http/agent.h"
 #include "http/list_query.h"
 #include "http/login.h"
+#include "http/multipart.h"
 #include "http/rates.h"
 #include "http/request.h"
 
@@ -193,12 +194,22 @@ static void request_parse(slc_http_request *request)
     json_error_t where;
     if (request->input.bytes == 0)
         return;
-    request->json = json_loadb((const char *)request->input.data, request->input.bytes,
-                               JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
+    slc_slice text =
+        slc_multipart_file(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                       MHD_HTTP_HEADER_CONTENT_TYPE),
+                           slc_buffer_slice(&request->input));
+    if (text.bytes == 0) {
+        request->json_error = slc_strdup("multipart/form-data has no field 'file'");
+        slc_buffer_fini(&request->input);
+        return;
+    }
+    request->json =
+        json_loadb((const char *)text.data, text.bytes, JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
     if (request->json == NULL) {
-        char text[sizeof where.text + 64];
-        snprintf(text, sizeof text, "line %d column %d: %s", where.line, where.column, where.text);
-        request->json_error = slc_strdup(text);
+        char wrong[sizeof where.text + 64];
+        snprintf(wrong, sizeof wrong, "line %d column %d: %s", where.line, where.column,
+                 where.text);
+        request->json_error = slc_strdup(wrong);
         return; // it may be a form
     }
     slc_buffer_fini(&request->input);
