@@ -20,6 +20,7 @@
 #include "app/restore.h"
 #include "app/settings.h"
 #include "app/status.h"
+#include "app/user_definitions.h"
 #include "app/world.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -63,6 +64,7 @@ typedef struct daemon_state {
     slc_world_recovered recovered;
     slc_net *net;
     slc_auth *auth;
+    slc_user_definitions *user_definitions;
     slc_tls *tls;   // NULL: no TLS listener
     slc_tls *https; // that of the management API, which libmicrohttpd reads by itself; NULL: none
     slc_amqp_server *amqp;
@@ -221,13 +223,35 @@ static void daemon_fail(daemon_state *d, int status, const slc_error *error)
     daemon_stop(d, "start failed");
 }
 
+static slc_auth_first first_user(const slc_settings *s)
+{
+    return (slc_auth_first){
+        .user = s->default_user,
+        .password = s->default_pass,
+        .tags = s->default_tags,
+        .vhost = s->default_vhost,
+        .configure = s->default_configure,
+        .write = s->default_write,
+        .read = s->default_read,
+    };
+}
+
+static void boot_done(void *arg)
+{
+    daemon_state *d = arg;
+    d->definitions_loaded = true; // the turn after this one goes on
+}
+
+/** As with RabbitMQ there is no default user where a file of definitions brings its own. */
 static void boot_loaded(slc_err rc, const slc_error *error, void *arg)
 {
     daemon_state *d = arg;
-    if (rc != SLC_OK)
+    if (rc != SLC_OK) {
         daemon_fail(d, rc == SLC_EIO || rc == SLC_ENOSPC ? EXIT_DISK : EXIT_CONFIG, error);
-    else
-        d->definitions_loaded = true; // the turn after this one goes on
+        return;
+    }
+    slc_auth_first first = first_user(d->settings);
+    slc_world_first_user(&d->world, &first, boot_done, d);
 }
 
 /** The definitions are there: open the doors. */
@@ -519,6 +543,7 @@ static void daemon_reload(daemon_state *d)
     slc_auth_options auth;
     auth_options(d, fresh, &auth);
     slc_auth_set(d->auth, &auth);
+    slc_user_definitions_hashing(d->user_definitions, auth.hashing);
     broker_limits(d, fresh);
     daemon_reload_tls(d, &fresh->tls);
     slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
@@ -726,16 +751,7 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .node = s->node_name,
         .event_vhost = s->event_vhost,
         .log_lines = s->log_exchange,
-        .first_user =
-            {
-                .user = s->default_user,
-                .password = s->default_pass,
-                .tags = s->default_tags,
-                .vhost = s->default_vhost,
-                .configure = s->default_configure,
-                .write = s->default_write,
-                .read = s->default_read,
-            },
+        .first_user = s->load_definitions == NULL ? first_user(s) : (slc_auth_first){0},
     };
     switch (slc_world_open(&d->world, &options, &d->recovered, error)) {
     case SLC_OK:
@@ -841,6 +857,8 @@ static int daemon_run(daemon_state *d, slc_error *error)
         uv_loop_close(&d->loop);
         return status;
     }
+    d->user_definitions = slc_user_definitions_new(&d->loop, d->world.broker, d->auth);
+    slc_user_definitions_hashing(d->user_definitions, auth.hashing);
     daemon_signals(d);
     d->net = slc_net_new(&d->loop);
     broker_limits(d, s);
@@ -918,6 +936,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
     SLC_ASSERT(d->phase == PHASE_GONE);
     slc_auth_free(d->auth);
     uv_run(&d->loop, UV_RUN_DEFAULT); // its handles close
+    slc_user_definitions_free(d->user_definitions);
     uv_loop_close(&d->loop);
     return d->exit_status;
 }

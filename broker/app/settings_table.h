@@ -161,7 +161,8 @@
       "What that user may read from there.")                                                                                    \
     X(PASSWORD_HASHING, "password_hashing_module", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "argon2id",                             \
       "argon2id rabbit_password_hashing_sha256 rabbit_password_hashing_sha512", "Users",                                        \
-      "How new passwords are kept. The last two can be moved to RabbitMQ with the definitions.")                                \
+      "How new passwords are kept. With the last two, users log in to a RabbitMQ that takes the definitions; argon2id it keeps "   \
+      "without knowing it.")                                                                                                    \
     X(AUTH_CACHE_TTL, "auth.cache_ttl", DURATION, SLC_CONFIG_RELOAD, "s", 0, DAY, "60", NULL, "Users",                          \
       "How long a password that was right is known without computing its hash again. 0: never.")                                \
     X(AUTH_FAILURE_DELAY, "auth.failure_delay", DURATION, SLC_CONFIG_RELOAD, "ms", 0, 60 * SEC, "200", NULL, "Users",           \
@@ -171,7 +172,7 @@
       "Passwords that are known (auth.cache_ttl) pass. 0: no limit.")                                                           \
     X(LOAD_DEFINITIONS, "load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                                        \
       "A file of definitions (JSON, as RabbitMQ exports them), or a directory of *.json, loaded at every start before "         \
-      "anybody can connect.")                                                                                                   \
+      "anybody can connect. Where it has users, default_user is not created.")                                                  \
     X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
       "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \
     X(LOOPBACK_NAME, "loopback_users.$name", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Users",                          \

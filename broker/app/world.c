@@ -251,13 +251,19 @@ static void world_undo(slc_world *world)
     uv_run(world->loop, UV_RUN_DEFAULT);
 }
 
+typedef struct first_user_wish {
+    void (*done)(void *arg);
+    void *arg;
+} first_user_wish;
+
 static void first_user_done(slc_err rc, const slc_error *error, void *arg)
 {
-    const slc_world *world = arg;
-    (void)world;
+    first_user_wish *wish = arg;
     if (rc != SLC_OK)
         slc_log(SLC_LOG_ERROR, "auth", "auth.first_user",
                 SLC_FIELDS(SLC_F_STR("error", error->text)), "nobody can log in: %s", error->text);
+    wish->done(wish->arg);
+    slc_free(wish);
 }
 
 static void count_vhost(slc_vhost *vhost, void *arg)
@@ -266,23 +272,25 @@ static void count_vhost(slc_vhost *vhost, void *arg)
     ++*(uint32_t *)arg;
 }
 
-/** Before the default vhost is proposed: after a crash between the two there is a user without a vhost, never a vhost that
- *  nobody can enter. */
-static void first_user(slc_world *world, const slc_auth_first *first)
+void slc_world_first_user(slc_world *world, const slc_auth_first *first, void (*done)(void *arg),
+                          void *arg)
 {
-    uint32_t vhosts = 0;
-    slc_broker_each_vhost(world->broker, count_vhost, &vhosts);
-    if (slc_auth_user_count(world->auth) > 0)
+    if (slc_auth_user_count(world->auth) > 0) {
+        done(arg);
         return;
-    if (vhosts > 0) {
+    }
+    if (!world->first_start) {
         slc_log(SLC_LOG_WARN, "auth", "auth.no_users", SLC_NO_FIELDS,
                 "there are no users, so nobody can log in over the network; add one with "
                 "'sluicectl add_user' and 'sluicectl set_permissions'");
+        done(arg);
         return;
     }
     slc_log(SLC_LOG_INFO, "auth", "auth.first_user", SLC_FIELDS(SLC_F_STR("user", first->user)),
             "first start: creating user '%s'", first->user);
-    slc_auth_first_user(world->auth, first, first_user_done, world);
+    first_user_wish *wish = slc_alloc(sizeof *wish);
+    *wish = (first_user_wish){done, arg};
+    slc_auth_first_user(world->auth, first, first_user_done, wish);
 }
 
 void slc_world_turn(slc_world *world)
@@ -381,7 +389,13 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
     if (rc != SLC_OK)
         goto undo;
     *recovered = r.counts;
-    first_user(world, &options->first_user);
+    uint32_t vhosts = 0;
+    slc_broker_each_vhost(world->broker, count_vhost, &vhosts);
+    world->first_start = vhosts == 0;
+    // Before the default vhost is proposed: after a crash between the two there is a user without a vhost, never a vhost that
+    // nobody can enter.
+    if (options->first_user.user != NULL)
+        slc_world_first_user(world, &options->first_user, undone, NULL);
     slc_broker_start(world->broker);
     return SLC_OK;
 

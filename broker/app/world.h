@@ -22,6 +22,7 @@ typedef struct slc_world {
     slc_auth
         *auth; // the caller's; set before slc_world_open: it gets its objects of the definitions
     int64_t wall_offset_ms; // wall clock minus the loop's clock
+    bool first_start;       // there was no vhost
     bool disk_full;         // the store refuses appends for now
     uint64_t window_bytes;  // messages that may wait for the store before publishers are not read
     uint64_t held_bytes;    // messages that wait for it now
@@ -43,7 +44,8 @@ typedef struct slc_world_options {
     const char *default_vhost;
     const char *node, *event_vhost; // as in slc_broker_options
     bool log_lines;
-    slc_auth_first first_user; // created where there is nothing at all
+    slc_auth_first
+        first_user; // created where there is nothing at all; user NULL: not by slc_world_open
 } slc_world_options;
 
 typedef struct slc_world_recovered {
@@ -53,10 +55,12 @@ typedef struct slc_world_recovered {
 /** Open everything, load the definitions, recover the store, start the broker. world is the caller's memory, loop is set. */
 SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *options,
                                     slc_world_recovered *recovered, slc_error *error);
+/** Where nobody exists: create the first user at the first start, warn at another. For a caller that lets definitions bring users
+ *  first. done runs once, inside or later. */
+void slc_world_first_user(slc_world *world, const slc_auth_first *first, void (*done)(void *arg),
+                          void *arg);
 /** Slow publishers down or let them go on; at the end of each turn. */
 void slc_world_turn(slc_world *world);
-/** The wall clock as the broker sees it. */
-uint64_t slc_world_wall_ms(const slc_world *world);
 /** Take the wall clock anew; call about once a second. */
 void slc_world_sync_clock(slc_world *world);
 /** The wall clock as the broker sees it. */

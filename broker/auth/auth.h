@@ -229,7 +229,19 @@ typedef struct slc_auth_changes {
 void slc_auth_changes_drop_vhost(const slc_auth *auth, slc_slice vhost, slc_auth_changes *changes);
 /** All rights for user, who created the vhost. */
 void slc_auth_changes_grant(slc_slice user, slc_slice vhost, slc_auth_changes *changes);
+/** What slc_auth_user_put with these values would propose, but for SLC_AUTH_PUT_PASSWORD, which is not allowed. Errors as there. */
+SLC_MUST_USE slc_err slc_auth_changes_user(const slc_auth *auth, const slc_auth_user_change *change,
+                                           slc_auth_changes *changes, slc_error *error);
+/** The same of slc_auth_permission_put; that user and vhost exist is the caller's to check. */
+SLC_MUST_USE slc_err slc_auth_changes_permission(const slc_auth_permission *permission, bool topic,
+                                                 slc_auth_changes *changes, slc_error *error);
 void slc_auth_changes_fini(slc_auth_changes *changes);
+
+/** Nobody changes users or permissions from when held runs, later on the loop, until the release: what the caller proposes itself
+ *  is worked out from what holds then. One hold at a time. */
+void slc_auth_hold(slc_auth *auth, void (*held)(void *arg), void *arg);
+/** End the hold; one whose held has not run is taken back. */
+void slc_auth_release(slc_auth *auth);
 
 /** At the first start (nobody exists): this administrator with these rights on vhost. Blocks for one hash. done as above. */
 typedef struct slc_auth_first {

@@ -2,6 +2,7 @@
 // which come at the same moment do not undo each other.
 //
 //     slc_auth_user_put ... ──> queue ──turn──> (password: worker) ──> checks ──> propose ──> applied ──> done, next
+//     slc_auth_hold ──────────> queue ──turn──> held; the next one waits for slc_auth_release
 #include <sodium.h>
 
 #include "auth/auth_impl.h"
@@ -12,6 +13,7 @@ typedef enum mutation_kind {
     MUTATION_USERS_DELETE,
     MUTATION_PERMISSION,
     MUTATION_PERMISSION_DELETE,
+    MUTATION_HOLD,
 } mutation_kind;
 
 struct auth_mutation {
@@ -22,6 +24,7 @@ struct auth_mutation {
     uint32_t name_count;
     slc_auth_permission permission; // slices owned
     bool topic, all_exchanges;
+    void (*held)(void *arg);
     slc_auth_done done;
     void *arg;
 
@@ -88,9 +91,8 @@ static slc_err name_check(const char *what, slc_slice name, bool may_be_empty, s
     return SLC_OK;
 }
 
-static slc_err user_check(const auth_mutation *m, slc_error *error)
+static slc_err user_check(const slc_auth_user_change *c, slc_error *error)
 {
-    const slc_auth_user_change *c = &m->user;
     slc_err rc = name_check("user", c->name, false, error);
     if (rc != SLC_OK)
         return rc;
@@ -110,9 +112,8 @@ static slc_err user_check(const auth_mutation *m, slc_error *error)
     return SLC_OK;
 }
 
-static slc_err permission_check(const auth_mutation *m, slc_error *error)
+static slc_err permission_check(const slc_auth_permission *p, slc_error *error)
 {
-    const slc_auth_permission *p = &m->permission;
     const slc_slice texts[] = {p->configure, p->write, p->read};
     slc_err rc = name_check("user", p->user, false, error);
     if (rc == SLC_OK)
@@ -138,23 +139,24 @@ static slc_err no_user(slc_slice name, slc_error *error)
     return slc_error_set(error, SLC_ENOTFOUND, "User \"%.*s\" does not exist", SLC_SLICE_FMT(name));
 }
 
-static slc_err user_changes(auth_mutation *m, slc_auth_changes *changes)
+/** hash, hashing: of a password that is put. */
+static slc_err user_changes(const slc_auth *auth, const slc_auth_user_change *c, slc_slice hash,
+                            slc_auth_hashing hashing, slc_auth_changes *changes, slc_error *error)
 {
-    const slc_auth_user_change *c = &m->user;
-    const slc_auth_user *old = slc_auth_user_find(m->auth, c->name);
+    const slc_auth_user *old = slc_auth_user_find(auth, c->name);
     if (old != NULL && (c->put & SLC_AUTH_PUT_CREATE) != 0)
-        return slc_error_set(&m->error, SLC_EEXIST, "User \"%.*s\" already exists",
+        return slc_error_set(error, SLC_EEXIST, "User \"%.*s\" already exists",
                              SLC_SLICE_FMT(c->name));
     if (old == NULL && (c->put & (SLC_AUTH_PUT_CREATE | SLC_AUTH_PUT_UPSERT)) == 0)
-        return no_user(c->name, &m->error);
+        return no_user(c->name, error);
     slc_auth_user user = {.name = c->name, .max_connections = -1, .max_channels = -1};
     if (old != NULL)
         user = *old;
     if ((c->put & SLC_AUTH_PUT_TAGS) != 0)
         user.tags = c->tags;
     if ((c->put & SLC_AUTH_PUT_PASSWORD) != 0) {
-        user.password_hash = slc_slice_of(m->hash, m->hash_bytes);
-        user.hashing = m->hashing;
+        user.password_hash = hash;
+        user.hashing = hashing;
     }
     if ((c->put & SLC_AUTH_PUT_HASH) != 0) {
         user.password_hash = c->password_hash;
@@ -215,7 +217,8 @@ static slc_err mutation_changes(auth_mutation *m, slc_auth_changes *changes)
 {
     switch (m->kind) {
     case MUTATION_USER:
-        return user_changes(m, changes);
+        return user_changes(m->auth, &m->user, slc_slice_of(m->hash, m->hash_bytes), m->hashing,
+                            changes, &m->error);
     case MUTATION_USERS_DELETE:
         return users_delete_changes(m, changes);
     case MUTATION_PERMISSION:
@@ -225,6 +228,8 @@ static slc_err mutation_changes(auth_mutation *m, slc_auth_changes *changes)
         return SLC_OK;
     case MUTATION_PERMISSION_DELETE:
         return permission_delete_changes(m, changes);
+    case MUTATION_HOLD:
+        break;
     }
     return SLC_EINTERNAL;
 }
@@ -286,11 +291,15 @@ static void turn_cb(uv_timer_t *timer)
     if (m == NULL || auth->mutating)
         return;
     auth->mutating = true;
+    if (m->kind == MUTATION_HOLD) {
+        m->held(m->arg);
+        return;
+    }
     slc_err rc = SLC_OK;
     if (m->kind == MUTATION_USER)
-        rc = user_check(m, &m->error);
+        rc = user_check(&m->user, &m->error);
     else if (m->kind == MUTATION_PERMISSION)
-        rc = permission_check(m, &m->error);
+        rc = permission_check(&m->permission, &m->error);
     if (rc != SLC_OK) {
         mutation_end(m, rc);
         return;
@@ -405,6 +414,53 @@ void slc_auth_permission_delete(slc_auth *auth, slc_slice user, slc_slice vhost,
     m->all_exchanges = exchange.data == NULL;
 }
 
+/* ---- changes that another proposes ---- */
+
+void slc_auth_hold(slc_auth *auth, void (*held)(void *arg), void *arg)
+{
+    mutation_new(auth, MUTATION_HOLD, NULL, arg)->held = held;
+}
+
+void slc_auth_release(slc_auth *auth)
+{
+    auth_mutation *m;
+    DL_FOREACH(auth->mutations, m)
+    {
+        if (m->kind == MUTATION_HOLD)
+            break;
+    }
+    SLC_ASSERT(m != NULL);
+    if (m == auth->mutations && auth->mutating) {
+        mutation_end(m, SLC_OK);
+        return;
+    }
+    DL_DELETE(auth->mutations, m); // its turn did not come
+    mutation_free(m);
+}
+
+slc_err slc_auth_changes_user(const slc_auth *auth, const slc_auth_user_change *change,
+                              slc_auth_changes *changes, slc_error *error)
+{
+    SLC_ASSERT((change->put & SLC_AUTH_PUT_PASSWORD) == 0);
+    slc_err rc = user_check(change, error);
+    if (rc != SLC_OK)
+        return rc;
+    slc_auth_user_change clean = *change;
+    clean.tags = tags_clean(change->tags);
+    rc = user_changes(auth, &clean, (slc_slice){0}, SLC_AUTH_ARGON2ID, changes, error);
+    auth_drop(&clean.tags);
+    return rc;
+}
+
+slc_err slc_auth_changes_permission(const slc_auth_permission *permission, bool topic,
+                                    slc_auth_changes *changes, slc_error *error)
+{
+    slc_err rc = permission_check(permission, error);
+    if (rc == SLC_OK)
+        auth_changes_put_permission(changes, permission, topic);
+    return rc;
+}
+
 /* ---- the first user ---- */
 
 typedef struct first_user {
@@ -483,7 +539,7 @@ void auth_mutations_fini(slc_auth *auth)
     auth_mutation *m, *next;
     DL_FOREACH_SAFE(auth->mutations, m, next)
     {
-        if (m == auth->mutations && auth->mutating)
+        if (m == auth->mutations && auth->mutating && m->kind != MUTATION_HOLD)
             continue; // its worker or its proposal comes back to it
         DL_DELETE(auth->mutations, m);
         mutation_free(m);

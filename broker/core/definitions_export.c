@@ -76,7 +76,7 @@ static void users_section(export *e, slc_broker *broker, const char *name,
     section_begin(e, name);
     const slc_definitions_users *users = broker->definitions_users;
     if (users != NULL)
-        users->export_section(section, e->only, e->out, users->arg);
+        users->export_section(section, e->out, users->arg);
     section_end(e);
 }
 
@@ -195,10 +195,28 @@ static void vhosts_walk(export *e, slc_broker *broker, void (*each)(export *e, s
     }
 }
 
+/** RabbitMQ 3.10 reads what stands beside the name, later ones what is in `metadata`. */
+static void metadata_put(export *e, const slc_vhost_metadata *m, bool first)
+{
+    put_text(e, "description", m->description, first);
+    put_key(e, "tags", false);
+    slc_tags_json(m->tags, e->out);
+    if (m->default_queue_type.bytes > 0)
+        put_text(e, "default_queue_type", m->default_queue_type, false);
+}
+
 static void vhost_put(export *e, slc_vhost *vhost)
 {
+    const slc_vhost_metadata *m = &vhost->metadata;
     object_begin(e);
     put_text(e, "name", vhost->name, true);
+    if (m->description.bytes + m->tags.bytes + m->default_queue_type.bytes > 0) {
+        metadata_put(e, m, false);
+        put_key(e, "metadata", false);
+        slc_buffer_text(e->out, "{");
+        metadata_put(e, m, true);
+        slc_buffer_text(e->out, "}");
+    }
     slc_buffer_text(e->out, "}");
 }
 

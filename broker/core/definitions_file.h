@@ -1,7 +1,7 @@
 /** Definitions as a file: RabbitMQ's JSON, out and in.
  *
  *      export: one text, of the whole broker or of one vhost (then without users and without `vhost` keys)
- *      import: parse ──> wait until no change of definitions is under way ──> check every object, collect what is wrong
+ *      import: parse ──> wait until no change of definitions or users is under way ──> check every object, collect what is wrong
  *                   ──> one proposal, all or nothing ──> done
  *
  *  Import merges. Queues, exchanges and bindings that exist stay as they are, also when the file says something else; policies,
@@ -31,17 +31,22 @@ typedef enum slc_definitions_section {
 typedef struct slc_definitions_sink {
     /** Both are copied; value.data NULL deletes. */
     void (*put)(struct slc_definitions_sink *sink, slc_slice key, slc_slice value);
+    /** This file puts the key. */
+    bool (*has)(struct slc_definitions_sink *sink, slc_slice key);
     /** The id (SLC_UUID_BYTES octets) of a vhost that exists or that this file makes; NULL: neither. */
     const uint8_t *(*vhost_id)(struct slc_definitions_sink *sink, slc_slice name);
 } slc_definitions_sink;
 
 typedef struct slc_definitions_users {
-    /** Append the section's objects, with commas between them. vhost: only what belongs to it, without a `vhost` key; NULL: all. */
-    void (*export_section)(slc_definitions_section section, const slc_vhost *vhost, slc_buffer *out,
-                           void *arg);
+    /** Append the section's objects, with commas between them. */
+    void (*export_section)(slc_definitions_section section, slc_buffer *out, void *arg);
     /** One object of the section. version: the file's rabbit_version or "". Not SLC_OK: error says what is wrong with it. */
     slc_err (*import_item)(slc_definitions_section section, const json_t *item, const char *version,
                            slc_definitions_sink *sink, slc_error *error, void *arg);
+    /** Before the first item of a file: nobody else changes users from when held runs (later) until the release. */
+    void (*hold)(const json_t *root, void (*held)(void *held_arg), void *held_arg, void *arg);
+    /** After the last; also takes a hold back whose held has not run. */
+    void (*release)(void *arg);
     void *arg;
 } slc_definitions_users;
 

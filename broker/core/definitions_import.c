@@ -1,8 +1,8 @@
 // One import at a time. While one waits or is under way no session proposes anything (slc_op_conflict), so what was checked is what
 // is there when the proposal is applied.
 //
-//   waiting ──no proposal under way──> checked ──wrong──> done(report)
-//                                         └──right──> proposed ──durable, applied──> the rest in memory ──> done
+//   waiting ──no proposal under way, users held──> checked ──wrong──> done(report)
+//                                                     └──right──> proposed ──durable, applied──> the rest in memory ──> done
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "core/definitions_file.h"
 #include "core/internal.h"
 #include "core/json_table.h"
+#include "core/system_message.h"
 
 enum { REPORT_LINES = 20 };
 
@@ -38,6 +39,12 @@ typedef struct staged_binding {
     UT_hash_handle hh;
 } staged_binding;
 
+/** A key of the users' that this file puts. */
+typedef struct staged_key {
+    slc_slice key; // owned
+    UT_hash_handle hh;
+} staged_key;
+
 /** What is not durable: made when the rest is there. */
 typedef struct late_item {
     void (*make)(slc_vhost *vhost, const json_t *item);
@@ -52,14 +59,17 @@ typedef struct slc_import {
     slc_slice only; // owned
     slc_definitions_done done;
     void *arg;
+    bool hold_asked, held; // of users
     bool proposed;
 
     slc_changes changes;
     staged_vhost *vhosts;
     staged_dest *dests;
     staged_binding *bindings;
+    staged_key *keys;
     late_item *late;
     uint32_t late_count, late_capacity;
+    uint32_t vhosts_made;
     uint32_t made, left_out; // objects; bindings without an end
     slc_buffer report;
     uint32_t wrong;
@@ -173,6 +183,16 @@ static const slc_vhost *vhost_pointer(const staged_vhost *staged)
     return staged->existing != NULL ? staged->existing : &staged->stand_in;
 }
 
+/** True: said that it is on its way out. */
+static bool vhost_doomed(slc_import *job, const staged_vhost *staged, const char *what,
+                         slc_slice name)
+{
+    if (staged->existing == NULL || staged->existing->doomed_by == NULL)
+        return false;
+    import_wrong(job, what, name, "vhost '%.*s' is being deleted", SLC_SLICE_FMT(staged->name));
+    return true;
+}
+
 /** The vhost of an item; NULL: said what is wrong. */
 static staged_vhost *vhost_of(slc_import *job, const json_t *item, const char *what, slc_slice name)
 {
@@ -190,6 +210,8 @@ static staged_vhost *vhost_of(slc_import *job, const json_t *item, const char *w
         import_wrong(job, what, name,
                      "its vhost '%.*s' is not in this broker and not in the section vhosts",
                      SLC_SLICE_FMT(vhost));
+    else if (vhost_doomed(job, staged, what, name))
+        return NULL;
     return staged;
 }
 
@@ -197,18 +219,56 @@ static staged_dest *dest_stage(slc_import *job, const staged_vhost *vhost, slc_d
                                slc_slice name, const slc_id *id, slc_destination *existing,
                                bool durable);
 
-static void import_vhost(slc_import *job, const json_t *item)
+/** What the item says of its vhost, over what is in metadata; RabbitMQ's versions have it in `metadata`, beside the name, or both.
+ *  False: said what is wrong. tags holds those of metadata. */
+static bool metadata_of(slc_import *job, const json_t *item, slc_slice name,
+                        slc_vhost_metadata *metadata, slc_buffer *tags)
 {
-    slc_slice name;
-    if (!name_of(job, item, "name", "vhost", 1, &name) || vhost_find(job, name) != NULL)
+    const json_t *inner = json_object_get(item, "metadata");
+    static const char *const keys[] = {"description", "default_queue_type", "tags"};
+    slc_slice *const texts[] = {&metadata->description, &metadata->default_queue_type};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(keys); i++) {
+        const json_t *value = json_object_get(item, keys[i]);
+        if (value == NULL || json_is_null(value))
+            value = json_object_get(inner, keys[i]);
+        if (value == NULL || json_is_null(value))
+            continue;
+        bool good = i < SLC_ARRAY_COUNT(texts) ? json_is_string(value) : slc_json_tags(value, tags);
+        if (!good) {
+            char text[80];
+            import_wrong(job, "vhost", name, "'%s' is %s; it must be %s", keys[i],
+                         slc_json_erlang_text(value, text, sizeof text),
+                         i < SLC_ARRAY_COUNT(texts) ? "a string" : "a list of strings");
+            return false;
+        }
+        if (i < SLC_ARRAY_COUNT(texts))
+            *texts[i] = slc_json_string_slice(value);
+        else
+            metadata->tags = slc_buffer_slice(tags);
+    }
+    slc_error error = {0};
+    if (slc_vhost_metadata_check(metadata, &error) != SLC_OK) {
+        import_wrong(job, "vhost", name, "%s", error.text);
+        return false;
+    }
+    return true;
+}
+
+static void vhost_make(slc_import *job, slc_slice name, const slc_vhost_metadata *metadata)
+{
+    slc_broker *broker = job->broker;
+    uint32_t limit = broker->limits.vhosts;
+    if (limit != 0 && HASH_COUNT(broker->vhosts) + job->vhosts_made >= limit) {
+        import_wrong(job, "vhost", name, "cannot create it: vhost limit of %u is reached", limit);
         return;
+    }
+    job->vhosts_made++;
     staged_vhost *staged = vhost_stage(job, name, NULL);
-    slc_changes_put_vhost(&job->changes, &staged->id, name);
-    job->made++;
+    slc_changes_put_vhost_with(&job->changes, &staged->id, name, metadata);
     for (uint32_t i = 0; i < slc_predeclared_count; i++) {
         const slc_predeclared *x = &slc_predeclared_exchanges[i];
         slc_slice type = slc_slice_str(x->type);
-        slc_id id = slc_id_new(job->broker);
+        slc_id id = slc_id_new(broker);
         slc_changes_put_exchange(&job->changes, &id, &staged->id, slc_slice_str(x->name), type,
                                  false, x->internal, (slc_slice){0});
         staged_dest *dest =
@@ -217,6 +277,36 @@ static void import_vhost(slc_import *job, const json_t *item)
                                       slc_exchange_kind_find(type), true, false, x->internal,
                                       (slc_slice){0});
     }
+    slc_system_exchanges(broker, &job->changes, NULL, name, &staged->id);
+}
+
+static void import_vhost(slc_import *job, const json_t *item)
+{
+    slc_slice name;
+    if (!name_of(job, item, "name", "vhost", 1, &name))
+        return;
+    staged_vhost *staged = vhost_find(job, name);
+    if (staged != NULL && staged->existing == NULL)
+        return; // the file has it twice
+    if (staged != NULL && vhost_doomed(job, staged, "vhost", name))
+        return;
+    slc_vhost_metadata metadata = {0};
+    if (staged != NULL)
+        metadata = *slc_vhost_metadata_of(staged->existing);
+    slc_vhost_metadata before = metadata;
+    slc_buffer tags = {0};
+    if (metadata_of(job, item, name, &metadata, &tags)) {
+        job->made++;
+        if (staged == NULL)
+            vhost_make(job, name, &metadata);
+        else if (slc_slice_equal(before.description, metadata.description) &&
+                 slc_slice_equal(before.tags, metadata.tags) &&
+                 slc_slice_equal(before.default_queue_type, metadata.default_queue_type))
+            job->made--;
+        else
+            slc_changes_put_vhost_with(&job->changes, &staged->id, name, &metadata);
+    }
+    slc_buffer_fini(&tags);
 }
 
 /* ---- parameters, policies ---- */
@@ -602,9 +692,21 @@ free_arguments:
 
 /* ---- users: another module's ---- */
 
+static bool sink_has(slc_definitions_sink *sink, slc_slice key)
+{
+    staged_key *staged;
+    HASH_FIND(hh, ((slc_import *)sink)->keys, key.data, key.bytes, staged);
+    return staged != NULL;
+}
+
 static void sink_put(slc_definitions_sink *sink, slc_slice key, slc_slice value)
 {
     slc_import *job = (slc_import *)sink;
+    if (!sink_has(sink, key)) {
+        staged_key *staged = slc_alloc_zero(1, sizeof *staged);
+        staged->key = slc_slice_copy(key);
+        HASH_ADD_KEYPTR(hh, job->keys, staged->key.data, staged->key.bytes, staged);
+    }
     slc_changes_add_raw(&job->changes, slc_slice_copy(key),
                         value.data != NULL ? slc_slice_copy(value) : (slc_slice){0});
 }
@@ -612,7 +714,9 @@ static void sink_put(slc_definitions_sink *sink, slc_slice key, slc_slice value)
 static const uint8_t *sink_vhost_id(slc_definitions_sink *sink, slc_slice name)
 {
     staged_vhost *staged = vhost_find((slc_import *)sink, name);
-    return staged != NULL ? staged->id.octets : NULL;
+    bool there =
+        staged != NULL && (staged->existing == NULL || staged->existing->doomed_by == NULL);
+    return there ? staged->id.octets : NULL;
 }
 
 static void import_user_item(slc_import *job, slc_definitions_section section, const json_t *item)
@@ -685,6 +789,15 @@ static void job_free(slc_import *job)
     staged_vhost *vhost, *next_vhost;
     staged_dest *dest, *next_dest;
     staged_binding *binding, *next_binding;
+    staged_key *key, *next_key;
+    if (job->hold_asked)
+        job->broker->definitions_users->release(job->broker->definitions_users->arg);
+    HASH_ITER(hh, job->keys, key, next_key)
+    {
+        HASH_DELETE(hh, job->keys, key);
+        slc_free((void *)key->key.data);
+        slc_free(key);
+    }
     HASH_ITER(hh, job->bindings, binding, next_binding)
     {
         HASH_DELETE(hh, job->bindings, binding);
@@ -757,11 +870,23 @@ static void job_proposed(slc_op *op, slc_err rc)
     job_end(job, SLC_OK);
 }
 
+static void import_held(void *arg)
+{
+    ((slc_import *)arg)->held = true;
+}
+
 void slc_import_turn(slc_broker *broker)
 {
     slc_import *job = broker->imports;
+    const slc_definitions_users *users = broker->definitions_users;
     if (job->proposed || broker->ops != NULL)
         return;
+    if (users != NULL && !job->held) {
+        if (!job->hold_asked)
+            users->hold(job->root, import_held, job, users->arg);
+        job->hold_asked = true;
+        return;
+    }
     for (size_t i = 0; i < SLC_ARRAY_COUNT(sections) && (i > 0 || job->wrong == 0); i++)
         import_section(job, i);
     if (job->wrong > 0) {
@@ -783,7 +908,7 @@ void slc_definitions_import(slc_broker *broker, json_t *root, slc_slice vhost,
                             slc_definitions_done done, void *arg)
 {
     slc_import *job = slc_alloc_zero(1, sizeof *job);
-    job->sink = (slc_definitions_sink){sink_put, sink_vhost_id};
+    job->sink = (slc_definitions_sink){sink_put, sink_has, sink_vhost_id};
     job->broker = broker;
     job->root = json_incref(root);
     job->only = slc_slice_copy(vhost);

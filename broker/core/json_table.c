@@ -185,3 +185,32 @@ const char *slc_json_erlang_text(const json_t *value, char *text, size_t cap)
     slc_buffer_fini(&out);
     return text;
 }
+
+bool slc_json_tags(const json_t *value, slc_buffer *out)
+{
+    if (json_is_string(value)) {
+        slc_buffer_put(out, json_string_value(value), json_string_length(value));
+        return true;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *tag = json_array_get(value, i);
+        if (!json_is_string(tag))
+            return false;
+        slc_buffer_text(out, i > 0 ? "," : "");
+        slc_buffer_put(out, json_string_value(tag), json_string_length(tag));
+    }
+    return json_is_array(value);
+}
+
+void slc_tags_json(slc_slice tags, slc_buffer *out)
+{
+    slc_buffer_text(out, "[");
+    for (size_t at = 0; at < tags.bytes;) {
+        const uint8_t *comma = memchr(tags.data + at, ',', tags.bytes - at);
+        size_t end = comma != NULL ? (size_t)(comma - tags.data) : tags.bytes;
+        slc_buffer_text(out, at > 0 ? "," : "");
+        slc_json_string(slc_slice_of(tags.data + at, end - at), out);
+        at = end + 1;
+    }
+    slc_buffer_text(out, "]");
+}

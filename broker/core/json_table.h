@@ -15,6 +15,11 @@
  *  sentence: it is no object, a key is longer than 255 octets, it is nested deeper than a table may be. */
 SLC_MUST_USE slc_err slc_table_from_json(const json_t *object, slc_buffer *out, slc_error *error);
 
+/** Tags: append "a,b" of a list of strings, or of a string that is that already. False: value is neither. */
+bool slc_json_tags(const json_t *value, slc_buffer *out);
+/** The way back: append ["a","b"]. */
+void slc_tags_json(slc_slice tags, slc_buffer *out);
+
 /** `<<"x">>`, `[{<<"k">>,1}]`, `null`: RabbitMQ's error texts quote a value so. Cut after about cap octets. */
 void slc_json_erlang(const json_t *value, slc_buffer *out, size_t cap);
 /** The same into a terminated string of cap octets; returns text. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "auth/auth.h"
+#include "core/json_table.h"
 #include "http/api.h"
 
 const json_t *slc_api_body(slc_http_request *request)
@@ -137,23 +138,6 @@ static void changed(slc_err rc, const slc_error *error, void *arg)
     slc_api_changed(arg, rc, error, 204);
 }
 
-/** A list of strings, or one with commas; on the heap. False: neither. */
-static bool tags_of(const json_t *value, slc_buffer *out)
-{
-    if (json_is_string(value)) {
-        slc_buffer_put(out, json_string_value(value), json_string_length(value));
-        return true;
-    }
-    for (size_t i = 0; json_is_array(value) && i < json_array_size(value); i++) {
-        const json_t *tag = json_array_get(value, i);
-        if (!json_is_string(tag))
-            return false;
-        slc_buffer_text(out, i > 0 ? "," : "");
-        slc_buffer_put(out, json_string_value(tag), json_string_length(tag));
-    }
-    return json_is_array(value);
-}
-
 void slc_api_user_put(slc_http_request *request)
 {
     slc_auth *auth = slc_http_options_of(request->http)->auth;
@@ -170,7 +154,7 @@ void slc_api_user_put(slc_http_request *request)
     const char *wrong = NULL;
     if (json_object_get(body, "tags") != NULL) {
         change.put |= SLC_AUTH_PUT_TAGS;
-        if (!tags_of(json_object_get(body, "tags"), &tags))
+        if (!slc_json_tags(json_object_get(body, "tags"), &tags))
             wrong = "tags must be a list of strings, or one with commas";
         change.tags = slc_buffer_slice(&tags);
     } else {

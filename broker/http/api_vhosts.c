@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "auth/auth.h"
+#include "core/json_table.h"
 #include "core/parameter.h"
 #include "http/api.h"
 
@@ -27,23 +28,6 @@ static void vhost_put(slc_err rc, bool created, const slc_error *error, void *ar
     vhost_changed(rc, created, error, arg);
 }
 
-/** A list of strings, or one with commas. */
-static bool tags_of(const json_t *value, slc_buffer *out)
-{
-    if (json_is_string(value)) {
-        slc_buffer_put(out, json_string_value(value), json_string_length(value));
-        return true;
-    }
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        const json_t *tag = json_array_get(value, i);
-        if (!json_is_string(tag))
-            return false;
-        slc_buffer_text(out, i > 0 ? "," : "");
-        slc_buffer_put(out, json_string_value(tag), json_string_length(tag));
-    }
-    return json_is_array(value);
-}
-
 void slc_api_vhost_put(slc_http_request *request)
 {
     const json_t *body = slc_api_body(request);
@@ -60,7 +44,7 @@ void slc_api_vhost_put(slc_http_request *request)
     slc_buffer tags = {0};
     bool good = true;
     if (json_object_get(body, "tags") != NULL) {
-        good = tags_of(json_object_get(body, "tags"), &tags);
+        good = slc_json_tags(json_object_get(body, "tags"), &tags);
         metadata.tags = slc_buffer_slice(&tags);
     }
     if (!good) {

@@ -40,12 +40,19 @@ class Admin:
         connection.close()
         return answer.status, json.loads(text) if text else None
 
-    def ctl(self, *words, stdin=""):
-        """The finished process of sluicectl."""
+    def environment(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("SLUICECTL_", "RABBITMQ_"))}
         env.update({"LC_ALL": "C.UTF-8", "SLUICECTL_SOCKET": self.broker.admin})
-        return subprocess.run([os.environ["SLUICECTL"], *words], env=env, input=stdin, capture_output=True,
+        return env
+
+    def ctl(self, *words, stdin=""):
+        """The finished process of sluicectl."""
+        return subprocess.run([os.environ["SLUICECTL"], *words], env=self.environment(), input=stdin, capture_output=True,
                               timeout=60, check=False, encoding="utf-8")
+
+    def start(self, *words):
+        """sluicectl, running."""
+        return subprocess.Popen([os.environ["SLUICECTL"], *words], env=self.environment(), stdin=subprocess.DEVNULL)
 
     def rows(self, *words):
         """What a list command prints, without its header."""
