@@ -77,6 +77,7 @@ void slc_broker_free(slc_broker *broker)
         slc_free(object);
     }
     slc_due_fini(&broker->expiries);
+    slc_due_fini(&broker->scans);
     slc_due_fini(&broker->idles);
     slc_free(broker->sessions);
     slc_free(broker->session_generation);
@@ -86,6 +87,23 @@ void slc_broker_free(slc_broker *broker)
 }
 
 /* ---- start ---- */
+
+/** The lane with that uuid: of level 0 it is the queue's, of others one that differs in the last octet. */
+static slc_lane *recover_lane(const slc_broker *broker, const slc_id *uuid)
+{
+    for (uint32_t level = 0; level <= UINT8_MAX; level++) {
+        slc_id id = slc_lane_uuid(uuid, (uint8_t)level);
+        slc_queue *queue = slc_object_find(broker, SLC_OBJECT_QUEUE, &id);
+        if (queue == NULL)
+            continue;
+        if (level == 0)
+            return &queue->lane;
+        return queue->lanes != NULL && level <= queue->settings.max_priority
+                   ? slc_lanes_ensure(queue->lanes, (uint8_t)level)
+                   : NULL;
+    }
+    return NULL;
+}
 
 bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uuid[SLC_UUID_BYTES],
                               uint64_t next_qseq, uint64_t messages, uint64_t bytes,
@@ -98,12 +116,10 @@ bool slc_broker_recover_queue(slc_broker *broker, uint32_t qid, const uint8_t uu
         slc_schedule_recovered(slc_exchange_schedule(exchange), qid, next_qseq, messages);
         return true;
     }
-    slc_queue *queue = slc_object_find(broker, SLC_OBJECT_QUEUE, &id);
-    if (queue == NULL)
+    slc_lane *lane = recover_lane(broker, &id);
+    if (lane == NULL)
         return false;
-    slc_queue_set_qid(queue, qid);
-    queue->next_qseq = next_qseq;
-    slc_ready_recovered(queue, messages, bytes, delivered_qseq);
+    slc_queue_recovered(lane, qid, next_qseq, messages, bytes, delivered_qseq);
     return true;
 }
 
@@ -144,7 +160,7 @@ void slc_broker_start(slc_broker *broker)
         slc_queue *queue, *next_queue;
         HASH_ITER(hh, vhost->queues, queue, next_queue)
         {
-            if (queue->qid == 0)
+            if (queue->lane.qid == 0)
                 slc_queue_enter_store(queue);
         }
         slc_exchange *x, *next_x;
@@ -331,7 +347,10 @@ void slc_broker_stop(slc_broker *broker)
     slc_queue *queue;
     DL_FOREACH2(broker->stored, queue, stored_next)
     {
-        broker->env.store_delivered(broker->env.arg, queue->qid, queue->delivered_qseq);
+        for (slc_lane *l = NULL; (l = slc_lane_next(queue, l)) != NULL;) {
+            if (l->qid != 0)
+                broker->env.store_delivered(broker->env.arg, l->qid, l->delivered_qseq);
+        }
     }
 }
 

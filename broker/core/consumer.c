@@ -240,8 +240,9 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
         queue->redelivered++;
         session->broker->totals.redelivered++;
     }
-    if (entry->qseq > queue->delivered_qseq)
-        queue->delivered_qseq = entry->qseq;
+    slc_lane *lane = slc_lane_of(queue, entry);
+    if (entry->qseq > lane->delivered_qseq)
+        lane->delivered_qseq = entry->qseq;
     consumer_rotate(consumer);
     consumer_counted(consumer);
     if (slc_tracing(session->broker))

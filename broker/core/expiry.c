@@ -30,54 +30,60 @@ uint64_t slc_expiry_of(const slc_queue *queue, const slc_message *message)
     return ttl == SLC_UNLIMITED ? 0 : now_of(queue->broker) + ttl;
 }
 
-/** The queue's place among those with something due; too early does no harm. */
+/** The queue's place among those with something due in memory; too early does no harm. */
 static void expiry_set(slc_queue *q)
 {
-    uint64_t when = slc_due_next(&q->timed);
-    if (!q->scanning && q->cold_due_ms < when)
-        when = q->cold_due_ms;
-    slc_due_set(&q->broker->expiries, &q->due, when, 0);
+    slc_due_set(&q->broker->expiries, &q->due, slc_due_next(&q->timed), 0);
 }
 
-static void expiry_earlier(slc_queue *q, uint64_t when)
+/** The lane's place among those with something due that is cold. */
+static void scan_set(slc_lane *l)
 {
-    if (q->due.place == 0 || when < q->due.when)
-        slc_due_set(&q->broker->expiries, &q->due, when, 0);
+    slc_due_set(&l->queue->broker->scans, &l->due, l->scanning ? SLC_NEVER : l->cold_due_ms, 0);
 }
 
 void slc_expiry_add(slc_queue *queue, slc_entry *entry)
 {
     slc_timed *timed = (slc_timed *)(void *)entry;
     slc_due_insert(&queue->timed, &timed->due, timed->expires_ms, entry->qseq);
-    expiry_earlier(queue, timed->expires_ms);
+    if (queue->due.place == 0 || timed->expires_ms < queue->due.when)
+        slc_due_set(&queue->broker->expiries, &queue->due, timed->expires_ms, 0);
 }
 
-void slc_expiry_cold(slc_queue *queue, uint64_t expires_ms, bool appended)
+void slc_expiry_cold(slc_lane *lane, uint64_t expires_ms, bool appended)
 {
     uint64_t when = or_never(expires_ms);
     if (appended) {
-        if (when < queue->cold_expiry_ms)
-            queue->cold_ordered = false;
-        queue->cold_expiry_ms = when;
+        if (when < lane->cold_expiry_ms)
+            lane->cold_ordered = false;
+        lane->cold_expiry_ms = when;
     } else {
-        if (when > queue->cold_due_ms)
-            queue->cold_ordered = false;
-        if (queue->cold_expiry_ms == 0)
-            queue->cold_expiry_ms = when;
-        queue->scan_ordered = false; // it may stand where the scan has been
+        if (when > lane->cold_due_ms)
+            lane->cold_ordered = false;
+        if (lane->cold_expiry_ms == 0)
+            lane->cold_expiry_ms = when;
+        lane->scan_ordered = false; // it may stand where the scan has been
     }
-    if (when >= queue->cold_due_ms)
+    if (when >= lane->cold_due_ms)
         return;
-    queue->cold_due_ms = when;
-    if (!queue->scanning)
-        expiry_earlier(queue, when);
+    lane->cold_due_ms = when;
+    if (!lane->scanning)
+        scan_set(lane);
 }
 
-void slc_expiry_recovered(slc_queue *queue)
+void slc_expiry_recovered(slc_lane *lane)
 {
-    queue->cold_ordered = false;
-    queue->cold_due_ms = 0; // nobody knows
-    expiry_set(queue);
+    lane->cold_ordered = false;
+    lane->cold_due_ms = 0; // nobody knows
+    scan_set(lane);
+}
+
+void slc_expiry_thawed(slc_lane *lane)
+{
+    lane->cold_due_ms = SLC_NEVER;
+    lane->cold_ordered = true;
+    lane->cold_expiry_ms = 0;
+    scan_set(lane);
 }
 
 void slc_expiry_clear(slc_queue *queue)
@@ -85,58 +91,56 @@ void slc_expiry_clear(slc_queue *queue)
     for (uint32_t i = 0; i < queue->timed.count; i++)
         queue->timed.items[i]->place = 0;
     slc_due_fini(&queue->timed);
-    queue->cold_due_ms = SLC_NEVER;
-    queue->cold_ordered = true;
-    queue->cold_expiry_ms = 0;
     expiry_set(queue);
+    for (slc_lane *l = NULL; (l = slc_lane_next(queue, l)) != NULL;)
+        slc_expiry_thawed(l);
 }
 
 /* ---- cold messages ---- */
 
-static void scan_read(slc_queue *q);
+static void scan_read(slc_lane *l);
 
-static void scan_end(slc_queue *q, bool complete)
+static void scan_end(slc_lane *l, bool complete)
 {
+    slc_queue *q = l->queue;
     slc_broker *broker = q->broker;
-    q->scanning = false;
+    l->scanning = false;
     if (q->deleted)
         return;
-    uint64_t next = q->scan_due_ms;
+    uint64_t next = l->scan_due_ms;
     if (complete) {
-        if (q->scan_ordered) {
-            q->cold_ordered = true;
-            q->cold_expiry_ms = q->scan_last_ms;
+        if (l->scan_ordered) {
+            l->cold_ordered = true;
+            l->cold_expiry_ms = l->scan_last_ms;
         }
-        if (q->sized_from < q->recovered_to)
-            q->sized_from = q->recovered_to;
+        slc_ready_cold_known(l);
         if (q->settings.limited)
             slc_queue_mark_dirty(q); // how much it holds is known now
     }
-    if (next < q->cold_due_ms)
-        q->cold_due_ms = next;
-    if (!q->cold_ordered && q->cold_due_ms != SLC_NEVER) {
+    if (next < l->cold_due_ms)
+        l->cold_due_ms = next;
+    if (!l->cold_ordered && l->cold_due_ms != SLC_NEVER) {
         uint64_t now = now_of(broker);
-        uint64_t earliest = now + (now - q->scan_since_ms);
-        if (q->cold_due_ms < earliest)
-            q->cold_due_ms = earliest;
+        uint64_t earliest = now + (now - l->scan_since_ms);
+        if (l->cold_due_ms < earliest)
+            l->cold_due_ms = earliest;
     }
-    expiry_set(q);
+    scan_set(l);
 }
 
 /** A cold message is due; false: there is no memory for it, it stays. */
-static bool cold_expire(slc_queue *q, const slc_env_read_message *read)
+static bool cold_expire(slc_lane *l, const slc_env_read_message *read)
 {
-    slc_broker *broker = q->broker;
+    slc_queue *q = l->queue;
     slc_message *message;
     if (slc_message_load(read->content, &message) != SLC_OK)
         return false; // damaged too: page-in says so
     message->ts_ms = read->ts_ms;
-    message->priority = read->priority;
+    slc_ready_placed(l, message, read->priority);
     uint64_t body_bytes = message->body_bytes;
     slc_entry *entry = slc_entry_new(q, read->qseq, message, true, 0);
     slc_message_unref(message);
-    slc_ready_cold_gone(q, read->qseq, read->content.bytes, body_bytes);
-    (void)broker;
+    slc_ready_cold_gone(l, read->qseq, read->content.bytes, body_bytes);
     slc_queue_die(q, entry, SLC_DEATH_EXPIRED);
     return true;
 }
@@ -152,78 +156,80 @@ static uint64_t body_bytes_of(slc_slice content)
 
 static void scan_done(slc_err rc, const slc_env_read_message *messages, uint32_t count, void *arg)
 {
-    slc_queue *q = arg;
+    slc_lane *l = arg;
+    slc_queue *q = l->queue;
     uint64_t now = now_of(q->broker);
-    if (q->deleted || q->cold_from == SLC_NOT_COLD || rc != SLC_OK || count == 0) {
-        scan_end(q, rc == SLC_OK && !q->deleted);
+    if (q->deleted || l->cold_from == SLC_NOT_COLD || rc != SLC_OK || count == 0) {
+        scan_end(l, rc == SLC_OK && !q->deleted);
         slc_queue_release(q);
         return;
     }
-    if (q->reading) { // it may bring what is about to be dropped here: look again behind it
-        scan_read(q);
+    if (l->reading) { // it may bring what is about to be dropped here: look again behind it
+        scan_read(l);
         slc_queue_release(q);
         return;
     }
     bool end = false, complete = true;
     for (uint32_t i = 0; i < count && !end; i++) {
         const slc_env_read_message *read = &messages[i];
-        if (read->qseq < q->cold_from)
+        if (read->qseq < l->cold_from)
             continue; // in memory meanwhile
-        if (read->qseq >= q->cold_to) {
+        if (read->qseq >= l->cold_to) {
             end = true;
             break;
         }
-        slc_ready_cold_sized(q, read->qseq, read->content.bytes, body_bytes_of(read->content));
-        q->scan_at = read->qseq + 1;
+        slc_ready_cold_sized(l, read->qseq, read->content.bytes, body_bytes_of(read->content));
+        l->scan_at = read->qseq + 1;
         uint64_t when = or_never(read->expires_ms);
         if (when <= now) {
-            if (!cold_expire(q, read)) {
-                q->scan_due_ms = now + RETRY_MS;
+            if (!cold_expire(l, read)) {
+                l->scan_due_ms = now + RETRY_MS;
                 end = true;
                 complete = false;
             }
-            end = end || q->cold_from == SLC_NOT_COLD; // that was the last one
+            end = end || l->cold_from == SLC_NOT_COLD; // that was the last one
             continue;
         }
-        if (when < q->scan_last_ms)
-            q->scan_ordered = false;
-        q->scan_last_ms = when;
-        if (when < q->scan_due_ms)
-            q->scan_due_ms = when;
-        if (q->cold_ordered) {
+        if (when < l->scan_last_ms)
+            l->scan_ordered = false;
+        l->scan_last_ms = when;
+        if (when < l->scan_due_ms)
+            l->scan_due_ms = when;
+        if (l->cold_ordered) {
             end = true;
             complete = false;
         }
     }
     if (end || messages[count - 1].qseq + 1 >= q->next_qseq)
-        scan_end(q, complete);
+        scan_end(l, complete);
     else
-        scan_read(q);
+        scan_read(l);
     slc_queue_release(q);
 }
 
-static void scan_read(slc_queue *q)
+static void scan_read(slc_lane *l)
 {
-    slc_broker *broker = q->broker;
-    if (q->scan_at < q->cold_from)
-        q->scan_at = q->cold_from;
-    slc_queue_hold(q);
-    broker->env.store_read(broker->env.arg, q->qid, q->scan_at, SCAN_ENTRIES, SCAN_BYTES, scan_done,
-                           q);
+    slc_broker *broker = l->queue->broker;
+    if (l->scan_at < l->cold_from)
+        l->scan_at = l->cold_from;
+    slc_queue_hold(l->queue);
+    broker->env.store_read(broker->env.arg, l->qid, l->scan_at, SCAN_ENTRIES, SCAN_BYTES, scan_done,
+                           l);
 }
 
-static void scan_start(slc_queue *q)
+static void scan_start(slc_lane *l)
 {
-    q->cold_due_ms = SLC_NEVER; // what becomes cold from here on
-    if (q->cold_count == 0)
-        return;
-    q->scanning = true;
-    q->scan_ordered = true;
-    q->scan_at = q->cold_from;
-    q->scan_due_ms = SLC_NEVER;
-    q->scan_last_ms = 0;
-    q->scan_since_ms = now_of(q->broker);
-    scan_read(q);
+    l->cold_due_ms = SLC_NEVER; // what becomes cold from here on
+    if (l->cold_count > 0) {
+        l->scanning = true;
+        l->scan_ordered = true;
+        l->scan_at = l->cold_from;
+        l->scan_due_ms = SLC_NEVER;
+        l->scan_last_ms = 0;
+        l->scan_since_ms = now_of(l->queue->broker);
+        scan_read(l);
+    }
+    scan_set(l);
 }
 
 /* ---- what is due ---- */
@@ -247,8 +253,6 @@ static void queue_expire(slc_queue *q, uint64_t now, uint32_t *budget)
             gone = next;
         }
     }
-    if (q->cold_due_ms <= now && !q->scanning && q->broker->started)
-        scan_start(q);
     expiry_set(q);
 }
 
@@ -305,16 +309,24 @@ bool slc_expiry_turn(slc_broker *broker)
         budget--;
         queue_expire(q, now, &budget);
     }
+    while (budget > 0 && broker->started && (first = slc_due_first(&broker->scans)) != NULL &&
+           first->when <= now) {
+        budget--;
+        scan_start((slc_lane *)(void *)((char *)first - offsetof(slc_lane, due)));
+    }
     while (budget > 0 && (first = slc_due_first(&broker->idles)) != NULL && first->when <= now) {
         budget--;
         queue_unused((slc_queue *)(void *)((char *)first - offsetof(slc_queue, idle)), now);
     }
-    return slc_due_next(&broker->expiries) <= now || slc_due_next(&broker->idles) <= now;
+    return slc_expiry_next_due_ms(broker) <= now;
 }
 
 uint64_t slc_expiry_next_due_ms(const slc_broker *broker)
 {
-    uint64_t message = slc_due_next(&broker->expiries);
+    uint64_t next = slc_due_next(&broker->expiries);
+    uint64_t scan = slc_due_next(&broker->scans);
     uint64_t queue = slc_due_next(&broker->idles);
-    return message < queue ? message : queue;
+    if (scan < next)
+        next = scan;
+    return queue < next ? queue : next;
 }

@@ -134,23 +134,50 @@ typedef struct slc_consumer_level {
     slc_consumer *last_ready;               // NULL: none of them is ready
     struct slc_consumer_level *prev, *next; // of queue->levels
 } slc_consumer_level;
-typedef struct slc_levels slc_levels;
+typedef struct slc_lanes slc_lanes;
 typedef struct slc_deaths slc_deaths;
+
+/** Ready messages in order of position, but for those that were given back: all of a queue, or one level of a priority queue,
+ *  which has a queue in the store for each level that was ever used. queue_ready.c draws the parts. */
+typedef struct slc_lane {
+    slc_queue *queue;
+    uint32_t qid; // 0: not in the store
+    uint8_t level;
+    bool reading;            // a read of cold messages is under way
+    bool damaged;            // a read failed: what it asked for is not served
+    uint64_t count;          // messages in it
+    uint64_t delivered_qseq; // the highest ever handed out, before the start too
+    slc_entry_list fifo;
+    // The cold part.
+    uint64_t cold_from, cold_to;     // positions; SLC_NOT_COLD
+    uint64_t cold_count, cold_bytes; // bytes as they count in ready_bytes
+    slc_entry_list late;             // what is in memory behind the first cold position
+    uint64_t tail_count, tail_bytes; // those of late from cold_to on
+    uint64_t recovered_to;           // what was found at the start has a position below it
+    uint64_t
+        sized_from; // bodies are known of what has a position below, of what was found at the start
+    uint64_t read_from, read_bytes; // of the read under way
+    // Expiry of what is cold; see expiry.c.
+    slc_due due; // in broker->scans
+    uint64_t cold_due_ms,
+        cold_expiry_ms; // no cold message expires before; the last one that became cold
+    bool cold_ordered;  // cold messages expire in their order
+    bool scanning;      // a read of cold messages for their expiry is under way
+    bool scan_ordered;
+    uint64_t scan_at, scan_due_ms, scan_last_ms, scan_since_ms; // where it is; what it found
+} slc_lane;
 
 struct slc_queue {
     slc_destination dest; // first
     slc_broker *broker;
     slc_vhost *vhost; // not after it was deleted: what holds the queue may outlive the vhost
     slc_id id;
-    uint32_t qid; // 0: not in the store
     bool auto_delete;
     bool special;      // its settings concern each publish
     bool cycle_logged; // that dead letters go round
     bool limiting;     // in slc_queue_limit
     bool deleted;      // gone from the vhost; lives on while held
     bool dirty;        // in broker->dirty
-    bool reading;      // a read of cold messages is under way
-    bool damaged;      // a read failed: what it asked for is not served
     bool touched;      // something was taken since the broker last looked for memory to give up
     slc_client *owner; // of an exclusive queue
     slc_slice arguments;
@@ -159,29 +186,15 @@ struct slc_queue {
     uint32_t holds; // unacked deliveries, tx publishes and reads that point here
 
     uint64_t next_qseq;
-    uint64_t delivered_qseq; // the highest ever handed out, before the start too
-    slc_entry *returned;     // pairing heap by qseq; of a priority queue by level first
-    slc_entry_list fifo;
-    slc_levels *priorities; // of a priority queue; see priority.c
-    // Expiry; see expiry.c.
-    slc_due_heap timed; // what is ready and in memory
-    slc_due due;        // in broker->expiries
-    uint64_t cold_due_ms,
-        cold_expiry_ms; // no cold message expires before; the last one that became cold
-    bool cold_ordered;  // cold messages expire in their order
-    bool scanning;      // a read of cold messages for their expiry is under way
-    bool scan_ordered;
-    uint64_t scan_at, scan_due_ms, scan_last_ms, scan_since_ms; // where it is; what it found
+    slc_lane lane;                   // of a priority queue level 0
+    slc_lanes *lanes;                // NULL: not a priority queue
+    slc_entry *returned;             // pairing heap by qseq; of a priority queue by level first
+    slc_due_heap timed;              // what is ready, in memory and expires
+    slc_due due;                     // in broker->expiries
+    slc_due idle;                    // in broker->idles: x-expires
+    uint64_t cold_count, cold_bytes; // of all lanes
     uint64_t
-        sized_from; // bodies are known of what has a position below, of what was found at the start
-    slc_due idle;   // in broker->idles: x-expires
-    // The cold part; see queue_ready.c.
-    uint64_t cold_from, cold_to;     // positions; SLC_NOT_COLD
-    uint64_t cold_count, cold_bytes; // bytes as they count in ready_bytes
-    slc_entry_list late;             // what is in memory behind the first cold position
-    uint64_t tail_count, tail_bytes; // those of late from cold_to on
-    uint64_t recovered_to;           // what was found at the start has a position below it
-    uint64_t read_from, read_bytes;  // of the read under way
+        unsized_bytes; // of contents in cold_bytes: how much of that is bodies is not known yet
     uint64_t ready, ready_bytes, unacked, unacked_bytes; // ready with the cold ones
     uint64_t persistent, persistent_bytes;               // ready and unacked
 
@@ -378,7 +391,8 @@ struct slc_broker {
     uint64_t reply_serial;    // of publishes that may go to them
     slc_deaths *deaths;       // messages on their way to a dead letter exchange; NULL: never any
     bool x_death_trusted, x_death_drops_cc, passive_needs_nothing;
-    slc_due_heap expiries; // of queues: a message may expire
+    slc_due_heap expiries; // of queues: a message in memory may expire
+    slc_due_heap scans;    // of lanes: a cold message may
     slc_due_heap idles;    // of queues: unused for too long
     bool overflow_priority_head, nack_uncounted;
     slc_session *confirm_list; // DL: have open or unsent confirms
@@ -500,8 +514,13 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
 void slc_queue_delete(slc_queue *queue);
 /** Give a durable queue its qid in the store. */
 void slc_queue_enter_store(slc_queue *queue);
-/** The same with the qid that the store already knows. */
-void slc_queue_set_qid(slc_queue *queue, uint32_t qid);
+/** What the store knows of it; uuid as slc_lane_uuid has it. */
+void slc_queue_recovered(slc_lane *lane, uint32_t qid, uint64_t next_qseq, uint64_t messages,
+                         uint64_t bytes, uint64_t delivered_qseq);
+/** Give a lane of a queue in the store its qid when it has none yet. */
+void slc_lane_enter_store(slc_lane *lane);
+/** The uuid of a lane in the store: the queue's own for level 0. */
+slc_id slc_lane_uuid(const slc_id *queue, uint8_t level);
 void slc_queue_hold(slc_queue *queue);
 void slc_queue_release(slc_queue *queue);
 /** One message, routed here. Delivered at once when the queue is empty and a consumer is ready. */
@@ -541,8 +560,9 @@ void slc_entry_free(slc_queue *queue, slc_entry *entry);
 void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
                    uint64_t expires_ms);
 void slc_ready_return(slc_queue *queue, slc_entry *entry);
-/** What the store held at the start: cold, from the first position on. next_qseq is set. */
-void slc_ready_recovered(slc_queue *queue, uint64_t messages, uint64_t bytes,
+void slc_lane_init(slc_lane *lane, slc_queue *queue, uint8_t level);
+/** What the store held of a lane at the start: cold, from the first position on. */
+void slc_ready_recovered(slc_lane *lane, uint64_t next_qseq, uint64_t messages, uint64_t bytes,
                          uint64_t delivered_qseq);
 /** The next ready entry, out of the queue; NULL: none, or it has to be read first (then *reading is true). */
 slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
@@ -553,16 +573,27 @@ void slc_ready_remove(slc_queue *queue, slc_entry *entry);
 /** All of the returned heap that expired by now_ms, linked by next, out of the queue. */
 slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms);
 /** A cold message of that many octets of content and body is out of the store, or taken over by the caller. */
-void slc_ready_cold_gone(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+void slc_ready_cold_gone(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
                          uint64_t body_bytes);
 /** What a cold message that was found at the start counts as is its body from now on. Ascending. */
-void slc_ready_cold_sized(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+void slc_ready_cold_sized(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
                           uint64_t body_bytes);
-/** The next message need not be read first. */
-bool slc_queue_has_hot(const slc_queue *queue);
-/** Everything that is ready is out of the counters. What was in memory is the caller's to settle (heap and lists); it counts in
- *  broker->hot_bytes until slc_entry_cooled. Cold positions are dropped from the store unless the queue is deleted. */
-void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **fifo, slc_entry **late);
+/** All that was found at the start and is still cold was sized. */
+void slc_ready_cold_known(slc_lane *lane);
+/** Give a message that was read from a lane its stored priority. */
+void slc_ready_placed(const slc_lane *lane, slc_message *message, uint8_t priority);
+typedef enum slc_next {
+    SLC_NEXT_NONE,    // nothing is ready
+    SLC_NEXT_HOT,     // in memory
+    SLC_NEXT_COLD,    // to be read first
+    SLC_NEXT_READING, // a read that may bring it is under way
+    SLC_NEXT_DAMAGED, // it cannot be read
+} slc_next;
+/** The next message of a queue. */
+slc_next slc_queue_next(const slc_queue *queue);
+/** Everything that is ready is out of the counters. What was in memory is the caller's to settle (a heap; the rest linked by next);
+ *  it counts in broker->hot_bytes until slc_entry_cooled. Cold positions are dropped from the store unless the queue is deleted. */
+void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting);
 /** It leaves the ready messages in memory. */
 void slc_entry_cooled(slc_broker *broker, const slc_entry *entry);
 /** Memory is short: a queue that nobody waits for keeps a little of its head, stored messages behind it become cold; up to
@@ -574,16 +605,37 @@ static inline uint64_t slc_broker_warm_bytes(const slc_broker *broker)
     return broker->cache_bytes - broker->cache_bytes / 4;
 }
 
-/* priority.c: the levels of a priority queue. All of its messages are in memory: after a start it serves when they are read. */
-slc_levels *slc_levels_new(uint8_t max);
-void slc_levels_free(slc_levels *levels);
-uint8_t slc_levels_of(const slc_queue *queue, const slc_entry *entry);
-void slc_levels_push(slc_levels *levels, uint8_t level, slc_entry *entry);
-void slc_levels_remove(slc_levels *levels, uint8_t level, slc_entry *entry);
-/** The first entry of the highest (or lowest) level that has one, NULL: none. */
-slc_entry *slc_levels_first(const slc_levels *levels, bool highest, uint8_t *level);
-/** All, linked by next; the levels are empty then. */
-slc_entry *slc_levels_clear(slc_levels *levels);
+/* priority.c: the lanes of a priority queue, one for each level that was ever used. */
+slc_lanes *slc_lanes_new(slc_queue *queue, uint8_t max);
+void slc_lanes_free(slc_lanes *lanes);
+/** The level of a message of that priority. */
+uint8_t slc_lanes_level(const slc_lanes *lanes, uint8_t priority);
+/** The lane, made when there was none; without a queue in the store. level up to the highest. */
+slc_lane *slc_lanes_ensure(slc_lanes *lanes, uint8_t level);
+/** A lane got its first message, or lost its last. */
+void slc_lanes_used(slc_lanes *lanes, uint8_t level, bool used);
+/** The highest (or lowest) lane that has messages, NULL: none. */
+slc_lane *slc_lanes_first(const slc_lanes *lanes, bool highest);
+/** The next lane above level that was made, with or without messages, NULL: none. */
+slc_lane *slc_lanes_above(const slc_lanes *lanes, uint8_t level);
+/** Where a message with this priority waits, or waited. */
+static inline slc_lane *slc_lane_for(slc_queue *queue, uint8_t priority)
+{
+    return queue->lanes == NULL
+               ? &queue->lane
+               : slc_lanes_ensure(queue->lanes, slc_lanes_level(queue->lanes, priority));
+}
+static inline slc_lane *slc_lane_of(slc_queue *queue, const slc_entry *entry)
+{
+    return slc_lane_for(queue, entry->message->priority);
+}
+/** All lanes of a queue, from level 0 up: the one after lane (NULL: the first); NULL: none. */
+static inline slc_lane *slc_lane_next(slc_queue *queue, const slc_lane *lane)
+{
+    if (lane == NULL)
+        return &queue->lane;
+    return queue->lanes == NULL ? NULL : slc_lanes_above(queue->lanes, lane->level);
+}
 
 /* expiry.c: messages and queues whose time is up. @spec amqp-semantics 13.1, 9.8 */
 /** Absolute, of a message that enters now; 0: never. */
@@ -596,9 +648,11 @@ static inline uint64_t slc_entry_expires_ms(const slc_entry *entry)
 /** A timed entry is ready. */
 void slc_expiry_add(slc_queue *queue, slc_entry *entry);
 /** A message that expires (0: one that does not) became cold, behind all others if appended. */
-void slc_expiry_cold(slc_queue *queue, uint64_t expires_ms, bool appended);
-/** The queue's messages were found in the store. */
-void slc_expiry_recovered(slc_queue *queue);
+void slc_expiry_cold(slc_lane *lane, uint64_t expires_ms, bool appended);
+/** The lane's messages were found in the store. */
+void slc_expiry_recovered(slc_lane *lane);
+/** Nothing of a lane is cold any more. */
+void slc_expiry_thawed(slc_lane *lane);
 /** Nothing is ready any more. */
 void slc_expiry_clear(slc_queue *queue);
 /** Work off what is due, bounded; true: there is more. */

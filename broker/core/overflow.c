@@ -3,18 +3,12 @@
 
 enum { LIMIT_BUDGET = 2048, DROP_REJECT = 1, DROP_EXPIRED = 2, DROP_MAXLEN = 3 };
 
-/** After a start the bodies of cold messages are known when expiry.c has been through: until then their contents' sum is too much
- *  to judge by. */
-static bool bytes_known(const slc_queue *q)
-{
-    return q->cold_from == SLC_NOT_COLD || q->cold_from >= q->recovered_to ||
-           q->sized_from >= q->recovered_to;
-}
-
 static bool over_limit(const slc_queue *q, uint64_t messages, uint64_t bytes)
 {
     const slc_queue_settings *s = &q->settings;
-    return messages > s->max_length || (bytes > s->max_length_bytes && bytes_known(q));
+    // Of cold messages that were found at the start the bodies are known when expiry.c has been through: until then they count
+    // nothing. That is never too much, and what came since has to go (or is refused) at once.
+    return messages > s->max_length || bytes - q->unsized_bytes > s->max_length_bytes;
 }
 
 bool slc_queue_refuses(const slc_queue *queue, uint64_t body_bytes)

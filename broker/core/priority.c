@@ -1,93 +1,72 @@
-// A list per level, and a bit per level that has entries. Lists exist from the first message on. @spec amqp-semantics 15.1
+// A lane per level of a priority queue, made when the level is first used, and a bit per level that has messages. So each level
+// has its head in memory and the rest in the store, in a queue of its own there, as RabbitMQ has a queue for each priority: the
+// next message is found without a look at those of other levels, after a start too. @spec amqp-semantics 15.1
 #include "core/internal.h"
 
-typedef struct level {
-    slc_entry *head, *tail;
-} level;
-
-struct slc_levels {
-    uint64_t used[4]; // bit n % 64 of word n / 64: level n has entries
-    level *levels;    // NULL: none was needed yet
+struct slc_lanes {
+    slc_queue *queue;
+    uint64_t used[4]; // bit n % 64 of word n / 64: level n has messages
     uint8_t max;
+    slc_lane *levels[]; // 0: the queue's own; NULL: never used
 };
 
-slc_levels *slc_levels_new(uint8_t max)
+slc_lanes *slc_lanes_new(slc_queue *queue, uint8_t max)
 {
-    slc_levels *l = slc_alloc_zero(1, sizeof *l);
+    slc_lanes *l = slc_alloc_zero(1, sizeof *l + ((size_t)max + 1) * sizeof(slc_lane *));
+    l->queue = queue;
     l->max = max;
+    l->levels[0] = &queue->lane;
     return l;
 }
 
-void slc_levels_free(slc_levels *levels)
+void slc_lanes_free(slc_lanes *lanes)
 {
-    if (levels != NULL)
-        slc_free(levels->levels);
-    slc_free(levels);
+    for (int i = 1; lanes != NULL && i <= lanes->max; i++)
+        slc_free(lanes->levels[i]);
+    slc_free(lanes);
 }
 
-uint8_t slc_levels_of(const slc_queue *queue, const slc_entry *entry)
+uint8_t slc_lanes_level(const slc_lanes *lanes, uint8_t priority)
 {
-    uint8_t priority = entry->message->priority;
-    return priority < queue->priorities->max ? priority : queue->priorities->max;
+    return priority < lanes->max ? priority : lanes->max;
 }
 
-void slc_levels_push(slc_levels *levels, uint8_t at, slc_entry *entry)
+slc_lane *slc_lanes_ensure(slc_lanes *lanes, uint8_t level)
 {
-    if (levels->levels == NULL)
-        levels->levels = slc_alloc_zero((size_t)levels->max + 1, sizeof *levels->levels);
-    level *l = &levels->levels[at];
-    SLC_DASSERT(l->tail == NULL || l->tail->qseq < entry->qseq);
-    entry->next = NULL;
-    entry->prev = l->tail;
-    if (l->tail != NULL)
-        l->tail->next = entry;
+    SLC_ASSERT(level <= lanes->max);
+    if (lanes->levels[level] == NULL) {
+        lanes->levels[level] = slc_alloc_zero(1, sizeof(slc_lane));
+        slc_lane_init(lanes->levels[level], lanes->queue, level);
+    }
+    return lanes->levels[level];
+}
+
+void slc_lanes_used(slc_lanes *lanes, uint8_t level, bool used)
+{
+    uint64_t bit = 1ull << (level % 64);
+    if (used)
+        lanes->used[level / 64] |= bit;
     else
-        l->head = entry;
-    l->tail = entry;
-    levels->used[at / 64] |= 1ull << (at % 64);
+        lanes->used[level / 64] &= ~bit;
 }
 
-void slc_levels_remove(slc_levels *levels, uint8_t at, slc_entry *entry)
-{
-    level *l = &levels->levels[at];
-    if (entry->prev != NULL)
-        entry->prev->next = entry->next;
-    else
-        l->head = entry->next;
-    if (entry->next != NULL)
-        entry->next->prev = entry->prev;
-    else
-        l->tail = entry->prev;
-    entry->next = entry->prev = NULL;
-    if (l->head == NULL)
-        levels->used[at / 64] &= ~(1ull << (at % 64));
-}
-
-slc_entry *slc_levels_first(const slc_levels *levels, bool highest, uint8_t *out)
+slc_lane *slc_lanes_first(const slc_lanes *lanes, bool highest)
 {
     for (int i = 0; i < 4; i++) {
         int word = highest ? 3 - i : i;
-        uint64_t used = levels->used[word];
-        if (used == 0)
-            continue;
-        int bit = highest ? 63 - __builtin_clzll(used) : __builtin_ctzll(used);
-        if (out != NULL)
-            *out = (uint8_t)(64 * word + bit);
-        return levels->levels[64 * word + bit].head;
+        uint64_t used = lanes->used[word];
+        if (used != 0)
+            return lanes->levels[64 * word +
+                                 (highest ? 63 - __builtin_clzll(used) : __builtin_ctzll(used))];
     }
     return NULL;
 }
 
-slc_entry *slc_levels_clear(slc_levels *levels)
+slc_lane *slc_lanes_above(const slc_lanes *lanes, uint8_t level)
 {
-    slc_entry *all = NULL;
-    uint8_t at;
-    while (slc_levels_first(levels, true, &at) != NULL) {
-        level *l = &levels->levels[at];
-        l->tail->next = all;
-        all = l->head;
-        *l = (level){0};
-        levels->used[at / 64] &= ~(1ull << (at % 64));
+    for (int i = level + 1; i <= lanes->max; i++) {
+        if (lanes->levels[i] != NULL)
+            return lanes->levels[i];
     }
-    return all;
+    return NULL;
 }

@@ -67,6 +67,16 @@ static void publish_refuse(slc_queue *q, slc_message *message)
         slc_queue_die(q, slc_entry_new(q, q->next_qseq++, message, false, 0), SLC_DEATH_MAXLEN);
 }
 
+/** Where the store keeps a message of a durable queue. 0: the queue is not in the store. */
+static uint32_t publish_qid(slc_queue *q, const slc_message *message)
+{
+    if (q->lanes == NULL || q->lane.qid == 0)
+        return q->lane.qid;
+    slc_lane *lane = slc_lane_for(q, message->priority);
+    slc_lane_enter_store(lane);
+    return lane->qid;
+}
+
 static void publish_put(slc_queue *q, uint64_t qseq, slc_message *message, bool stored,
                         uint64_t expires_ms)
 {
@@ -104,9 +114,9 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
         // What a no-ack consumer takes at once is settled before it could be written: it need not be.
         if (slc_queue_passes_through(q))
             slc_consumer_pass(q->ready_consumers, message);
-        else if (keep && q->qid != 0)
+        else if (keep && q->lane.qid != 0)
             targets[stored++] = (slc_env_target){
-                .qid = q->qid,
+                .qid = publish_qid(q, message),
                 .qseq = qseq,
                 .expires_ms = q->schedule != NULL ? slc_schedule_due_ms(message) : expires_ms,
             };
@@ -123,7 +133,8 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
     uint32_t next = 0;
     for (uint32_t i = 0; i < count && next < stored; i++) {
         slc_queue *q = (slc_queue *)queues[i];
-        if (q->qid == targets[next].qid) { // each queue comes once; 0 is in no target
+        if (publish_qid(q, message) ==
+            targets[next].qid) { // each queue comes once; 0 is in no target
             publish_put(q, targets[next].qseq, message, true, targets[next].expires_ms);
             next++;
         }

@@ -16,13 +16,11 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->owner = owner;
     q->arguments = slc_slice_copy(arguments);
     q->next_qseq = 1;
-    q->cold_from = q->cold_to = SLC_NOT_COLD;
+    slc_lane_init(&q->lane, q, 0);
     q->active_ms = q->broker->env.wall_ms(q->broker->env.arg);
-    q->cold_ordered = true;
-    q->cold_due_ms = SLC_NEVER;
     slc_queue_settings_changed(q);
     if (q->settings.has_priority)
-        q->priorities = slc_levels_new(q->settings.max_priority);
+        q->lanes = slc_lanes_new(q, q->settings.max_priority);
     HASH_ADD_KEYPTR(hh, vhost->queues, q->dest.name.data, q->dest.name.bytes, q);
     vhost->topology_version++;
     if (owner != NULL)
@@ -34,20 +32,45 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     return q;
 }
 
-void slc_queue_set_qid(slc_queue *queue, uint32_t qid)
+/* ---- the store ---- */
+
+slc_id slc_lane_uuid(const slc_id *queue, uint8_t level)
 {
-    slc_broker *broker = queue->broker;
+    slc_id id = *queue;
+    id.octets[SLC_ID_BYTES - 1] ^= level; // random; the rest tells any two queues apart
+    return id;
+}
+
+static void lane_set_qid(slc_lane *lane, uint32_t qid)
+{
+    slc_queue *queue = lane->queue;
     SLC_ASSERT(qid != 0);
-    SLC_ASSERT(queue->qid == 0);
-    queue->qid = qid;
-    DL_APPEND2(broker->stored, queue, stored_prev, stored_next);
+    SLC_ASSERT(lane->qid == 0);
+    lane->qid = qid;
+    if (lane == &queue->lane)
+        DL_APPEND2(queue->broker->stored, queue, stored_prev, stored_next);
+}
+
+void slc_queue_recovered(slc_lane *lane, uint32_t qid, uint64_t next_qseq, uint64_t messages,
+                         uint64_t bytes, uint64_t delivered_qseq)
+{
+    lane_set_qid(lane, qid);
+    slc_ready_recovered(lane, next_qseq, messages, bytes, delivered_qseq);
+}
+
+void slc_lane_enter_store(slc_lane *lane)
+{
+    slc_broker *broker = lane->queue->broker;
+    if (lane->qid != 0)
+        return;
+    slc_id uuid = slc_lane_uuid(&lane->queue->id, lane->level);
+    lane_set_qid(lane,
+                 broker->env.store_queue_new(broker->env.arg, uuid.octets, &broker->last_ticket));
 }
 
 void slc_queue_enter_store(slc_queue *queue)
 {
-    const slc_env *env = &queue->broker->env;
-    slc_queue_set_qid(
-        queue, env->store_queue_new(env->arg, queue->id.octets, &queue->broker->last_ticket));
+    slc_lane_enter_store(&queue->lane);
 }
 
 void slc_queue_hold(slc_queue *queue)
@@ -59,13 +82,12 @@ static void queue_free(slc_queue *q)
 {
     SLC_ASSERT(q->consumers == NULL);
     SLC_ASSERT(q->levels == NULL);
-    SLC_ASSERT(!slc_queue_has_hot(q));
-    SLC_ASSERT(q->late.head == NULL);
+    SLC_ASSERT(slc_queue_next(q) == SLC_NEXT_NONE);
     SLC_ASSERT(!q->dirty);
     slc_policy_detach(&q->dest);
     slc_free((void *)q->dest.name.data);
     slc_free((void *)q->arguments.data);
-    slc_levels_free(q->priorities);
+    slc_lanes_free(q->lanes);
     slc_free(q);
 }
 
@@ -130,8 +152,8 @@ void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason)
     slc_broker *broker = queue->broker;
     if ((entry->flags & SLC_ENTRY_STORED) && !queue->deleted) {
         bool cancelled = false;
-        broker->last_ticket =
-            broker->env.store_drop(broker->env.arg, queue->qid, entry->qseq, reason, &cancelled);
+        broker->last_ticket = broker->env.store_drop(
+            broker->env.arg, slc_lane_of(queue, entry)->qid, entry->qseq, reason, &cancelled);
         if (cancelled)
             slc_confirm_settled(broker, entry->message);
     }
@@ -189,11 +211,10 @@ static uint64_t queue_empty(slc_queue *q)
 {
     uint64_t count = q->ready;
     uint64_t budget = SLC_TRASH_BUDGET;
-    slc_entry *returned, *fifo, *late;
-    slc_ready_clear(q, &returned, &fifo, &late);
+    slc_entry *returned, *waiting;
+    slc_ready_clear(q, &returned, &waiting);
     trash_add(q, returned, true, &budget);
-    trash_add(q, fifo, false, &budget);
-    trash_add(q, late, false, &budget);
+    trash_add(q, waiting, false, &budget);
     return count;
 }
 
@@ -252,9 +273,11 @@ void slc_queue_delete(slc_queue *queue)
         queue->dirty = false;
         DL_DELETE2(broker->dirty, queue, dirty_prev, dirty_next);
     }
-    if (queue->qid != 0) {
+    if (queue->lane.qid != 0)
         DL_DELETE2(broker->stored, queue, stored_prev, stored_next);
-        broker->last_ticket = broker->env.store_queue_del(broker->env.arg, queue->qid);
+    for (slc_lane *l = NULL; (l = slc_lane_next(queue, l)) != NULL;) {
+        if (l->qid != 0)
+            broker->last_ticket = broker->env.store_queue_del(broker->env.arg, l->qid);
     }
     // From here on a settled entry is just freed: the store forgets the whole queue, and what waited for its
     // confirm gets it with the ticket of its append.

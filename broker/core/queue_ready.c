@@ -1,5 +1,6 @@
 // The ready messages of a queue, in order of position. Memory holds the head of a long queue, not an entry per message:
 //
+//      of the queue    │ of a lane: the queue's only one, or one for each level of a priority queue
 //      returned (heap) │ fifo (list) │ cold: no entry, [cold_from .. cold_to) │ tail of late
 //                      │             │    late: entries in between            │
 //
@@ -14,7 +15,10 @@
 //                                ^                        │ cool: memory is short, nobody waits
 //                                └────────────────────────┘
 //
-//  A queue that is not cold has cold_from = cold_to = SLC_NOT_COLD and nothing in late. While the newest messages are cold
+//  The next message of a priority queue is the top of returned or the first of its highest lane. Its lanes share positions,
+//  counters and the window: when that is full each still has a little in memory.
+//
+//  A lane that is not cold has cold_from = cold_to = SLC_NOT_COLD and nothing in late. While the newest messages are cold
 //  cold_to is SLC_NOT_COLD. When a read is under way that will bring nearly all of the cold ones, new messages stay in
 //  memory: the tail of late. So a consumer that has caught up leaves the store behind, also while publishing goes on:
 //  otherwise each read would return to find some more cold messages. The tail is bounded; over it, it turns cold too.
@@ -125,15 +129,16 @@ static void ready_count(slc_queue *q, uint64_t body_bytes)
 
 /* ---- heap ---- */
 
+static uint8_t level_of(const slc_queue *q, const slc_entry *entry)
+{
+    return q->lanes == NULL ? 0 : slc_lanes_level(q->lanes, entry->message->priority);
+}
+
 static bool heap_before(const slc_queue *q, const slc_entry *a, const slc_entry *b)
 {
-    if (q->priorities != NULL) {
-        uint8_t level_a = slc_levels_of(q, a);
-        uint8_t level_b = slc_levels_of(q, b);
-        if (level_a != level_b)
-            return level_a > level_b;
-    }
-    return a->qseq < b->qseq;
+    uint8_t level_a = level_of(q, a);
+    uint8_t level_b = level_of(q, b);
+    return level_a != level_b ? level_a > level_b : a->qseq < b->qseq;
 }
 
 static slc_entry *heap_merge(const slc_queue *q, slc_entry *a, slc_entry *b)
@@ -248,18 +253,83 @@ static void list_join(slc_entry_list *list, slc_entry_list *from)
     *from = (slc_entry_list){0};
 }
 
-/* ---- cold ---- */
+/* ---- lanes ---- */
 
-static bool queue_is_cold(const slc_queue *q)
+void slc_lane_init(slc_lane *lane, slc_queue *queue, uint8_t level)
 {
-    return q->cold_from != SLC_NOT_COLD;
+    *lane = (slc_lane){
+        .queue = queue,
+        .level = level,
+        .cold_from = SLC_NOT_COLD,
+        .cold_to = SLC_NOT_COLD,
+        .cold_due_ms = SLC_NEVER,
+        .cold_ordered = true,
+    };
 }
 
-/** What a cold message counts as: of those that were found at the start only the contents' size is known. */
-static uint64_t cold_size(const slc_queue *q, uint64_t qseq, const slc_message *m)
+static void lane_add(slc_lane *l, uint64_t count)
 {
-    return qseq < q->recovered_to && qseq >= q->sized_from ? slc_message_content_bytes(m)
-                                                           : m->body_bytes;
+    if (l->count == 0 && l->queue->lanes != NULL)
+        slc_lanes_used(l->queue->lanes, l->level, true);
+    l->count += count;
+}
+
+static void lane_remove(slc_lane *l)
+{
+    SLC_ASSERT(l->count > 0);
+    if (--l->count == 0 && l->queue->lanes != NULL)
+        slc_lanes_used(l->queue->lanes, l->level, false);
+}
+
+/* ---- cold ---- */
+
+static bool lane_is_cold(const slc_lane *l)
+{
+    return l->cold_from != SLC_NOT_COLD;
+}
+
+static bool is_unsized(const slc_lane *l, uint64_t qseq)
+{
+    return qseq < l->recovered_to && qseq >= l->sized_from;
+}
+
+/** A message is cold from here on; what it counts as: of one that was found at the start only the contents' size is known. */
+static uint64_t cold_add(slc_lane *l, uint64_t qseq, const slc_message *m)
+{
+    slc_queue *q = l->queue;
+    uint64_t size = m->body_bytes;
+    if (is_unsized(l, qseq)) {
+        size = slc_message_content_bytes(m);
+        q->unsized_bytes += size;
+    }
+    l->cold_count++;
+    l->cold_bytes += size;
+    q->cold_count++;
+    q->cold_bytes += size;
+    return size;
+}
+
+static void unsized_remove(slc_lane *l, uint64_t qseq, uint64_t content_bytes)
+{
+    slc_queue *q = l->queue;
+    if (is_unsized(l, qseq))
+        q->unsized_bytes -= content_bytes < q->unsized_bytes ? content_bytes : q->unsized_bytes;
+}
+
+/** It is not cold any more; what it counted as. */
+static uint64_t cold_remove(slc_lane *l, uint64_t qseq, uint64_t content_bytes, uint64_t body_bytes)
+{
+    slc_queue *q = l->queue;
+    uint64_t size = is_unsized(l, qseq) ? content_bytes : body_bytes;
+    if (size > l->cold_bytes)
+        size =
+            l->cold_bytes; // the store's sum of what was there at the start is near enough, not exact
+    unsized_remove(l, qseq, content_bytes);
+    l->cold_count--;
+    l->cold_bytes -= size;
+    q->cold_count--;
+    q->cold_bytes -= size;
+    return size;
 }
 
 static void ready_uncount(slc_queue *q, slc_entry *entry)
@@ -273,206 +343,219 @@ static void ready_uncount(slc_queue *q, slc_entry *entry)
 }
 
 /** An entry becomes cold. Its confirm does not need it: that comes with its ticket. */
-static void entry_to_cold(slc_queue *q, slc_entry *entry)
+static void entry_to_cold(slc_lane *l, slc_entry *entry)
 {
+    slc_queue *q = l->queue;
     SLC_ASSERT(entry->flags & SLC_ENTRY_STORED);
-    uint64_t size = cold_size(q, entry->qseq, entry->message);
-    q->cold_count++;
-    q->cold_bytes += size;
+    uint64_t size = cold_add(l, entry->qseq, entry->message);
     q->ready_bytes += size - entry->body_bytes;
     q->persistent_bytes += size - entry->body_bytes;
-    slc_expiry_cold(q, slc_entry_expires_ms(entry), false);
+    slc_expiry_cold(l, slc_entry_expires_ms(entry), false);
     slc_entry_cooled(q->broker, entry);
     entry_forget(q, entry);
 }
 
 /** A cold message is read: back among those that have an entry. */
-static void cold_to_entry(slc_queue *q, uint64_t qseq, slc_message *message, uint64_t expires_ms)
+static void cold_to_entry(slc_lane *l, uint64_t qseq, slc_message *message, uint64_t expires_ms)
 {
-    uint64_t size = cold_size(q, qseq, message);
-    if (size > q->cold_bytes)
-        size =
-            q->cold_bytes; // the store's sum of what was there at the start is near enough, not exact
-    q->cold_count--;
-    q->cold_bytes -= size;
+    slc_queue *q = l->queue;
+    uint64_t size = cold_remove(l, qseq, slc_message_content_bytes(message), message->body_bytes);
     q->ready_bytes += message->body_bytes - size;
     q->persistent_bytes += message->body_bytes - size;
     slc_entry *entry = entry_alloc(qseq, message, expires_ms,
                                    SLC_ENTRY_STORED | SLC_ENTRY_PERSISTENT |
-                                       (qseq <= q->delivered_qseq ? SLC_ENTRY_DELIVERED : 0u));
+                                       (qseq <= l->delivered_qseq ? SLC_ENTRY_DELIVERED : 0u));
     entry_heated(q->broker, entry);
-    list_push(&q->fifo, entry);
+    list_push(&l->fifo, entry);
     if (entry->flags & SLC_ENTRY_TIMED)
         slc_expiry_add(q, entry);
 }
 
 /** Nothing is cold any more: what waited behind it follows. */
-static void queue_thaw(slc_queue *q)
+static void lane_thaw(slc_lane *l)
 {
-    SLC_ASSERT(q->cold_count == 0);
-    q->ready_bytes -= q->cold_bytes;
-    q->persistent_bytes -= q->cold_bytes;
-    q->cold_bytes = 0;
-    q->cold_from = q->cold_to = SLC_NOT_COLD;
-    q->tail_count = q->tail_bytes = 0;
-    list_join(&q->fifo, &q->late);
-    q->cold_due_ms = SLC_NEVER;
-    q->cold_ordered = true;
-    q->cold_expiry_ms = 0;
-    if (q->priorities == NULL)
-        return;
-    while (q->fifo.head != NULL) { // all is read: now it can be served in order of priority
-        slc_entry *entry = q->fifo.head;
-        list_remove(&q->fifo, entry);
-        slc_levels_push(q->priorities, slc_levels_of(q, entry), entry);
-    }
+    slc_queue *q = l->queue;
+    SLC_ASSERT(l->cold_count == 0);
+    q->ready_bytes -= l->cold_bytes;
+    q->persistent_bytes -= l->cold_bytes;
+    q->cold_bytes -= l->cold_bytes;
+    l->cold_bytes = 0;
+    l->cold_from = l->cold_to = SLC_NOT_COLD;
+    l->tail_count = l->tail_bytes = 0;
+    list_join(&l->fifo, &l->late);
+    slc_ready_cold_known(l);
+    slc_expiry_thawed(l);
 }
 
-void slc_ready_cold_gone(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
-                         uint64_t body_bytes)
+void slc_ready_cold_gone(slc_lane *lane, uint64_t qseq, uint64_t content_bytes, uint64_t body_bytes)
 {
-    uint64_t size =
-        qseq < queue->recovered_to && qseq >= queue->sized_from ? content_bytes : body_bytes;
-    if (size > queue->cold_bytes)
-        size = queue->cold_bytes;
-    queue->cold_count--;
-    queue->cold_bytes -= size;
+    slc_queue *queue = lane->queue;
+    uint64_t size = cold_remove(lane, qseq, content_bytes, body_bytes);
     queue->ready--;
     queue->ready_bytes -= size;
     queue->persistent--;
     queue->persistent_bytes -= size;
     queue->broker->totals.ready--;
-    if (queue->cold_count == 0)
-        queue_thaw(queue);
+    lane_remove(lane);
+    if (lane->cold_count == 0)
+        lane_thaw(lane);
 }
 
-void slc_ready_cold_sized(slc_queue *queue, uint64_t qseq, uint64_t content_bytes,
+void slc_ready_cold_sized(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
                           uint64_t body_bytes)
 {
-    if (qseq >= queue->recovered_to || qseq < queue->sized_from)
+    if (!is_unsized(lane, qseq))
         return;
+    slc_queue *queue = lane->queue;
     uint64_t excess = content_bytes - body_bytes;
-    if (excess > queue->cold_bytes)
-        excess = queue->cold_bytes;
+    if (excess > lane->cold_bytes)
+        excess = lane->cold_bytes;
+    unsized_remove(lane, qseq, content_bytes);
+    lane->cold_bytes -= excess;
     queue->cold_bytes -= excess;
     queue->ready_bytes -= excess;
     queue->persistent_bytes -= excess;
-    queue->sized_from = qseq + 1;
+    lane->sized_from = qseq + 1;
+}
+
+void slc_ready_cold_known(slc_lane *lane)
+{
+    slc_queue *queue = lane->queue;
+    if (lane->sized_from >= lane->recovered_to)
+        return;
+    lane->sized_from = lane->recovered_to;
+    // What is left of the store's sum, which was not exact.
+    const slc_lane *other = NULL;
+    while ((other = slc_lane_next(queue, other)) != NULL) {
+        if (other->sized_from < other->recovered_to)
+            return;
+    }
+    queue->unsized_bytes = 0;
 }
 
 /** The tail turns cold, but for its transient messages; it is bounded, so this is. */
-static void tail_close(slc_queue *q)
+static void tail_close(slc_lane *l)
 {
-    slc_entry *entry = q->late.tail;
-    while (entry != NULL && entry->qseq >= q->cold_to) {
+    slc_entry *entry = l->late.tail;
+    while (entry != NULL && entry->qseq >= l->cold_to) {
         slc_entry *prev = entry->prev;
         if (entry->flags & SLC_ENTRY_STORED) {
-            list_remove(&q->late, entry);
-            entry_to_cold(q, entry);
+            list_remove(&l->late, entry);
+            entry_to_cold(l, entry);
         }
         entry = prev;
     }
-    q->cold_to = SLC_NOT_COLD;
-    q->tail_count = q->tail_bytes = 0;
+    l->cold_to = SLC_NOT_COLD;
+    l->tail_count = l->tail_bytes = 0;
 }
 
-void slc_ready_recovered(slc_queue *queue, uint64_t messages, uint64_t bytes,
+void slc_ready_recovered(slc_lane *lane, uint64_t next_qseq, uint64_t messages, uint64_t bytes,
                          uint64_t delivered_qseq)
 {
-    SLC_ASSERT(queue->ready == 0);
-    queue->recovered_to = queue->next_qseq;
-    queue->delivered_qseq =
-        delivered_qseq < queue->next_qseq ? delivered_qseq : queue->next_qseq - 1;
-    if (messages == 0)
+    slc_queue *queue = lane->queue;
+    SLC_ASSERT(lane->count == 0);
+    lane->recovered_to = next_qseq;
+    lane->delivered_qseq = delivered_qseq < next_qseq ? delivered_qseq : next_qseq - 1;
+    if (queue->next_qseq < next_qseq)
+        queue->next_qseq = next_qseq;
+    if (messages == 0) {
+        lane->sized_from = next_qseq;
         return;
-    queue->cold_from = 1;
-    queue->cold_count = queue->ready = queue->persistent = messages;
-    queue->cold_bytes = queue->ready_bytes = queue->persistent_bytes = bytes;
+    }
+    lane->cold_from = 1;
+    lane->cold_count = messages;
+    lane->cold_bytes = bytes;
+    lane_add(lane, messages);
+    queue->cold_count += messages;
+    queue->cold_bytes += bytes;
+    queue->unsized_bytes += bytes;
+    queue->ready += messages;
+    queue->ready_bytes += bytes;
+    queue->persistent += messages;
+    queue->persistent_bytes += bytes;
     queue->broker->totals.ready += messages;
-    slc_expiry_recovered(queue);
+    slc_expiry_recovered(lane);
 }
 
 /* ---- in ---- */
 
-/** The queue is all in memory: has it as much there as it should? */
-static bool window_is_full(const slc_queue *q, uint64_t body_bytes)
+/** All of the lane is in memory: has the queue as much there as it should? */
+static bool window_is_full(const slc_lane *l, uint64_t body_bytes)
 {
+    const slc_queue *q = l->queue;
     const slc_broker *broker = q->broker;
-    if (q->ready >= WINDOW_ENTRIES || q->ready_bytes >= WINDOW_BYTES)
-        return true;
-    return broker->hot_bytes >= broker->cache_bytes &&
-           (q->ready >= LEAST_ENTRIES || q->ready_bytes + body_bytes > LEAST_BYTES);
+    // Behind a window that other levels have filled a little of each is at hand, so that going from one to the next takes no read.
+    bool least = l->fifo.count >= LEAST_ENTRIES || l->fifo.bytes + body_bytes > LEAST_BYTES;
+    if (q->ready - q->cold_count >= WINDOW_ENTRIES ||
+        q->ready_bytes - q->cold_bytes >= WINDOW_BYTES)
+        return q->lanes == NULL || least;
+    if (broker->hot_bytes < broker->cache_bytes)
+        return false;
+    return q->lanes != NULL
+               ? least
+               : q->ready >= LEAST_ENTRIES || q->ready_bytes + body_bytes > LEAST_BYTES;
 }
 
-static bool tail_is_full(const slc_queue *q)
+static bool tail_is_full(const slc_lane *l)
 {
-    const slc_broker *broker = q->broker;
-    return q->tail_count >= TAIL_ENTRIES || q->tail_bytes >= TAIL_BYTES ||
+    const slc_broker *broker = l->queue->broker;
+    return l->tail_count >= TAIL_ENTRIES || l->tail_bytes >= TAIL_BYTES ||
            broker->hot_bytes >= broker->cache_bytes;
 }
 
-/** The next stored message of a cold queue: does it stay in memory? The read that is under way brings all before it, or the
+/** The next stored message of a cold lane: does it stay in memory? The read that is under way brings all before it, or the
  *  one after that. */
-static bool tail_takes(slc_queue *q, uint64_t qseq)
+static bool tail_takes(slc_lane *l, uint64_t qseq)
 {
-    if (q->cold_to != SLC_NOT_COLD) {
-        if (!tail_is_full(q))
+    if (l->cold_to != SLC_NOT_COLD) {
+        if (!tail_is_full(l))
             return true;
-        tail_close(q);
+        tail_close(l);
         return false;
     }
-    if (!q->reading || q->cold_count > READ_ENTRIES || q->cold_bytes > READ_BYTES ||
-        tail_is_full(q))
+    if (!l->reading || l->cold_count > READ_ENTRIES || l->cold_bytes > READ_BYTES ||
+        tail_is_full(l))
         return false;
-    q->cold_to = qseq;
+    l->cold_to = qseq;
     return true;
 }
 
 void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
                    uint64_t expires_ms)
 {
+    slc_lane *lane = slc_lane_for(queue, message->priority);
+    bool is_cold = lane_is_cold(lane);
+    bool colder =
+        stored && (is_cold ? !tail_takes(lane, qseq) : window_is_full(lane, message->body_bytes));
     ready_count(queue, message->body_bytes);
-    bool is_cold = queue_is_cold(queue);
-    if (stored && queue->priorities == NULL &&
-        (is_cold ? !tail_takes(queue, qseq) : window_is_full(queue, message->body_bytes))) {
+    lane_add(lane, 1);
+    if (colder) {
         if (!is_cold)
-            queue->cold_from = qseq;
-        queue->cold_count++;
-        queue->cold_bytes += message->body_bytes;
+            lane->cold_from = qseq;
+        (void)cold_add(lane, qseq, message);
         queue->persistent++;
         queue->persistent_bytes += message->body_bytes;
-        slc_expiry_cold(queue, expires_ms, true);
+        slc_expiry_cold(lane, expires_ms, true);
         return;
     }
     slc_entry *entry = slc_entry_new(queue, qseq, message, stored, expires_ms);
     entry_heated(queue->broker, entry);
-    if (!is_cold) {
-        if (queue->priorities != NULL)
-            slc_levels_push(queue->priorities, slc_levels_of(queue, entry), entry);
-        else
-            list_push(&queue->fifo, entry);
-        if (expires_ms != 0)
-            slc_expiry_add(queue, entry);
-        return;
-    }
-    if (queue->priorities != NULL && queue->cold_to == SLC_NOT_COLD)
-        queue->cold_to = qseq; // what was found at the start is read; this need not be
-    list_push(&queue->late, entry);
+    list_push(is_cold ? &lane->late : &lane->fifo, entry);
     if (expires_ms != 0)
         slc_expiry_add(queue, entry);
-    if (queue->cold_to == SLC_NOT_COLD)
+    if (lane->cold_to == SLC_NOT_COLD)
         return;
-    queue->tail_count++;
-    queue->tail_bytes += entry->body_bytes;
-    if (!stored && queue->priorities == NULL && tail_is_full(queue))
-        tail_close(queue); // a walk through it must stay short
+    lane->tail_count++;
+    lane->tail_bytes += entry->body_bytes;
+    if (!stored && tail_is_full(lane))
+        tail_close(lane); // a walk through it must stay short
 }
 
 void slc_ready_return(slc_queue *queue, slc_entry *entry)
 {
-    SLC_ASSERT(queue->fifo.head == NULL || queue->priorities != NULL ||
-               entry->qseq < queue->fifo.head->qseq);
-    SLC_ASSERT(entry->qseq < queue->cold_from);
+    const slc_lane *lane = slc_lane_of(queue, entry);
+    SLC_ASSERT(lane->fifo.head == NULL || entry->qseq < lane->fifo.head->qseq);
+    SLC_ASSERT(entry->qseq < lane->cold_from);
     entry->flags |= SLC_ENTRY_DELIVERED | SLC_ENTRY_RETURNED;
     entry->child = NULL;
     entry->next = NULL;
@@ -485,111 +568,137 @@ void slc_ready_return(slc_queue *queue, slc_entry *entry)
 
 /* ---- reading back ---- */
 
-static void damage_log(const slc_queue *q)
+static void damage_log(const slc_lane *l)
 {
     char text[640];
-    slc_log(SLC_LOG_ERROR, "queue", "queue.damaged",
-            SLC_FIELDS(SLC_F_STR("queue", slc_resource_text(q->vhost, SLC_DEST_QUEUE, q->dest.name,
-                                                            text, sizeof text)),
-                       SLC_F_U64("position", q->cold_from)),
-            "%s stands still: its message at position %" PRIu64
-            " or after is not in the store as it should be",
-            text, q->cold_from);
+    slc_log(
+        SLC_LOG_ERROR, "queue", "queue.damaged",
+        SLC_FIELDS(SLC_F_STR("queue", slc_resource_text(l->queue->vhost, SLC_DEST_QUEUE,
+                                                        l->queue->dest.name, text, sizeof text)),
+                   SLC_F_U64("position", l->cold_from)),
+        "%s stands still: its message at position %" PRIu64
+        " or after is not in the store as it should be",
+        text, l->cold_from);
+}
+
+void slc_ready_placed(const slc_lane *lane, slc_message *message, uint8_t priority)
+{
+    const slc_lanes *lanes = lane->queue->lanes;
+    bool other = lanes != NULL && slc_lanes_level(lanes, priority) != lane->level;
+    message->priority =
+        other ? lane->level : priority; // where it stands counts, whatever wrote it there
 }
 
 /** Merge what was read, ascending, with what is late; how many. */
-static uint32_t read_merge(slc_queue *q, const slc_env_read_message *messages, uint32_t count,
+static uint32_t read_merge(slc_lane *l, const slc_env_read_message *messages, uint32_t count,
                            slc_err *rc)
 {
     uint32_t loaded = 0;
-    for (; loaded < count && q->cold_count > 0; loaded++) {
+    for (; loaded < count && l->cold_count > 0; loaded++) {
         const slc_env_read_message *read = &messages[loaded];
-        if (read->qseq >= q->cold_to)
+        if (read->qseq >= l->cold_to)
             break; // that one is in the tail
-        SLC_ASSERT(read->qseq >= q->cold_from);
+        SLC_ASSERT(read->qseq >= l->cold_from);
         slc_message *message;
         *rc = slc_message_load(read->content, &message);
         if (*rc != SLC_OK)
             break;
         message->ts_ms = read->ts_ms;
-        message->priority = read->priority;
-        while (q->late.head != NULL && q->late.head->qseq < read->qseq) {
-            slc_entry *entry = q->late.head;
-            list_remove(&q->late, entry);
-            list_push(&q->fifo, entry);
+        slc_ready_placed(l, message, read->priority);
+        while (l->late.head != NULL && l->late.head->qseq < read->qseq) {
+            slc_entry *entry = l->late.head;
+            list_remove(&l->late, entry);
+            list_push(&l->fifo, entry);
         }
-        cold_to_entry(q, read->qseq, message, read->expires_ms);
-        q->cold_from = read->qseq + 1;
+        cold_to_entry(l, read->qseq, message, read->expires_ms);
+        l->cold_from = read->qseq + 1;
     }
     return loaded;
 }
 
 static void read_done(slc_err rc, const slc_env_read_message *messages, uint32_t count, void *arg)
 {
-    slc_queue *q = arg;
+    slc_lane *l = arg;
+    slc_queue *q = l->queue;
     slc_broker *broker = q->broker;
-    q->reading = false;
-    broker->reading_bytes -= q->read_bytes;
+    l->reading = false;
+    broker->reading_bytes -= l->read_bytes;
     // After a purge or a delete what was asked for is gone: cold_from is another, for positions are not used again.
-    if (q->cold_from == q->read_from) {
+    if (l->cold_from == l->read_from) {
         slc_err store_rc = rc;
-        uint32_t loaded = rc == SLC_OK ? read_merge(q, messages, count, &rc) : 0;
+        uint32_t loaded = rc == SLC_OK ? read_merge(l, messages, count, &rc) : 0;
         // It stands at a message that cannot be read, now or ever: what is damaged is never served, and asking again
         // at once would only spin. An error of the store was logged there.
         // Nothing at all: what was asked for expired meanwhile.
-        q->damaged = loaded == 0 && rc != SLC_ENOMEM && (count > 0 || rc != SLC_OK || !q->expired);
-        if (q->damaged && store_rc == SLC_OK)
-            damage_log(q);
-        if (q->cold_count == 0)
-            queue_thaw(q);
+        l->damaged = loaded == 0 && rc != SLC_ENOMEM && (count > 0 || rc != SLC_OK || !q->expired);
+        if (l->damaged && store_rc == SLC_OK)
+            damage_log(l);
+        if (l->cold_count == 0)
+            lane_thaw(l);
     }
-    if (!q->damaged)
+    if (!l->damaged)
         slc_queue_mark_dirty(q); // after SLC_ENOMEM too: it asks again, at the pace of the reads
     broker->resume_due = true;
     slc_queue_release(q);
 }
 
 /** Ask for cold messages while there still are some to hand out. */
-static void read_ahead(slc_queue *q)
+static void read_ahead(slc_lane *l)
 {
-    if (q->cold_count == 0 || q->reading || q->damaged)
+    if (l->cold_count == 0 || l->reading || l->damaged)
         return;
+    slc_queue *q = l->queue;
     slc_broker *broker = q->broker;
     bool rich =
-        q->priorities != NULL || // it has to read all
         broker->hot_bytes + broker->reading_bytes + 2ull * READ_BYTES <= broker->cache_bytes;
     uint32_t entries = rich ? READ_ENTRIES : LEAST_ENTRIES;
     uint64_t bytes = rich ? READ_BYTES : LEAST_BYTES;
-    if (q->priorities == NULL && (q->fifo.count >= (rich ? READ_ENTRIES : LEAST_ENTRIES / 2) ||
-                                  q->fifo.bytes >= (rich ? READ_BYTES : LEAST_BYTES / 2)))
+    if (l->fifo.count >= (rich ? READ_ENTRIES : LEAST_ENTRIES / 2) ||
+        l->fifo.bytes >= (rich ? READ_BYTES : LEAST_BYTES / 2))
         return;
-    uint64_t each = q->cold_bytes / q->cold_count + sizeof(slc_entry) + sizeof(slc_message) +
+    uint64_t each = l->cold_bytes / l->cold_count + sizeof(slc_entry) + sizeof(slc_message) +
                     2ull * ALLOC_BYTES;
-    uint64_t guess = each * (q->cold_count < entries ? q->cold_count : entries);
-    q->reading = true;
-    q->read_from = q->cold_from;
-    q->read_bytes = guess < bytes ? guess : bytes;
-    broker->reading_bytes += q->read_bytes;
+    uint64_t guess = each * (l->cold_count < entries ? l->cold_count : entries);
+    l->reading = true;
+    l->read_from = l->cold_from;
+    l->read_bytes = guess < bytes ? guess : bytes;
+    broker->reading_bytes += l->read_bytes;
     slc_queue_hold(q);
-    broker->env.store_read(broker->env.arg, q->qid, q->cold_from, entries, bytes, read_done, q);
+    broker->env.store_read(broker->env.arg, l->qid, l->cold_from, entries, bytes, read_done, l);
 }
 
 /* ---- out ---- */
 
-bool slc_queue_has_hot(const slc_queue *queue)
+/** The lane whose turn it is; NULL: that of the top of returned, or nothing is ready. */
+static const slc_lane *lane_next(const slc_queue *q)
 {
-    return queue->returned != NULL || queue->fifo.head != NULL;
+    const slc_lane *lane = q->lanes != NULL    ? slc_lanes_first(q->lanes, true)
+                           : q->lane.count > 0 ? &q->lane
+                                               : NULL;
+    // Of one lane those that were handed out come first.
+    return lane == NULL || (q->returned != NULL && level_of(q, q->returned) >= lane->level) ? NULL
+                                                                                            : lane;
 }
 
-/** The next one of the returned and the first of what waits; NULL: none. */
-static slc_entry *ready_next(slc_queue *q)
+slc_next slc_queue_next(const slc_queue *queue)
 {
-    if (q->priorities == NULL)
-        return q->returned != NULL ? q->returned : q->fifo.head;
-    slc_entry *waiting = slc_levels_first(q->priorities, true, NULL);
-    if (q->returned == NULL || waiting == NULL)
-        return q->returned != NULL ? q->returned : waiting;
-    return heap_before(q, waiting, q->returned) ? waiting : q->returned;
+    const slc_lane *lane = lane_next(queue);
+    if (lane == NULL)
+        return queue->returned != NULL ? SLC_NEXT_HOT : SLC_NEXT_NONE;
+    if (lane->fifo.head != NULL || lane->cold_count == 0)
+        return SLC_NEXT_HOT;
+    return lane->damaged ? SLC_NEXT_DAMAGED : lane->reading ? SLC_NEXT_READING : SLC_NEXT_COLD;
+}
+
+/** The first of a lane; NULL: it has to be read, which was asked for. */
+static slc_entry *lane_warm(slc_lane *l)
+{
+    if (lane_is_cold(l)) {
+        if (l->fifo.head == NULL && l->cold_count == 0)
+            lane_thaw(l); // only transient messages had been moved behind
+        read_ahead(l);
+    }
+    return l->fifo.head;
 }
 
 /** Out of its list, and if it is the top out of the heap. */
@@ -599,28 +708,19 @@ static void ready_unlink(slc_queue *q, slc_entry *entry)
         SLC_ASSERT(entry == q->returned);
         q->returned = heap_pop(q, entry);
         entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
-    } else if (entry->qseq >= q->cold_from) {
-        if (q->cold_to != SLC_NOT_COLD && entry->qseq >= q->cold_to) {
-            q->tail_count--;
-            q->tail_bytes -= entry->body_bytes;
+        return;
+    }
+    slc_lane *l = slc_lane_of(q, entry);
+    if (entry->qseq >= l->cold_from) {
+        if (l->cold_to != SLC_NOT_COLD && entry->qseq >= l->cold_to) {
+            l->tail_count--;
+            l->tail_bytes -= entry->body_bytes;
         }
-        list_remove(&q->late, entry);
-    } else if (q->priorities != NULL && !queue_is_cold(q)) {
-        slc_levels_remove(q->priorities, slc_levels_of(q, entry), entry);
+        list_remove(&l->late, entry);
     } else {
-        list_remove(&q->fifo, entry);
+        list_remove(&l->fifo, entry);
     }
-}
-
-/** Ask for what is cold and near; false: nothing can be taken before it is there. */
-static bool ready_warm(slc_queue *q)
-{
-    if (queue_is_cold(q)) {
-        if (q->fifo.head == NULL && q->cold_count == 0)
-            queue_thaw(q); // only transient messages had been moved behind
-        read_ahead(q);
-    }
-    return q->priorities == NULL || !queue_is_cold(q);
+    lane_remove(l);
 }
 
 void slc_ready_remove(slc_queue *queue, slc_entry *entry)
@@ -664,20 +764,28 @@ slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms)
     return ordered;
 }
 
-slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading)
+/** The next one; NULL: nothing is ready, or *reading. Asks for what is cold and near. */
+static slc_entry *ready_first(slc_queue *q, const slc_lane *lane, bool *reading)
 {
     *reading = false;
-    slc_entry *entry = NULL;
-    if (ready_warm(queue)) {
-        if (queue->priorities != NULL && !queue->broker->overflow_priority_head)
-            entry = slc_levels_first(queue->priorities, false, NULL);
-        if (entry == NULL)
-            entry = ready_next(queue);
+    if (lane == NULL) {
+        if (q->returned != NULL && lane_is_cold(slc_lane_of(q, q->returned)))
+            read_ahead(slc_lane_of(q, q->returned));
+        return q->returned;
     }
-    if (entry == NULL) {
-        *reading = queue->cold_count > 0;
+    slc_entry *entry = lane_warm((slc_lane *)lane);
+    *reading = entry == NULL;
+    return entry;
+}
+
+slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading)
+{
+    const slc_lane *lane = NULL;
+    if (queue->lanes != NULL && !queue->broker->overflow_priority_head)
+        lane = slc_lanes_first(queue->lanes, false);
+    slc_entry *entry = ready_first(queue, lane != NULL ? lane : lane_next(queue), reading);
+    if (entry == NULL)
         return NULL;
-    }
     ready_unlink(queue, entry);
     ready_uncount(queue, entry);
     return entry;
@@ -685,13 +793,10 @@ slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading)
 
 slc_entry *slc_queue_take(slc_queue *queue, bool *reading)
 {
-    *reading = false;
     for (;;) {
-        slc_entry *entry = ready_warm(queue) ? ready_next(queue) : NULL;
-        if (entry == NULL) {
-            *reading = queue->cold_count > 0;
+        slc_entry *entry = ready_first(queue, lane_next(queue), reading);
+        if (entry == NULL)
             return NULL;
-        }
         ready_unlink(queue, entry);
         ready_uncount(queue, entry);
         uint64_t expires_ms = slc_entry_expires_ms(entry);
@@ -699,71 +804,97 @@ slc_entry *slc_queue_take(slc_queue *queue, bool *reading)
             slc_queue_die(queue, entry, SLC_DEATH_EXPIRED);
             continue;
         }
-        SLC_DASSERT(entry->qseq < queue->cold_from);
+        slc_lane *lane = slc_lane_of(queue, entry);
+        SLC_DASSERT(entry->qseq < lane->cold_from);
         queue->touched = true;
-        if (entry->qseq > queue->delivered_qseq)
-            queue->delivered_qseq = entry->qseq;
+        if (entry->qseq > lane->delivered_qseq)
+            lane->delivered_qseq = entry->qseq;
         return entry;
     }
 }
 
-void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **fifo, slc_entry **late)
+/** All of a list behind what is there already, linked by next alone. */
+static void chain_append(slc_entry **first, slc_entry **last, const slc_entry_list *list)
+{
+    if (list->head == NULL)
+        return;
+    if (*last != NULL)
+        (*last)->next = list->head;
+    else
+        *first = list->head;
+    *last = list->tail;
+}
+
+void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting)
 {
     slc_broker *broker = queue->broker;
     *returned = queue->returned;
-    *fifo = queue->fifo.head;
-    *late = queue->late.head;
-    if (queue->priorities != NULL) {
-        slc_entry *all = slc_levels_clear(queue->priorities);
-        if (queue->fifo.tail != NULL)
-            queue->fifo.tail->next = all; // only while it was being read: then there is no other
-        else
-            *fifo = all;
-    }
+    *waiting = NULL;
+    slc_entry *last = NULL;
     slc_expiry_clear(queue);
-    if (queue->cold_count > 0 && !queue->deleted) {
-        // The tail is in memory and dropped one by one.
-        uint64_t last = queue->cold_to != SLC_NOT_COLD ? queue->cold_to - 1 : queue->next_qseq - 1;
-        broker->last_ticket = broker->env.store_drop_range(broker->env.arg, queue->qid,
-                                                           queue->cold_from, last, 4 /* purge */);
+    slc_lane *l = NULL;
+    while ((l = slc_lane_next(queue, l)) != NULL) {
+        chain_append(waiting, &last, &l->fifo);
+        chain_append(waiting, &last, &l->late);
+        if (l->cold_count > 0 && !queue->deleted) {
+            // The tail is in memory and dropped one by one.
+            uint64_t end = l->cold_to != SLC_NOT_COLD ? l->cold_to : queue->next_qseq;
+            broker->last_ticket = broker->env.store_drop_range(
+                broker->env.arg, l->qid, l->cold_from, end - 1, 4 /* purge */);
+        }
+        if (l->count > 0 && queue->lanes != NULL)
+            slc_lanes_used(queue->lanes, l->level, false);
+        l->count = l->cold_count = l->cold_bytes = 0;
+        l->fifo = l->late = (slc_entry_list){0};
+        l->tail_count = l->tail_bytes = 0;
+        l->cold_from = l->cold_to = SLC_NOT_COLD;
+        l->sized_from = l->recovered_to;
+        l->damaged = false;
     }
     queue->persistent -= queue->cold_count;
     queue->persistent_bytes -= queue->cold_bytes;
     broker->totals.ready -= queue->ready;
     queue->ready = queue->ready_bytes = queue->cold_count = queue->cold_bytes = 0;
+    queue->unsized_bytes = 0;
     queue->returned = NULL;
-    queue->fifo = queue->late = (slc_entry_list){0};
-    queue->tail_count = queue->tail_bytes = 0;
-    queue->cold_from = queue->cold_to = SLC_NOT_COLD;
-    queue->damaged = false;
 }
 
 /* ---- giving up memory ---- */
 
-void slc_queue_cool(slc_queue *queue, uint32_t budget)
+static void lane_cool(slc_lane *l, uint32_t *budget)
 {
-    slc_broker *broker = queue->broker;
-    // Whoever is about to take from it would only have it read back.
-    if (queue->ready_consumers != NULL || queue->reading || queue->priorities != NULL)
+    slc_broker *broker = l->queue->broker;
+    if (l->reading)
         return;
-    if (queue->touched && broker->hot_bytes < broker->cache_bytes) {
-        queue->touched = false; // used a moment ago: the next time
-        return;
-    }
-    if (queue->cold_to != SLC_NOT_COLD)
-        tail_close(queue);
-    slc_entry_list *fifo = &queue->fifo;
-    for (; budget > 0; budget--) {
+    if (l->cold_to != SLC_NOT_COLD)
+        tail_close(l);
+    slc_entry_list *fifo = &l->fifo;
+    for (; *budget > 0; --*budget) {
         if (fifo->stored == 0 || (fifo->count <= LEAST_ENTRIES && fifo->bytes <= LEAST_BYTES) ||
             broker->hot_bytes <= slc_broker_warm_bytes(broker))
             break;
         slc_entry *entry = fifo->tail;
         list_remove(fifo, entry);
-        queue->cold_from = entry->qseq;
-        queue->damaged = false; // what is before the damaged message can be read
+        l->cold_from = entry->qseq;
+        l->damaged = false; // what is before the damaged message can be read
         if (entry->flags & SLC_ENTRY_STORED)
-            entry_to_cold(queue, entry);
+            entry_to_cold(l, entry);
         else
-            list_push_front(&queue->late, entry);
+            list_push_front(&l->late, entry);
     }
+}
+
+void slc_queue_cool(slc_queue *queue, uint32_t budget)
+{
+    slc_broker *broker = queue->broker;
+    // Whoever is about to take from it would only have it read back.
+    if (queue->ready_consumers != NULL)
+        return;
+    if (queue->touched && broker->hot_bytes < broker->cache_bytes) {
+        queue->touched = false; // used a moment ago: the next time
+        return;
+    }
+    slc_lane *l = NULL;
+    while ((l = slc_lane_next(queue, l)) != NULL) // the lowest first
+        lane_cool(l, &budget);
 }

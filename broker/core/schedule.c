@@ -134,7 +134,7 @@ slc_schedule *slc_schedule_new(slc_exchange *exchange)
     q->broker = s->broker;
     q->vhost = exchange->vhost;
     q->next_qseq = 1;
-    q->cold_from = q->cold_to = SLC_NOT_COLD;
+    slc_lane_init(&q->lane, q, 0);
     q->schedule = s;
     s->queue = q;
     slc_queue_hold(q);
@@ -163,8 +163,8 @@ void slc_schedule_close(slc_schedule *schedule)
     slc_broker *broker = schedule->broker;
     slc_queue *queue = schedule->queue;
     DL_DELETE(broker->schedules, schedule);
-    if (queue->qid != 0)
-        broker->last_ticket = broker->env.store_queue_del(broker->env.arg, queue->qid);
+    if (queue->lane.qid != 0)
+        broker->last_ticket = broker->env.store_queue_del(broker->env.arg, queue->lane.qid);
     queue->deleted = true; // a transaction may still hold it
     schedule->exchange = NULL;
     if (!schedule->reading)
@@ -218,7 +218,7 @@ static void schedule_fire(slc_schedule *s, waiting item)
     }
     message->session = 0;
     message->ts_ms = env->wall_ms(env->arg);
-    bool stored = s->queue->qid != 0 && message->persistent;
+    bool stored = s->queue->lane.qid != 0 && message->persistent;
     delay_negate(message);
     message->ttl = slc_message_expiration(message); // one that was stored or copied has lost it
     slc_slice *keys;
@@ -240,7 +240,7 @@ static void schedule_fire(slc_schedule *s, waiting item)
         // What cancels its append is in the same batch as the append of the copies: its confirm comes with that.
         bool cancelled;
         broker->last_ticket =
-            env->store_drop(env->arg, s->queue->qid, item.qseq, 0 /* ack */, &cancelled);
+            env->store_drop(env->arg, s->queue->lane.qid, item.qseq, 0 /* ack */, &cancelled);
         env->store_atomic(env->arg, false);
     }
     slc_message_unref(message);
@@ -340,8 +340,8 @@ static bool schedule_turn(slc_schedule *s, uint64_t now)
         if (s->damaged)
             return false;
         s->reading = true;
-        env->store_read(env->arg, s->queue->qid, s->heap[0].qseq, READ_COUNT, READ_BYTES, read_done,
-                        s);
+        env->store_read(env->arg, s->queue->lane.qid, s->heap[0].qseq, READ_COUNT, READ_BYTES,
+                        read_done, s);
         return false;
     }
     return true;
@@ -381,14 +381,15 @@ uint64_t slc_broker_next_due_ms(const slc_broker *broker)
 void slc_schedule_enter_store(slc_schedule *schedule, const uint8_t uuid[16])
 {
     const slc_env *env = &schedule->broker->env;
-    if (schedule->queue->qid == 0)
-        schedule->queue->qid = env->store_queue_new(env->arg, uuid, &schedule->broker->last_ticket);
+    if (schedule->queue->lane.qid == 0)
+        schedule->queue->lane.qid =
+            env->store_queue_new(env->arg, uuid, &schedule->broker->last_ticket);
 }
 
 void slc_schedule_recovered(slc_schedule *schedule, uint32_t qid, uint64_t next_qseq,
                             uint64_t messages)
 {
-    schedule->queue->qid = qid;
+    schedule->queue->lane.qid = qid;
     schedule->queue->next_qseq = next_qseq;
     schedule->recover_count = messages;
     schedule->recover_from = 1;
@@ -424,6 +425,6 @@ void slc_schedule_start(slc_schedule *schedule)
     if (schedule->recover_count == 0)
         return;
     schedule->reading = true;
-    env->store_read(env->arg, schedule->queue->qid, schedule->recover_from, READ_COUNT, READ_BYTES,
-                    recover_done, schedule);
+    env->store_read(env->arg, schedule->queue->lane.qid, schedule->recover_from, READ_COUNT,
+                    READ_BYTES, recover_done, schedule);
 }

@@ -115,7 +115,7 @@ static bool session_may_resume(const slc_session *s)
     case SLC_WAIT_CONFLICT:
         return true; // it looks again
     case SLC_WAIT_READ:
-        return s->wait_queue == NULL || !s->wait_queue->reading || slc_queue_has_hot(s->wait_queue);
+        return s->wait_queue == NULL || slc_queue_next(s->wait_queue) != SLC_NEXT_READING;
     case SLC_WAIT_TICKET:
         return s->wait_ticket <= s->broker->durable_ticket;
     case SLC_WAIT_NONE:
@@ -381,7 +381,7 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     bool reading;
     slc_entry *entry = slc_queue_take(queue, &reading);
     if (entry == NULL && reading) {
-        if (queue->damaged) {
+        if (slc_queue_next(queue) == SLC_NEXT_DAMAGED) {
             char text[640];
             return slc_error_set(error, SLC_EINTERNAL,
                                  "the next message of %s cannot be read from the store",

@@ -125,6 +125,77 @@ Test(backlog, only_the_head_of_a_long_queue_is_in_memory)
     recount(w, q, "drained in part");
 }
 
+Test(backlog, only_the_head_of_each_level_of_a_priority_queue_is_in_memory)
+{
+    enum { LEVELS = 10, EACH = 40000, WINDOW = 8192 + LEVELS * 16 };
+    start(64 << 20);
+    declare_urgent(w, s, "u", LEVELS - 1);
+    fake_hold_store(w, true);
+    const slc_queue *q = queue_named(w, "u");
+    uint64_t most = 0;
+    for (int i = 0; i < LEVELS * EACH; i++) {
+        publish_urgent(s, "", "u", i, true, (uint8_t)(i % LEVELS));
+        if (q->ready - q->cold_count > most)
+            most = q->ready - q->cold_count;
+    }
+    cr_expect(le(u64, most, WINDOW));
+    cr_expect(le(u64, fake_broker(w)->hot_bytes, WINDOW * 200));
+    fake_hold_store(w, false);
+    fake_turn(w);
+    recount(w, q, "published");
+    for (int restarts = 0; restarts < 2; restarts++) {
+        // What is next is found without a look at the levels below, after a start too.
+        uint32_t before = fake_reads(w);
+        for (int i = restarts; i < EACH; i += 2) {
+            const char *got = fake_get(w, s, "u", true, NULL);
+            cr_assert(got != NULL);
+            if (atoi(got) % LEVELS != LEVELS - 1 - restarts)
+                cr_fatal("%s, restarts %d", got, restarts);
+            got = fake_get(w, s, "u", true, NULL);
+            cr_assert(got != NULL);
+            most = q->ready - q->cold_count;
+            cr_assert(le(u64, most, WINDOW + 2048));
+        }
+        cr_expect(le(u32, fake_reads(w) - before, 30 + 2 * LEVELS));
+        fake_turn(w);
+        start(64 << 20);
+        q = queue_named(w, "u");
+        recount(w, q, "after a start");
+        cr_expect(eq(u64, q->ready, (LEVELS - 1 - restarts) * EACH));
+    }
+    cr_assert(eq(int, fake_queue_delete(w, s, "u"), SLC_OK));
+    fake_turn(w);
+    cr_expect(eq(u32, fake_stored(w), 0), "nothing of any level is left");
+}
+
+Test(backlog, a_level_that_cannot_be_read_does_not_stop_a_higher_one)
+{
+    declare_urgent(w, s, "u", 3);
+    for (int i = 1; i <= 300; i++)
+        publish_urgent(s, "", "u", i, true, (uint8_t)(1 + i % 2));
+    fake_turn(w);
+    start(0);
+    fake_damage_at(w, 2); // of level 1
+    for (int i = 1; i <= 299; i += 2) {
+        const char *got = fake_get(w, s, "u", true, NULL);
+        cr_assert(got != NULL);
+        cr_assert(eq(int, atoi(got), i));
+    }
+    slc_got got;
+    slc_error error = {0};
+    slc_err rc = SLC_EPENDING;
+    for (int i = 0; i < 10 && rc == SLC_EPENDING; i++) {
+        rc = slc_session_get(s, slc_slice_str("u"), true, &got, &error);
+        fake_turn(w);
+    }
+    cr_expect(eq(int, rc, SLC_EINTERNAL));
+    publish_urgent(s, "", "u", 1000, true, 3);
+    const char *urgent = fake_get(w, s, "u", true, NULL);
+    cr_assert(urgent != NULL);
+    cr_expect(eq(str, (char *)urgent, "1000"));
+    fake_damage_at(w, 0);
+}
+
 Test(backlog, many_queues_share_one_budget_and_all_get_on)
 {
     start(256 * 1024);
@@ -185,7 +256,7 @@ Test(backlog, an_idle_queue_makes_room_for_one_that_is_used)
     for (int i = 1; i <= 2000; i++)
         publish_number(s, "", "idle", i, i % 10 != 0);
     const slc_queue *idle = queue_named(w, "idle");
-    cr_assert(eq(u64, idle->fifo.count, 2000));
+    cr_assert(eq(u64, idle->lane.fifo.count, 2000));
     int taken = 0;
     for (int i = 1; i <= 9000; i++) {
         publish(i, i, true);
@@ -195,9 +266,9 @@ Test(backlog, an_idle_queue_makes_room_for_one_that_is_used)
             fake_turn(w);
     }
     cr_expect(eq(u32, fake_reads(w), 0), "that one keeps what it needs, 3000 messages");
-    cr_expect(lt(u64, idle->fifo.count, 1500));
+    cr_expect(lt(u64, idle->lane.fifo.count, 1500));
     recount(w, idle, "cooled");
-    cr_expect(gt(u64, idle->late.count, 50), "transient messages stay");
+    cr_expect(gt(u64, idle->lane.late.count, 50), "transient messages stay");
     cr_expect(eq(u64, idle->ready, 2000));
     cr_expect(le(u64, fake_broker(w)->hot_bytes, 768 << 10));
     for (int i = 1; i <= 2000; i++) {
@@ -218,8 +289,8 @@ Test(backlog, a_queue_of_transient_messages_keeps_them_all)
         publish(i, i, false);                // the other way round
     }
     fake_turn(w);
-    cr_expect(eq(u64, queue_named(w, "t")->fifo.count, 20000));
-    cr_expect(eq(u64, queue_named(w, "q")->fifo.count, 20000));
+    cr_expect(eq(u64, queue_named(w, "t")->lane.fifo.count, 20000));
+    cr_expect(eq(u64, queue_named(w, "q")->lane.fifo.count, 20000));
     recount(w, queue_named(w, "q"), "transient");
     for (int i = 1; i <= 20000; i++)
         expect_get(i);
@@ -242,7 +313,7 @@ Test(backlog, memory_is_given_up_in_slices)
         recount(w, q, "between turns");
         publish(9101 + turn, 9101 + turn, turn % 2 == 0);
     }
-    cr_expect(le(u64, q->fifo.count, 16));
+    cr_expect(le(u64, q->lane.fifo.count, 16));
     for (int i = 1; i <= 9110; i++)
         expect_get(i);
     cr_assert(fake_get(w, s, "q", true, NULL) == NULL);
@@ -337,7 +408,7 @@ Test(backlog, a_consumer_that_caught_up_leaves_the_store_behind_while_publishing
         if (i == 300)
             reads = fake_reads(w);
     }
-    cr_expect(q->cold_from == SLC_NOT_COLD);
+    cr_expect(q->lane.cold_from == SLC_NOT_COLD);
     cr_expect(eq(u32, fake_reads(w), reads), "none of the last 40,000 was read back");
     fake_hold_reads(w, false);
     fake_turn(w);
@@ -356,13 +427,13 @@ Test(backlog, the_tail_in_memory_turns_cold_when_the_consumer_stops)
     const slc_queue *q = queue_named(w, "q");
     publish(10001, 11000, true);
     publish(11001, 11100, false);
-    cr_assert(eq(u64, q->cold_to, 10001));
-    cr_assert(eq(u64, q->tail_count, 1100));
+    cr_assert(eq(u64, q->lane.cold_to, 10001));
+    cr_assert(eq(u64, q->lane.tail_count, 1100));
     slc_session_writable(reader, false);
     publish(11101, 14000, true);
     recount(w, q, "closed");
-    cr_expect(q->cold_to == SLC_NOT_COLD);
-    cr_expect(eq(u64, q->late.count, 100));
+    cr_expect(q->lane.cold_to == SLC_NOT_COLD);
+    cr_expect(eq(u64, q->lane.late.count, 100));
     // The answer was to a question before the tail turned cold; it fits still.
     fake_hold_reads(w, false);
     fake_turn(w);
@@ -554,7 +625,7 @@ Test(backlog, a_purge_takes_the_tail_in_memory_too)
         slc_broker_turn(fake_broker(w));
     publish(10001, 11000, true);
     const slc_queue *q = queue_named(w, "q");
-    cr_assert(eq(u64, q->tail_count, 1000));
+    cr_assert(eq(u64, q->lane.tail_count, 1000));
     purge(11000 - (uint32_t)delivered_count);
     delivered_next = 11001;
     publish(11001, 11010, true);
@@ -639,14 +710,14 @@ Test(backlog, what_is_in_memory_is_not_served_twice_where_the_store_lost_message
     cr_assert(eq(u32, fake_reads_waiting(w), 1));
     publish(9001, 9500, true);
     const slc_queue *q = queue_named(w, "q");
-    cr_assert(eq(u64, q->cold_to, 9001));
+    cr_assert(eq(u64, q->lane.cold_to, 9001));
     fake_lose(w, 8999);
     fake_lose(w, 9000);
     fake_hold_reads(w, false);
     fake_turn(w);
     cr_expect(eq(int, delivered_next, 8999), "it stands where they are missing");
     cr_expect(eq(u64, q->ready, 502));
-    cr_expect(eq(u64, q->tail_count, 500));
+    cr_expect(eq(u64, q->lane.tail_count, 500));
 }
 
 /* ---- restart ---- */

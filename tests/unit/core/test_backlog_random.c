@@ -4,7 +4,7 @@
 
 #include "backlog_support.h"
 
-enum { QUEUES = 2, MESSAGES = 3000, STEPS = 1200, SEEDS = 40, TAGS = 65536 };
+enum { QUEUES = 2, MESSAGES = 3000, STEPS = 1200, SEEDS = 40, TAGS = 65536, LEVELS = 8 };
 
 typedef enum model_state {
     ABSENT, // not routed here, settled, purged, or lost as it should be
@@ -16,7 +16,8 @@ typedef struct model_queue {
     char name[4];
     uint8_t state[MESSAGES];
     bool persistent[MESSAGES], again[MESSAGES];
-    int lowest; // none below it is ready
+    int lowest;     // none below it is ready
+    uint8_t urgent; // its x-max-priority; 0: none
 } model_queue;
 
 typedef struct model_out {
@@ -29,6 +30,7 @@ static slc_session *publisher, *consumer[QUEUES], *getter;
 static slc_client *sessions_of;
 static model_queue model[QUEUES];
 static model_out out_consumer[QUEUES][TAGS], out_getter[TAGS]; // by delivery tag
+static uint8_t priority_of[MESSAGES];
 static int published;
 static unsigned seed;
 static uint64_t random_state;
@@ -52,14 +54,24 @@ static unsigned roll(unsigned sides)
     return (unsigned)(random_state >> 33) % sides;
 }
 
+static uint8_t level(const model_queue *q, int number)
+{
+    return priority_of[number] < q->urgent ? priority_of[number] : q->urgent;
+}
+
 /** The model's answer: it must be this one, with this flag. */
 static void model_deliver(int queue, int number, bool again)
 {
     model_queue *q = &model[queue];
     while (q->lowest < published && q->state[q->lowest] != READY)
         q->lowest++;
-    if (number != q->lowest)
-        cr_fatal("seed %u: %s delivers %d, the first is %d", seed, q->name, number, q->lowest);
+    int first = q->lowest;
+    for (int k = first + 1; q->urgent > 0 && k < published && level(q, first) < q->urgent; k++) {
+        if (q->state[k] == READY && level(q, k) > level(q, first))
+            first = k;
+    }
+    if (number != first)
+        cr_fatal("seed %u: %s delivers %d, the first is %d", seed, q->name, number, first);
     if (again != q->again[number])
         cr_fatal("seed %u: %s delivers %d with the flag %d", seed, q->name, number, again);
     q->state[number] = OUT;
@@ -144,7 +156,10 @@ static void open_sessions(void)
 
 static void declare(int i)
 {
-    cr_assert(eq(int, fake_queue(w, publisher, model[i].name, "d"), SLC_OK));
+    if (model[i].urgent > 0)
+        declare_urgent(w, publisher, model[i].name, model[i].urgent);
+    else
+        cr_assert(eq(int, fake_queue(w, publisher, model[i].name, "d"), SLC_OK));
     cr_assert(eq(int, fake_bind(w, publisher, model[i].name, "x", ""), SLC_OK));
 }
 
@@ -153,6 +168,7 @@ static void publish_some(void)
     int count = 1 + (int)roll(roll(8) == 0 ? 120 : 12);
     for (; count > 0 && published < MESSAGES; count--) {
         bool persistent = roll(4) != 0;
+        priority_of[published] = (uint8_t)(roll(3) == 0 ? roll(6) : 0);
         unsigned where = roll(4);
         for (int i = 0; i < QUEUES; i++) {
             if (where < 2 && (int)where != i)
@@ -163,8 +179,8 @@ static void publish_some(void)
                 model[i].lowest = published;
         }
         published++;
-        publish_number(publisher, where < 2 ? "" : "x", where < 2 ? model[where].name : "",
-                       published - 1, persistent);
+        publish_urgent(publisher, where < 2 ? "" : "x", where < 2 ? model[where].name : "",
+                       published - 1, persistent, priority_of[published - 1]);
     }
 }
 
@@ -248,13 +264,14 @@ static void start_again(bool clean)
     fake_hold_store(w, false);
     fake_hold_reads(w, false);
     return_outs(out_getter);
-    int last[QUEUES] = {-1, -1};
+    int last[QUEUES][LEVELS];
+    memset(last, -1, sizeof last);
     for (int i = 0; i < QUEUES; i++) {
         consumer[i] = NULL; // what is delivered while all are closed does not count
         return_outs(out_consumer[i]);
         for (int k = 0; k < published; k++) {
             if (model[i].again[k])
-                last[i] = k; // also of messages that are settled
+                last[i][level(&model[i], k)] = k; // also of messages that are settled
         }
     }
     fake_hold_store(w, true);
@@ -268,7 +285,7 @@ static void start_again(bool clean)
         for (int k = 0; k < published; k++) {
             if (!model[i].persistent[k])
                 model[i].state[k] = ABSENT;
-            model[i].again[k] = !clean || k <= last[i];
+            model[i].again[k] = !clean || k <= last[i][level(&model[i], k)];
         }
         model[i].lowest = 0;
     }
@@ -390,6 +407,7 @@ Test(backlog_random, agrees_with_the_model_whatever_happens)
         cr_assert(eq(int, fake_exchange(w, publisher, "x", "fanout", "d"), SLC_OK));
         for (int i = 0; i < QUEUES; i++) {
             snprintf(model[i].name, sizeof model[i].name, "q%d", i);
+            model[i].urgent = (uint8_t)(roll(2) * roll(LEVELS));
             declare(i);
         }
         fake_hold_reads(w, true);

@@ -254,6 +254,45 @@ Test(queue_limits, a_full_queue_drops_its_head)
     fake_take_log(c);
 }
 
+Test(queue_limits, bytes_are_limited_before_all_that_was_found_at_the_start_is_known)
+{
+    declare_one("d", true, "x-max-length-bytes", 10);
+    const char *key = "x-max-length-bytes";
+    int64_t ten = 10;
+    declare("r", true, "x-overflow=reject-publish", 1, &key, &ten);
+    for (int i = 0; i < 2; i++) {
+        publish("d", i == 0 ? "aaaa" : "bbbb", true, 0, 0);
+        publish("r", i == 0 ? "aaaa" : "bbbb", true, 0, 0);
+    }
+    fake_turn(w);
+    fake_hold_reads(w, true); // nobody has looked at their bodies
+    fake_restart(w);
+    start();
+    uint32_t scans = fake_reads_waiting(w);
+    cr_assert(eq(u32, scans, 2));
+    publish("r", "more than ten", true, 0, 0);
+    cr_expect(eq(u64, queue_named(w, "r")->refused, 1));
+    publish("r", "dddddd", true, 0, 0);
+    publish("r", "eeeeee", true, 0, 0);
+    cr_expect(eq(u64, queue_named(w, "r")->refused, 2), "what came since is known");
+    publish("d", "cccc", true, 0, 0);
+    publish("d", "dddd", true, 0, 0);
+    cr_expect(eq(u32, fake_reads_waiting(w), scans));
+    publish("d", "eeee", true, 0, 0);
+    cr_assert(eq(u32, fake_reads_waiting(w), scans + 1), "the head is asked for");
+    fake_read_answer(w, 0);
+    fake_turn(w);
+    cr_expect(eq(u64, queue_named(w, "d")->ready_bytes, 8));
+    fake_hold_reads(w, false);
+    fake_turn(w);
+    EXPECT_GET("d", "dddd");
+    EXPECT_GET("d", "eeee");
+    EXPECT_GET("d", "");
+    publish("r", "f", true, 0, 0);
+    cr_expect(eq(u64, queue_named(w, "r")->refused, 3));
+    cr_expect(eq(u64, queue_named(w, "r")->ready_bytes, 14));
+}
+
 Test(queue_limits, a_long_queue_drops_its_head_through_the_cold_part)
 {
     enum { LIMIT = 20000, MANY = 45000 };
