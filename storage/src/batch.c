@@ -175,7 +175,8 @@ static slc_op *queue_record(slc_shard *shard, slc_op_kind kind, uint32_t qid, co
     op->head_bytes =
         slc_queue_record_encode(chunk->heads + op->head_offset,
                                 kind == OP_QNEW ? SLC_RECORD_QNEW : SLC_RECORD_QDEL, qid, uuid);
-    op->flags = shard->atomic ? OP_ATOMIC : 0;
+    // Not OP_ATOMIC: a queue without the messages that came with it does no harm, and while the disk is full its QDEL, which goes
+    // ahead of what needs room, must not get in front of it.
     shard->gluing = shard->atomic;
     chunk->body_bytes += op->head_bytes;
     return op;
