@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/table.h"
+#include "perf/tls.h"
 
 enum { CONN_OUT_BYTES = 1024 };
 
@@ -40,19 +41,34 @@ void slc_perf_conn_put_method(slc_perf_conn *conn, uint16_t channel, const slc_a
     conn->out_to += bytes;
 }
 
+slc_err slc_perf_conn_write(slc_perf_conn *conn, const struct iovec *v, size_t count,
+                            size_t *written, slc_error *error)
+{
+    if (conn->tls != NULL)
+        return slc_perf_tls_write(conn->tls, v[0].iov_base, v[0].iov_len, written, error);
+    struct msghdr message = {.msg_iov = (struct iovec *)v, .msg_iovlen = count};
+    ssize_t n;
+    do
+        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return SLC_EAGAIN;
+    if (n < 0)
+        return slc_error_set(error, slc_err_from_errno(errno), "writing to the broker: %s",
+                             strerror(errno));
+    *written = (size_t)n;
+    return SLC_OK;
+}
+
 slc_err slc_perf_conn_flush(slc_perf_conn *conn, slc_error *error)
 {
     while (conn->out_from < conn->out_to) {
-        ssize_t n =
-            send(conn->fd, conn->out + conn->out_from, conn->out_to - conn->out_from, MSG_NOSIGNAL);
-        if (n > 0) {
-            conn->out_from += (size_t)n;
-        } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            return SLC_OK;
-        } else if (n < 0 && errno != EINTR) {
-            return slc_error_set(error, slc_err_from_errno(errno), "writing to the broker: %s",
-                                 strerror(errno));
-        }
+        struct iovec v = {conn->out + conn->out_from, conn->out_to - conn->out_from};
+        size_t written;
+        slc_err rc = slc_perf_conn_write(conn, &v, 1, &written, error);
+        if (rc != SLC_OK)
+            return rc == SLC_EAGAIN ? SLC_OK : rc;
+        conn->out_from += written;
     }
     conn->out_from = conn->out_to = 0;
     return SLC_OK;
@@ -66,6 +82,23 @@ void slc_perf_conn_in_reserve(slc_perf_conn *conn, size_t cap)
     conn->in_cap = cap;
 }
 
+/** Records until the socket is empty or the buffer is full. Nothing may stay inside OpenSSL: epoll does not see it. */
+static slc_err conn_fill_tls(slc_perf_conn *conn, slc_error *error)
+{
+    slc_err rc;
+    size_t before = conn->in_to;
+    do {
+        if (conn->in_to == conn->in_cap)
+            slc_perf_conn_in_reserve(conn, conn->in_cap * 2);
+        size_t got;
+        rc = slc_perf_tls_read(conn->tls, conn->in + conn->in_to, conn->in_cap - conn->in_to, &got,
+                               error);
+        if (rc == SLC_OK)
+            conn->in_to += got;
+    } while (rc == SLC_OK && (conn->in_to < conn->in_cap || slc_perf_tls_pending(conn->tls)));
+    return rc == SLC_EAGAIN && conn->in_to > before ? SLC_OK : rc;
+}
+
 slc_err slc_perf_conn_fill(slc_perf_conn *conn, slc_error *error)
 {
     if (conn->in_from == conn->in_to) {
@@ -77,6 +110,8 @@ slc_err slc_perf_conn_fill(slc_perf_conn *conn, slc_error *error)
     }
     if (conn->in_to == conn->in_cap) // one frame is larger than the buffer
         slc_perf_conn_in_reserve(conn, conn->in_cap * 2);
+    if (conn->tls != NULL)
+        return conn_fill_tls(conn, error);
     ssize_t n = recv(conn->fd, conn->in + conn->in_to, conn->in_cap - conn->in_to, MSG_DONTWAIT);
     if (n > 0) {
         conn->in_to += (size_t)n;
@@ -245,6 +280,20 @@ slc_err slc_perf_conn_call(slc_perf_conn *conn, uint16_t channel, const slc_amqp
     return rc;
 }
 
+static slc_err conn_start_tls(slc_perf_conn *conn, const slc_perf_options *options,
+                              uint64_t deadline_ns, slc_error *error)
+{
+    slc_err rc = slc_perf_tls_new(conn->fd, options->host, options->ca, &conn->tls, error);
+    while (rc == SLC_OK) {
+        short events = 0;
+        rc = slc_perf_tls_handshake(conn->tls, &events, error);
+        if (rc != SLC_EAGAIN)
+            break;
+        rc = conn_wait(conn, events, deadline_ns, error);
+    }
+    return rc;
+}
+
 static slc_err conn_connect(slc_perf_conn *conn, const slc_perf_options *options,
                             uint64_t deadline_ns, slc_error *error)
 {
@@ -372,7 +421,10 @@ slc_err slc_perf_conn_open(slc_perf_conn *conn, const slc_perf_options *options,
     if (rc != SLC_OK)
         return rc;
     slc_perf_conn_in_reserve(conn, SLC_PERF_IN_IDLE_BYTES);
-    rc = conn_handshake(conn, options, deadline_ns, error);
+    if (options->tls)
+        rc = conn_start_tls(conn, options, deadline_ns, error);
+    if (rc == SLC_OK)
+        rc = conn_handshake(conn, options, deadline_ns, error);
     if (rc != SLC_OK) {
         slc_error_wrap(error, "opening a connection to %s port %u", options->host, options->port);
         slc_perf_conn_fini(conn);
@@ -382,6 +434,8 @@ slc_err slc_perf_conn_open(slc_perf_conn *conn, const slc_perf_options *options,
 
 void slc_perf_conn_fini(slc_perf_conn *conn)
 {
+    slc_perf_tls_free(conn->tls);
+    conn->tls = NULL;
     if (conn->fd >= 0)
         close(conn->fd);
     conn->fd = -1;

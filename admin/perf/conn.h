@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/error.h"
 #include "perf/options.h"
@@ -28,7 +29,8 @@ enum {
 };
 
 typedef struct slc_perf_conn {
-    int fd; // -1: closed
+    int fd;             // -1: closed
+    struct ssl_st *tls; // NULL: plain
     uint32_t frame_max;
     uint8_t *in;
     size_t in_from, in_to, in_cap;
@@ -58,11 +60,15 @@ SLC_MUST_USE slc_err slc_perf_conn_call(slc_perf_conn *conn, uint16_t channel,
 uint8_t *slc_perf_conn_reserve(slc_perf_conn *conn, size_t bytes);
 /** A whole method frame behind out_to. */
 void slc_perf_conn_put_method(slc_perf_conn *conn, uint16_t channel, const slc_amqp_method *method);
+/** One write of some of what v[0] to v[count - 1] have; after SLC_EAGAIN the next write must begin with the same octets.
+ *  SLC_OK: *written is not 0; SLC_EAGAIN: the socket is full; SLC_ECLOSED, SLC_EIO. */
+SLC_MUST_USE slc_err slc_perf_conn_write(slc_perf_conn *conn, const struct iovec *v, size_t count,
+                                         size_t *written, slc_error *error);
 /** Write what out has, as far as the socket takes it. SLC_OK also when something is left (out_from < out_to). */
 SLC_MUST_USE slc_err slc_perf_conn_flush(slc_perf_conn *conn, slc_error *error);
 /** Grow the input buffer to cap octets. */
 void slc_perf_conn_in_reserve(slc_perf_conn *conn, size_t cap);
-/** One read of what the socket has. SLC_OK: something came; SLC_EAGAIN: nothing now; SLC_ECLOSED: the peer closed; SLC_EIO. */
+/** Read what the socket has. SLC_OK: something came; SLC_EAGAIN: nothing now; SLC_ECLOSED: the peer closed; SLC_EIO. */
 SLC_MUST_USE slc_err slc_perf_conn_fill(slc_perf_conn *conn, slc_error *error);
 
 /** A cold method frame during the load: answers connection.close and channel.close, and turns them and whatever has no business here

@@ -81,7 +81,8 @@ static void consumer_put_ack(slc_perf_consumer *c)
         return;
     uint8_t *at = slc_perf_conn_reserve(&c->conn, CONSUMER_ACK_BYTES);
     slc_amqp_frame_head_encode(at, SLC_AMQP_FRAME_METHOD, SLC_PERF_CHANNEL, 13);
-    slc_put_u32be(at + 7, SLC_AMQP_BASIC_ACK);
+    // The same octets but for the id; a nack has one more bit, requeue, which stays off.
+    slc_put_u32be(at + 7, c->run->options->refuse ? SLC_AMQP_BASIC_NACK : SLC_AMQP_BASIC_ACK);
     slc_put_u64be(at + 11, c->last_tag);
     at[19] = c->unacked > 1;
     at[20] = SLC_AMQP_FRAME_END;

@@ -1,5 +1,7 @@
 #include "perf/message.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "perf/conn.h"
 #include "wire/amqp_props.h"
@@ -44,7 +46,7 @@ void slc_perf_body_fini(slc_perf_body *body)
 
 void slc_perf_template_init(slc_perf_template *template, const slc_perf_body *body,
                             const slc_perf_options *options, const char *exchange,
-                            const char *routing_key)
+                            const char *routing_key, uint32_t priority)
 {
     slc_amqp_method publish = {.id = SLC_AMQP_BASIC_PUBLISH,
                                .basic_publish = {.exchange = slc_slice_str(exchange),
@@ -53,7 +55,17 @@ void slc_perf_template_init(slc_perf_template *template, const slc_perf_body *bo
     slc_amqp_props props = {0};
     if (options->persistent)
         props = (slc_amqp_props){.flags = SLC_AMQP_PROP_DELIVERY_MODE, .delivery_mode = 2};
-    uint8_t list[16];
+    if (options->priorities > 0) {
+        props.flags |= SLC_AMQP_PROP_PRIORITY;
+        props.priority = (uint8_t)priority;
+    }
+    char expiration[16];
+    if (options->expiration_set) {
+        snprintf(expiration, sizeof expiration, "%u", options->expiration_ms);
+        props.flags |= SLC_AMQP_PROP_EXPIRATION;
+        props.expiration = slc_slice_str(expiration);
+    }
+    uint8_t list[32];
     size_t list_bytes = slc_amqp_props_encode(&props, list, sizeof list);
     size_t method_bytes = slc_amqp_method_frame_bytes(&publish);
     size_t header_bytes = slc_amqp_header_frame_bytes(list_bytes);

@@ -45,9 +45,10 @@ typedef struct slc_perf_template {
 
 void slc_perf_body_init(slc_perf_body *body, uint32_t size, uint32_t frame_max);
 void slc_perf_body_fini(slc_perf_body *body);
+/** priority counts with --priorities only. */
 void slc_perf_template_init(slc_perf_template *template, const slc_perf_body *body,
                             const slc_perf_options *options, const char *exchange,
-                            const char *routing_key);
+                            const char *routing_key, uint32_t priority);
 void slc_perf_template_fini(slc_perf_template *template);
 
 static inline uint64_t slc_perf_checksum(const uint8_t *stamp, uint64_t noise_hash)

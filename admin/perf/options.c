@@ -40,7 +40,10 @@ typedef struct option {
 static const option options[] = {
     {.name = "Broker", .kind = OPTION_TITLE},
     {'h', "uri", "URI", OPTION_TEXT, FIELD(uri), 0, 0, 0,
-     "amqp://user:password@host:port/vhost [amqp://guest:guest@127.0.0.1:5672/%2F]"},
+     "amqp://user:password@host:port/vhost, or amqps:// for TLS "
+     "[amqp://guest:guest@127.0.0.1:5672/%2F]"},
+    {0, "cacert", "FILE", OPTION_TEXT, FIELD(ca), 0, 0, 0,
+     "with amqps: these authorities must vouch for the broker and its name [nobody is asked]"},
     {0, "id", "TEXT", OPTION_TEXT, FIELD(id), 0, 0, 0,
      "name of this run: in the output and in generated names [random]"},
     {.name = "Topology", .kind = OPTION_TITLE},
@@ -64,6 +67,8 @@ static const option options[] = {
      "a fanout exchange with N queues and a consumer each"},
     {0, "bindings", "N", OPTION_U32, FIELD(bindings), 0, 1, 99999,
      "a topic exchange with N wildcard bindings; every message matches one"},
+    {0, "queue-args", "KEY=VALUE,...", OPTION_TEXT, FIELD(queue_args), 0, 0, 0,
+     "arguments of the queues; whole numbers are numbers, the rest is text"},
     {0, "predeclared", NULL, OPTION_FLAG, FIELD(predeclared), 0, 0, 0,
      "declare and delete nothing"},
     {0, "purge", NULL, OPTION_FLAG, FIELD(purge), 0, 0, 0, "empty the queues first"},
@@ -81,8 +86,14 @@ static const option options[] = {
     {'A', "multi-ack-every", "N", OPTION_U32, FIELD(ack_every), FIELD(ack_every_set), 1, 65535,
      "ack every N deliveries with one multiple ack [1: each]"},
     {'a', "autoack", NULL, OPTION_FLAG, FIELD(autoack), 0, 0, 0, "consume without acks"},
+    {0, "refuse", NULL, OPTION_FLAG, FIELD(refuse), 0, 0, 0,
+     "nack without requeue where it would ack: the messages are dead-lettered or dropped"},
     {'f', "flag", "FLAG", OPTION_MODE, 0, 0, 0, 0,
      "persistent (queues durable, delivery mode 2) or mandatory; may be repeated"},
+    {0, "expiration", "MS", OPTION_U32, FIELD(expiration_ms), FIELD(expiration_set), 0, U32_MAX,
+     "each message expires after this many milliseconds"},
+    {0, "priorities", "N", OPTION_U32, FIELD(priorities), 0, 1, 256,
+     "messages have the priorities 0 to N - 1 in turn"},
     {'r', "rate", "N", OPTION_NUMBER, FIELD(rate), 0, 0.001, 1e8,
      "messages a second of each producer [as fast as it goes]"},
     {'R', "consumer-rate", "N", OPTION_NUMBER, FIELD(consumer_rate), 0, 0.001, 1e8,
@@ -278,14 +289,17 @@ static char *uri_decode(const char *text, size_t bytes)
     return out;
 }
 
-/** amqp://[user[:password]@]host[:port][/vhost]; an IPv6 host stands in brackets. No path means vhost "/". */
+/** amqp[s]://[user[:password]@]host[:port][/vhost]; an IPv6 host stands in brackets. No path means vhost "/". */
 static slc_err options_uri(slc_perf_options *o, slc_error *error)
 {
-    static const char scheme[] = "amqp://";
-    if (strncmp(o->uri, scheme, sizeof scheme - 1) != 0)
-        return slc_error_set(error, SLC_EINVAL,
-                             "--uri %s: it must begin with amqp:// (TLS is not supported)", o->uri);
-    const char *at = o->uri + sizeof scheme - 1;
+    static const char plain[] = "amqp://", secure[] = "amqps://";
+    o->tls = strncmp(o->uri, secure, sizeof secure - 1) == 0;
+    if (!o->tls && strncmp(o->uri, plain, sizeof plain - 1) != 0)
+        return slc_error_set(error, SLC_EINVAL, "--uri %s: it must begin with amqp:// or amqps://",
+                             o->uri);
+    if (o->ca != NULL && !o->tls)
+        return slc_error_set(error, SLC_EINVAL, "--cacert needs a --uri that begins with amqps://");
+    const char *at = o->uri + (o->tls ? sizeof secure : sizeof plain) - 1;
     size_t authority = strcspn(at, "/?");
     const char *path = at + authority;
     if (strchr(path, '?') != NULL)
@@ -321,7 +335,7 @@ static slc_err options_uri(slc_perf_options *o, slc_error *error)
     }
     if (o->host[0] == '\0')
         return slc_error_set(error, SLC_EINVAL, "--uri %s: the host is missing", o->uri);
-    o->port = 5672;
+    o->port = o->tls ? 5671 : 5672;
     if (host_end < path) {
         char *end = NULL;
         unsigned long port = host_end[0] == ':' && isdigit((unsigned char)host_end[1])
@@ -375,9 +389,30 @@ static slc_err options_check_names(slc_perf_options *o, slc_error *error)
     return SLC_OK;
 }
 
+static slc_err options_check_queue_args(const slc_perf_options *o, slc_error *error)
+{
+    if (o->queue_args == NULL)
+        return SLC_OK;
+    if (o->predeclared || o->drain)
+        REFUSE(
+            "--queue-args needs queues that are declared: it excludes --predeclared and --drain");
+    for (const char *at = o->queue_args;; at++) {
+        size_t bytes = strcspn(at, ",");
+        const char *equals = memchr(at, '=', bytes);
+        if (equals == NULL || equals == at || equals - at > 255)
+            REFUSE("--queue-args %s: it must be KEY=VALUE, more of them separated by commas",
+                   o->queue_args);
+        at += bytes;
+        if (*at == '\0')
+            return SLC_OK;
+    }
+}
+
 static slc_err options_check_topology(slc_perf_options *o, slc_error *error)
 {
     slc_err rc = options_check_names(o, error);
+    if (rc == SLC_OK)
+        rc = options_check_queue_args(o, error);
     if (rc != SLC_OK)
         return rc;
     bool named = o->queue != NULL || o->queue_pattern != NULL;
@@ -432,7 +467,7 @@ static slc_err options_check_modes(slc_perf_options *o, slc_error *error)
     if (o->connections_only &&
         (o->producers_set || o->consumers_set || o->verify || o->fanout || o->bindings || named ||
          o->queues != 0 || o->exchange != NULL || o->type != NULL || o->routing_key != NULL ||
-         o->purge || o->predeclared || o->persistent || o->warmup_s > 0))
+         o->purge || o->predeclared || o->queue_args != NULL || o->persistent || o->warmup_s > 0))
         REFUSE("--connections-only opens idle connections and nothing else: of the other options "
                "only --uri, --id, --time, --json "
                "and --interval go with it");
@@ -464,13 +499,16 @@ static slc_err options_check_modes(slc_perf_options *o, slc_error *error)
 
 static slc_err options_check_load(const slc_perf_options *o, slc_error *error)
 {
-    if (o->producers == 0 &&
-        (o->confirm != 0 || o->rate > 0 || o->pmessages != 0 || o->mandatory || o->size_set))
-        REFUSE("--size, --confirm, --rate, --pmessages and --flag mandatory need a producer");
-    if (o->consumers == 0 && (o->qos != 0 || o->ack_every_set || o->autoack ||
+    if (o->producers == 0 && (o->confirm != 0 || o->rate > 0 || o->pmessages != 0 || o->mandatory ||
+                              o->size_set || o->expiration_set || o->priorities != 0))
+        REFUSE("--size, --confirm, --rate, --pmessages, --expiration, --priorities and --flag "
+               "mandatory need a producer");
+    if (o->consumers == 0 && (o->qos != 0 || o->ack_every_set || o->autoack || o->refuse ||
                               o->consumer_rate > 0 || o->cmessages != 0))
-        REFUSE(
-            "--qos, --multi-ack-every, --autoack, --consumer-rate and --cmessages need a consumer");
+        REFUSE("--qos, --multi-ack-every, --autoack, --refuse, --consumer-rate and --cmessages "
+               "need a consumer");
+    if (o->autoack && o->refuse)
+        REFUSE("--autoack excludes --refuse: nothing is answered");
     if (o->autoack && o->ack_every_set)
         REFUSE("--autoack excludes --multi-ack-every: nothing is acked");
     if (o->autoack && o->qos != 0)

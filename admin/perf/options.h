@@ -28,6 +28,9 @@ typedef struct slc_perf_options {
     const char *uri;
     char *host, *user, *pass, *vhost;
     uint16_t port;
+    bool tls; // amqps://
+    const char
+        *ca; // file with the authorities that may vouch for the broker; NULL: nobody is asked
     const char *id; // part of generated names, and in the output
     char *id_made;  // its memory when it was not given
 
@@ -41,6 +44,7 @@ typedef struct slc_perf_options {
     uint32_t queues;
     uint32_t bindings;
     uint32_t fanout;
+    const char *queue_args; // KEY=VALUE,...; NULL: none
     bool predeclared;
     bool purge;
 
@@ -54,7 +58,11 @@ typedef struct slc_perf_options {
     uint32_t ack_every;
     bool ack_every_set;
     bool autoack;
+    bool refuse; // nack without requeue instead of ack
     bool persistent, mandatory;
+    uint32_t expiration_ms; // of each message
+    bool expiration_set;
+    uint32_t priorities;           // 0: none; else messages have 0 to priorities - 1 in turn
     double rate, consumer_rate;    // per producer, per consumer; 0: as fast as it goes
     uint64_t pmessages, cmessages; // per producer, per consumer; 0: no limit
     double seconds;                // 0: no limit

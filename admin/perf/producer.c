@@ -1,10 +1,8 @@
 // Publishing and confirms. The hot paths: producer_put (a message) and producer_settle (a confirm).
 #include "perf/run.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -28,13 +26,17 @@ static void producer_routes(slc_perf_producer *p, uint32_t index)
         p->route_count = t->key_count > index % t->key_count
                              ? (t->key_count - index % t->key_count - 1) / step + 1
                              : 1;
+    // With priorities each key has a route for each of them: order holds within one priority only.
+    uint32_t priorities = run->options->priorities > 0 ? run->options->priorities : 1;
+    p->route_count *= priorities;
     p->templates = slc_alloc_zero(p->route_count, sizeof *p->templates);
     p->sequences = slc_alloc_zero(p->route_count, sizeof *p->sequences);
-    for (uint32_t r = 0; r < p->route_count; r++) {
+    for (uint32_t i = 0; i < p->route_count; i++) {
+        uint32_t r = i / priorities;
         uint32_t key = all ? (r + index * (t->key_count / step + 1)) % t->key_count
                            : index % t->key_count + r * step;
-        slc_perf_template_init(&p->templates[r], &run->body, run->options, t->exchange,
-                               t->keys[key]);
+        slc_perf_template_init(&p->templates[i], &run->body, run->options, t->exchange,
+                               t->keys[key], i % priorities);
     }
     p->stream = run->streams;
     run->streams += p->route_count;
@@ -195,17 +197,11 @@ static void producer_fill_large(slc_perf_producer *p, uint64_t allowance)
 static slc_err producer_flush(slc_perf_producer *p, slc_error *error)
 {
     while (p->iov_at < p->iov_count) {
-        struct msghdr message = {.msg_iov = p->iov + p->iov_at,
-                                 .msg_iovlen = p->iov_count - p->iov_at};
-        ssize_t n = sendmsg(p->conn.fd, &message, MSG_NOSIGNAL);
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return SLC_OK;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return slc_error_set(error, slc_err_from_errno(errno), "writing to the broker: %s",
-                                 strerror(errno));
-        size_t left = (size_t)n;
+        size_t left;
+        slc_err rc = slc_perf_conn_write(&p->conn, p->iov + p->iov_at, p->iov_count - p->iov_at,
+                                         &left, error);
+        if (rc != SLC_OK)
+            return rc == SLC_EAGAIN ? SLC_OK : rc;
         while (left > 0) {
             struct iovec *v = &p->iov[p->iov_at];
             size_t part = left < v->iov_len ? left : v->iov_len;

@@ -1,10 +1,13 @@
 #include "perf/topology.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/table.h"
 
 enum { TOPOLOGY_TIMEOUT_MS = 60000 };
 
@@ -135,13 +138,36 @@ static slc_err topology_purge(const slc_perf_topology *t, slc_perf_conn *conn, s
     return SLC_OK;
 }
 
+/** --queue-args as a table; options.c has seen that each part is KEY=VALUE. */
+static void topology_arguments(const char *text, slc_table_builder *out)
+{
+    for (const char *at = text; at != NULL && *at != '\0';) {
+        size_t bytes = strcspn(at, ",");
+        char *part = slc_strndup(at, bytes);
+        char *value = strchr(part, '=');
+        *value++ = '\0';
+        char *end;
+        errno = 0;
+        long long number = strtoll(value, &end, 10);
+        if (*value != '\0' && *end == '\0' && errno == 0)
+            slc_table_put_i64(out, part, number);
+        else
+            slc_table_put_text(out, part, value);
+        slc_free(part);
+        at += bytes + (at[bytes] == ',');
+    }
+}
+
 static slc_err topology_declare_queue(slc_perf_conn *conn, const char *queue, bool passive,
-                                      bool durable, uint32_t *messages, slc_error *error)
+                                      bool durable, slc_slice arguments, uint32_t *messages,
+                                      slc_error *error)
 {
     slc_amqp_method reply;
-    slc_amqp_method declare = {
-        .id = SLC_AMQP_QUEUE_DECLARE,
-        .queue_declare = {.queue = slc_slice_str(queue), .passive = passive, .durable = durable}};
+    slc_amqp_method declare = {.id = SLC_AMQP_QUEUE_DECLARE,
+                               .queue_declare = {.queue = slc_slice_str(queue),
+                                                 .passive = passive,
+                                                 .durable = durable,
+                                                 .arguments = arguments}};
     slc_err rc = slc_perf_conn_call(conn, SLC_PERF_CHANNEL, &declare, SLC_AMQP_QUEUE_DECLARE_OK,
                                     &reply, TOPOLOGY_TIMEOUT_MS, error);
     if (rc == SLC_OK && messages != NULL)
@@ -162,8 +188,12 @@ slc_err slc_perf_topology_declare(const slc_perf_topology *t, const slc_perf_opt
             rc = slc_perf_conn_call(conn, SLC_PERF_CHANNEL, &declare, SLC_AMQP_EXCHANGE_DECLARE_OK,
                                     NULL, TOPOLOGY_TIMEOUT_MS, error);
         }
+        slc_table_builder arguments = {0};
+        topology_arguments(o->queue_args, &arguments);
         for (uint32_t i = 0; i < t->queue_count && rc == SLC_OK; i++)
-            rc = topology_declare_queue(conn, t->queues[i], false, o->persistent, NULL, error);
+            rc = topology_declare_queue(conn, t->queues[i], false, o->persistent,
+                                        slc_table_builder_content(&arguments), NULL, error);
+        slc_table_builder_fini(&arguments);
         if (rc == SLC_OK && t->exchange[0] != '\0')
             rc = topology_bind_all(t, o, conn, error);
     }
@@ -178,7 +208,8 @@ slc_err slc_perf_topology_count(const slc_perf_topology *t, slc_perf_conn *conn,
     *out = 0;
     for (uint32_t i = 0; i < t->queue_count; i++) {
         uint32_t messages = 0;
-        slc_err rc = topology_declare_queue(conn, t->queues[i], true, false, &messages, error);
+        slc_err rc = topology_declare_queue(conn, t->queues[i], true, false, (slc_slice){0},
+                                            &messages, error);
         if (rc != SLC_OK)
             return rc;
         *out += messages;

@@ -177,6 +177,72 @@ def test_verify_sees_a_foreign_message(perf, queue, channel):
     assert drained(perf, queue)["foreign"] == 1
 
 
+def test_queue_arguments_and_refused_messages(perf, queue, channel):
+    """What is refused goes where the queue's arguments say; numbers are numbers, or the broker would not take them."""
+    dead = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(dead, "amq.direct", "dead")
+    done = perf("-u", queue, "--queue-args", "x-dead-letter-exchange=amq.direct,x-dead-letter-routing-key=dead,x-max-length=1000",
+                "-C", 100, "-c", 10, "-q", 20, "-A", 10, "--refuse")
+    assert done.status == 0, done.err
+    assert done.json["consumed"] == 100
+    found = [channel.basic_get(dead, auto_ack=True) for _ in range(100)]
+    assert {m[1].headers["x-death"][0]["reason"] for m in found} == {"rejected"}
+    assert channel.basic_get(dead)[0] is None
+
+
+def test_expiration_and_priorities_of_messages(perf, queue, channel):
+    done = perf("-u", queue, "--fill", "-C", 6, "-c", 5, "-s", 30, "--expiration", 60000, "--priorities", 3, "--queue-args", "x-max-priority=5")
+    assert done.status == 0, done.err
+    found = [channel.basic_get(queue)[1] for _ in range(6)]
+    assert [p.priority for p in found] == [2, 2, 1, 1, 0, 0]
+    assert {p.expiration for p in found} == {"60000"}
+
+
+def test_verify_knows_that_priorities_overtake(perf):
+    done = perf("-C", 2000, "-c", 500, "-q", 50, "-s", 30, "--priorities", 4, "--queue-args", "x-max-priority=3", "--verify")
+    assert done.status == 0, done.err
+    assert done.json["verify"]["checked"] == 2000 and clean(done.json["verify"])
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory):
+    """(port, certificate) of a broker that speaks TLS as well."""
+    path = tmp_path_factory.mktemp("tls")
+    cert, key = path / "cert.pem", path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                    "-out", cert, "-days", "2", "-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   check=True, capture_output=True, timeout=60)
+    port = support.free_port()
+    with support.new({"listeners.ssl.1": f"127.0.0.1:{port}", "ssl_options.certfile": cert, "ssl_options.keyfile": key}) as own:
+        yield own, port, cert
+
+
+@pytest.mark.parametrize("size", [16, 1024, 20000, 300000])
+def test_tls(secure, size):
+    _, port, cert = secure
+    done = run("-h", f"amqps://guest:guest@127.0.0.1:{port}/%2F", "--cacert", cert, "--json", "-C", 50, "-s", size, "-c", 20, "-q", 20,
+               "-A", 5, *(["--verify"] if size >= 24 else []))
+    assert done.status == 0, done.err
+    assert done.json["confirmed"] == done.json["consumed"] == 50
+    assert size < 24 or clean(done.json["verify"])
+
+
+def test_tls_certificates(secure, tmp_path):
+    own, port, cert = secure
+    done = run("-h", f"amqps://localhost:{port}", "--cacert", cert, "-C", 1)
+    assert done.status == 69 and "the broker's certificate: hostname mismatch" in done.err
+    assert run("-h", f"amqps://127.0.0.1:{port}", "-C", 1).status == 0  # nobody is asked
+    other = tmp_path / "other.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
+                    tmp_path / "key.pem", "-out", other, "-days", "2", "-subj", "/CN=other"], check=True, capture_output=True, timeout=60)
+    done = run("-h", f"amqps://127.0.0.1:{port}", "--cacert", other, "-C", 1)
+    assert done.status == 69 and "the broker's certificate: self-signed certificate" in done.err
+    done = run("-h", f"amqps://127.0.0.1:{port}", "--cacert", tmp_path / "none.pem", "-C", 1)
+    assert done.status == 69 and f"--cacert {tmp_path / 'none.pem'}: No such file" in done.err
+    done = run("-h", f"amqps://127.0.0.1:{own.port}", "-C", 1)  # not a TLS port
+    assert done.status == 69 and "TLS handshake with the broker" in done.err
+
+
 def test_returns_are_counted(perf):
     done = perf("-y", 0, "-f", "mandatory", "-C", 50, "-e", "amq.topic", "--predeclared", "-k", uuid.uuid4().hex, "-c", 10)
     assert done.status == 0, done.err
