@@ -486,8 +486,8 @@ void slc_auth_first_user(slc_auth *auth, const slc_auth_first *first, slc_auth_d
     size_t bytes = 0;
     first_user *f = slc_alloc(sizeof *f);
     *f = (first_user){auth, done, arg};
-    slc_err rc =
-        slc_password_hash(auth->options.hashing, slc_slice_str(first->password), hash, &bytes);
+    slc_err rc = slc_password_hash_first(auth->options.hashing, slc_slice_str(first->password),
+                                         hash, &bytes);
     if (rc != SLC_OK) {
         first_proposed(rc, f);
         return;

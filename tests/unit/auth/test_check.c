@@ -122,6 +122,25 @@ Test(auth, the_hash_of_rabbitmq_s_own_sample_is_understood)
     cr_expect_not(slc_password_verify(SLC_AUTH_SHA256, of, slc_slice_str("guess")));
 }
 
+Test(auth, the_hash_of_guest_is_known_beforehand)
+{
+    uint8_t hash[SLC_AUTH_HASH_BYTES_MAX], again[SLC_AUTH_HASH_BYTES_MAX];
+    size_t bytes, more;
+    slc_slice guest = slc_slice_str("guest"), other = slc_slice_str("Guest");
+    cr_assert_eq(slc_password_hash_first(SLC_AUTH_ARGON2ID, guest, hash, &bytes), SLC_OK);
+    cr_expect(slc_password_verify(SLC_AUTH_ARGON2ID, slc_slice_of(hash, bytes), guest));
+    cr_expect_not(slc_password_verify(SLC_AUTH_ARGON2ID, slc_slice_of(hash, bytes), other));
+    // It costs as much to check as any other.
+    cr_assert_eq(slc_password_hash(SLC_AUTH_ARGON2ID, guest, again, &more), SLC_OK);
+    cr_expect_eq(bytes, more);
+    cr_expect_eq(memcmp(hash, again, strlen("$argon2id$v=19$m=19456,t=2,p=1$")), 0);
+
+    cr_assert_eq(slc_password_hash_first(SLC_AUTH_ARGON2ID, other, hash, &bytes), SLC_OK);
+    cr_expect(slc_password_verify(SLC_AUTH_ARGON2ID, slc_slice_of(hash, bytes), other));
+    cr_assert_eq(slc_password_hash_first(SLC_AUTH_SHA256, guest, hash, &bytes), SLC_OK);
+    cr_expect(slc_password_verify(SLC_AUTH_SHA256, slc_slice_of(hash, bytes), guest));
+}
+
 Test(auth, a_pattern_that_explodes_is_stopped)
 {
     slc_pattern *pattern;
