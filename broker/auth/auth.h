@@ -103,6 +103,8 @@ SLC_MUST_USE slc_err slc_auth_check_external(const slc_auth *auth, slc_slice use
 
 typedef struct slc_auth_counts {
     uint64_t attempts, failed, cached, computed, limited;
+    uint32_t waiting;   // pairs that are not computed yet
+    uint32_t addresses; // that failed within a minute and are remembered
 } slc_auth_counts;
 void slc_auth_counts_get(const slc_auth *auth, slc_auth_counts *out);
 

@@ -20,6 +20,7 @@ enum {
     KNOWN_MAX = 20000,
     FAILURES_MAX = 20000,
     QUEUE_MAX = 20000,
+    ANSWERS_PER_TURN = 100, // each ends a connection
     MINUTE_MS = 60000,
     ADDRESS_BYTES = 64,
 };
@@ -149,6 +150,13 @@ static bool address_limited(slc_auth *auth, const char *name)
     return max > 0 && address_failures(auth, name) >= max;
 }
 
+/** Half of the queue is for those who have not failed: who guesses must not fill it for the others. */
+static bool queue_full(slc_auth *auth, const char *address)
+{
+    uint32_t max = address_failures(auth, address) > 0 ? QUEUE_MAX / 2 : QUEUE_MAX;
+    return auth->queued >= max;
+}
+
 static void address_failed(slc_auth *auth, const char *name)
 {
     if (name[0] == '\0')
@@ -208,7 +216,9 @@ static void ticket_refuse(slc_auth_ticket *ticket)
 static void timer_cb(uv_timer_t *timer)
 {
     slc_auth *auth = timer->data;
-    while (!auth->freed && auth->delayed != NULL && auth->delayed->due_ms <= now_ms(auth)) {
+    for (int i = 0; i < ANSWERS_PER_TURN && !auth->freed && auth->delayed != NULL &&
+                    auth->delayed->due_ms <= now_ms(auth);
+         i++) {
         slc_auth_ticket *ticket = auth->delayed;
         DL_DELETE(auth->delayed, ticket);
         ticket->done(SLC_EACCESS, &ticket->error, ticket->arg);
@@ -338,43 +348,42 @@ static void job_done(uv_work_t *work, int status)
     auth_unref(auth);
 }
 
-/** The next to compute: first come, first served among those whose address failed least. */
-static auth_job *jobs_next(slc_auth *auth)
-{
-    auth_job *best = NULL;
-    uint32_t best_failures = UINT32_MAX;
-    auth_job *job;
-    DL_FOREACH(auth->queue, job)
-    {
-        uint32_t failures = address_failures(auth, job->tickets->address);
-        if (failures >= best_failures)
-            continue;
-        best = job;
-        best_failures = failures;
-        if (failures == 0)
-            break;
-    }
-    return best;
-}
-
 static void job_unqueue(auth_job *job)
 {
     DL_DELETE(job->auth->queue, job);
     job->auth->queued--;
 }
 
-static void jobs_start(slc_auth *auth)
+/** The next to compute: first come, first served among those whose address failed least. NULL: nothing waits. Who has met the
+ *  limit since it was queued is refused on the way, all of them in one pass: a flood may be twenty thousand long. */
+static auth_job *jobs_next(slc_auth *auth)
 {
-    while (auth->running < auth->running_max && auth->queue != NULL) {
-        auth_job *job = jobs_next(auth);
-        job_unqueue(job);
-        // All that waits has failures; the limit may have been met since it was queued.
-        if (address_limited(auth, job->tickets->address)) {
+    auth_job *best = NULL;
+    uint32_t best_failures = UINT32_MAX, max = auth->options.max_failures_per_minute;
+    auth_job *job, *next;
+    DL_FOREACH_SAFE(auth->queue, job, next)
+    {
+        uint32_t failures = address_failures(auth, job->tickets->address);
+        if (max > 0 && failures >= max) {
+            job_unqueue(job);
             HASH_DELETE(hh, auth->jobs, job);
             job_answer(job, true); // late, so nothing is called inside
             job_free(job);
-            continue;
+        } else if (failures < best_failures) {
+            best = job;
+            best_failures = failures;
+            if (failures == 0)
+                break;
         }
+    }
+    return best;
+}
+
+static void jobs_start(slc_auth *auth)
+{
+    auth_job *job;
+    while (auth->running < auth->running_max && (job = jobs_next(auth)) != NULL) {
+        job_unqueue(job);
         job_refresh(job);
         job->running = true;
         auth->running++;
@@ -422,12 +431,13 @@ slc_err slc_auth_check(slc_auth *auth, slc_slice user, slc_slice password, const
     snprintf(ticket->address, sizeof ticket->address, "%s", address);
     *out = ticket;
     bool limited = address_limited(auth, ticket->address);
-    if (limited || known || password.bytes == 0 || password.bytes > SLC_AUTH_PASSWORD_BYTES_MAX ||
-        auth->queued >= QUEUE_MAX) {
+    bool full = queue_full(auth, ticket->address);
+    if (limited || known || full || password.bytes == 0 ||
+        password.bytes > SLC_AUTH_PASSWORD_BYTES_MAX) {
         if (limited) {
             auth->counts.limited++;
             error_limited(ticket->address, &ticket->error);
-        } else if (auth->queued >= QUEUE_MAX) {
+        } else if (full) {
             slc_error_set(&ticket->error, SLC_EACCESS, "too many logins wait to be checked");
         } else {
             address_failed(auth, ticket->address);
@@ -479,6 +489,8 @@ slc_err slc_auth_check_external(const slc_auth *auth, slc_slice user, bool loopb
 void slc_auth_counts_get(const slc_auth *auth, slc_auth_counts *out)
 {
     *out = auth->counts;
+    out->waiting = auth->queued;
+    out->addresses = HASH_COUNT(auth->failures);
 }
 
 /* ---- life ---- */

@@ -2,13 +2,16 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <stdio.h>
+#include <time.h>
+
 #include "auth/auth.h"
 #include "auth/password.h"
 #include "auth/pattern.h"
 
 static uv_loop_t loop;
 static slc_auth *auth;
-static int answered;
+static int answered, granted;
 static slc_err answer;
 
 static void checked(slc_err rc, const slc_error *error, void *arg)
@@ -16,6 +19,7 @@ static void checked(slc_err rc, const slc_error *error, void *arg)
     (void)error;
     (void)arg;
     answered++;
+    granted += rc == SLC_OK;
     answer = rc;
 }
 
@@ -149,4 +153,107 @@ Test(auth, a_pattern_that_explodes_is_stopped)
         slc_pattern_match(pattern, slc_slice_str("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")),
         SLC_PATTERN_LIMIT);
     slc_pattern_free(pattern);
+}
+
+static slc_err check_from(const char *address, const char *user, const char *password,
+                          slc_auth_ticket **ticket)
+{
+    return slc_auth_check(auth, slc_slice_str(user), slc_slice_str(password), address, true,
+                          checked, NULL, ticket);
+}
+
+Test(auth, failed_addresses_take_bounded_memory_and_the_oldest_is_forgotten)
+{
+    enum { ADDRESSES = 25000, KEPT = 20000 };
+    slc_auth_ticket *ticket;
+    slc_auth_counts counts;
+    char address[32];
+    for (int i = 0; i < ADDRESSES; i++) {
+        snprintf(address, sizeof address, "10.0.%d.%d", i / 256, i % 256);
+        cr_assert_eq(check_from(address, "u", "", &ticket), SLC_EPENDING);
+        if (i % 100 == 0) { // these fail as often as they may
+            cr_assert_eq(check_from(address, "u", "", &ticket), SLC_EPENDING);
+            cr_assert_eq(check_from(address, "u", "", &ticket), SLC_EPENDING);
+        }
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    slc_auth_counts_get(auth, &counts);
+    cr_expect_eq(counts.addresses, (unsigned)KEPT);
+    cr_expect_eq(counts.limited, 0u);
+    cr_assert_eq(check_from("10.0.0.0", "u", "", &ticket), SLC_EPENDING); // the first: forgotten
+    slc_auth_counts_get(auth, &counts);
+    cr_expect_eq(counts.limited, 0u);
+    cr_assert_eq(check_from("10.0.97.68", "u", "", &ticket), SLC_EPENDING); // number 24,900
+    slc_auth_counts_get(auth, &counts);
+    cr_expect_eq(counts.limited, 1u);
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+Test(auth, a_flood_is_bounded_refused_unread_at_its_limit_and_nobody_else_is)
+{
+    enum { LOGINS = 20000, QUEUE = 10000 }; // the other half is for those who have not failed
+    slc_auth_ticket *ticket;
+    slc_auth_counts counts;
+    char password[32];
+    cr_assert_eq(check_from("192.0.2.66", "u", "", &ticket), SLC_EPENDING);
+    for (int i = 0; i < LOGINS; i++) {
+        snprintf(password, sizeof password, "guess %d", i);
+        cr_assert_eq(check_from("192.0.2.66", i % 2 ? "u" : "nobody", password, &ticket),
+                     SLC_EPENDING);
+    }
+    slc_auth_counts_get(auth, &counts);
+    cr_expect_eq(counts.waiting, (unsigned)QUEUE);
+    cr_assert_eq(check_from("192.0.2.1", "u", "right", &ticket), SLC_EPENDING);
+    uint64_t begun = counts.computed;
+    while (granted == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    slc_auth_counts_get(auth, &counts);
+    // What was begun before it, those that fill the limit, and itself; not ten thousand.
+    cr_expect_leq(counts.computed, begun + 4);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_expect_eq(answered, 1 + LOGINS + 1);
+    slc_auth_counts_get(auth, &counts);
+    cr_expect_leq(counts.computed, begun + 4);
+    cr_expect_eq(counts.failed, 1u + LOGINS);
+    cr_expect_eq(counts.waiting, 0u);
+}
+
+/** Of this process, which computes nothing else meanwhile. */
+static double cpu_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+Test(auth, who_guesses_pays_the_same_whether_there_is_such_a_user_or_not)
+{
+    static const char *const users[] = {"nobody", "u", "none", "argon"};
+    double least = 1e9, most = 0;
+    slc_auth_user_put(auth,
+                      &(slc_auth_user_change){.put = SLC_AUTH_PUT_CREATE | SLC_AUTH_PUT_HASH,
+                                              .name = slc_slice_str("none")},
+                      NULL, NULL);
+    slc_auth_set(auth, &(slc_auth_options){.loop = &loop, .hashing = SLC_AUTH_ARGON2ID});
+    slc_auth_user_put(auth,
+                      &(slc_auth_user_change){.put = SLC_AUTH_PUT_CREATE | SLC_AUTH_PUT_PASSWORD,
+                                              .name = slc_slice_str("argon"),
+                                              .password = slc_slice_str("pw")},
+                      NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    for (size_t i = 0; i < 4; i++) {
+        slc_auth_ticket *ticket;
+        char password[16];
+        double from = cpu_s();
+        for (int n = 0; n < 5; n++) {
+            snprintf(password, sizeof password, "guess %d", n);
+            cr_assert_eq(check_from("192.0.2.1", users[i], password, &ticket), SLC_EPENDING);
+            uv_run(&loop, UV_RUN_DEFAULT);
+            cr_expect_eq(answer, SLC_EACCESS);
+        }
+        double spent = cpu_s() - from;
+        least = spent < least ? spent : least;
+        most = spent > most ? spent : most;
+    }
+    cr_expect_lt(most, 2 * least, "%.3f and %.3f s", least, most); // without it: a thousandth
 }
