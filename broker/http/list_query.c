@@ -7,6 +7,9 @@
 
 #include "auth/pattern.h"
 #include "base/alloc.h"
+#include "base/clock.h"
+
+static const uint64_t FILTER_NS_MAX = UINT64_C(1000000000); // of one list with use_regex
 
 static bool param(const slc_path *path, const char *name, slc_slice *value)
 {
@@ -85,6 +88,7 @@ static json_t *list_filter(slc_http_request *request, json_t *list)
         }
     }
     json_t *kept = json_array();
+    uint64_t until_ns = slc_clock_now_ns() + FILTER_NS_MAX;
     size_t i;
     json_t *item;
     json_array_foreach(list, i, item)
@@ -92,9 +96,20 @@ static json_t *list_filter(slc_http_request *request, json_t *list)
         const char *name = json_string_value(json_object_get(item, "name"));
         if (name == NULL)
             continue;
-        if (pattern != NULL ? slc_pattern_match(pattern, slc_slice_str(name)) == SLC_PATTERN_YES
-                            : name_contains(name, wanted))
+        slc_pattern_verdict verdict = pattern != NULL
+                                          ? slc_pattern_match(pattern, slc_slice_str(name))
+                                      : name_contains(name, wanted) ? SLC_PATTERN_YES
+                                                                    : SLC_PATTERN_NO;
+        if (verdict == SLC_PATTERN_YES)
             json_array_append(kept, item);
+        if (verdict == SLC_PATTERN_LIMIT || (pattern != NULL && slc_clock_now_ns() > until_ns)) {
+            // Ten thousand names at the limit of one match each would take half a minute.
+            slc_http_fail(request, 400, "bad_request",
+                          "invalid regex: it takes too much work; make it simpler");
+            json_decref(kept);
+            kept = NULL;
+            break;
+        }
     }
     slc_pattern_free(pattern);
     return kept;
