@@ -50,12 +50,12 @@ def test_regex(api, queues):
 
 def test_regex_that_explodes(api):
     """It is given up at the first name that is too much for it: a list may be ten thousand long."""
-    name = "a" * 60 + "!"
-    assert api.put(f"/queues/%2F/{name.replace("!", "%21")}").status == 201
+    name, path = "a" * 60 + "!", f"/queues/%2F/{'a' * 60}%21"
+    assert api.put(path).status == 201
     bomb = api.ask("GET", "/queues?page=1&use_regex=true&name=%5E%28a%2B%29%2B%24")
     assert bomb.status == 400 and "takes too much work" in bomb.json["reason"]
     assert api.get("/queues?page=1&use_regex=true&name=%5Ea%2B%21%24")["items"][0]["name"] == name
-    assert api.delete(f"/queues/%2F/{name.replace("!", "%21")}").status == 204
+    assert api.delete(path).status == 204
 
 
 def test_nothing_found(api):
