@@ -5,6 +5,7 @@
 
 #include "amqp091/amqp_impl.h"
 #include "base/log.h"
+#include "core/event.h"
 #include "core/parameter.h"
 
 static unsigned mechanisms_of(const amqp_conn *c)
@@ -136,10 +137,27 @@ static void send_tune(amqp_conn *c)
     slc_amqp_conn_set_state(c, AMQP_TUNE);
 }
 
+/** error NULL: granted. */
+static void login_event(const amqp_conn *c, const slc_error *error)
+{
+    const slc_client_info *info = &c->client.info;
+    slc_event(
+        c->server->broker,
+        error == NULL ? "user.authentication.success" : "user.authentication.failure",
+        SLC_EVENT_TEXT("name", c->user != NULL ? c->user : ""),
+        SLC_EVENT_TEXT("connection_type", "network"), SLC_EVENT_TEXT("connection_name", c->name),
+        SLC_EVENT_TEXT("host", info->host), SLC_EVENT_TEXT("peer_host", info->peer_host),
+        SLC_EVENT_NUMBER("peer_port", info->peer_port), SLC_EVENT_TEXT("protocol", info->protocol),
+        SLC_EVENT_TEXT("auth_mechanism", c->mechanism->name),
+        SLC_EVENT_BOOL("ssl", info->tls_protocol[0] != 0),
+        error == NULL ? (slc_event_field){0} : SLC_EVENT_TEXT("error", error->text));
+}
+
 static void login_granted(amqp_conn *c)
 {
     c->client.info.user = c->user;
     c->client.info.auth_mechanism = c->mechanism->name;
+    login_event(c, NULL);
     send_tune(c);
 }
 
@@ -150,6 +168,7 @@ static void login_refused(amqp_conn *c, const slc_error *error)
         SLC_FIELDS(SLC_F_STR("connection", c->name), SLC_F_STR("mechanism", c->mechanism->name)),
         "Error on AMQP connection (%s, state: %s): %s login refused: %s", c->name,
         slc_amqp_state_name(c), c->mechanism->name, error->text);
+    login_event(c, error);
     slc_amqp_conn_error(
         c, SLC_AMQP_ACCESS_REFUSED, c->login_id,
         "Login was refused using authentication mechanism %s. For details see the broker "

@@ -21,6 +21,7 @@
 #include "app/settings.h"
 #include "app/status.h"
 #include "app/user_definitions.h"
+#include "app/user_events.h"
 #include "app/world.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -433,6 +434,15 @@ static void auth_user_deleted(void *arg, slc_slice user)
     slc_broker_close_user(d->world.broker, user, reason);
 }
 
+static void auth_event(void *arg, const slc_auth_event *event)
+{
+    const daemon_state *d = arg;
+    slc_user_event(d->world.broker, event);
+    if (strcmp(event->name, "user.tags.set") == 0)
+        slc_broker_impersonator(d->world.broker, event->user->name,
+                                (event->user->tag_bits & SLC_AUTH_TAG_IMPERSONATOR) != 0);
+}
+
 /** A vhost is deleted: what its users may do there goes with it. */
 static void auth_vhost_gone(slc_slice vhost, void (*drop)(void *sink, slc_slice key), void *sink,
                             void *arg)
@@ -457,6 +467,7 @@ static void auth_options(daemon_state *d, const slc_settings *s, slc_auth_option
         .propose = auth_propose,
         .changed = auth_changed,
         .user_deleted = auth_user_deleted,
+        .event = auth_event,
         .arg = d,
     };
 }

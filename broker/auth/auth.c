@@ -326,9 +326,58 @@ bool slc_auth_may_topic(const slc_auth *auth, slc_slice user, slc_slice vhost, s
 
 /* ---- the control plane ---- */
 
+static void event(const slc_auth *auth, const char *name, const slc_auth_user *user,
+                  const slc_auth_permission *permission, bool deleted)
+{
+    if (auth->options.event != NULL)
+        auth->options.event(auth->options.arg, &(slc_auth_event){name, user, permission, deleted});
+}
+
+/** What of a user is not as it was. */
+typedef struct user_difference {
+    bool created, password, tags, limits;
+} user_difference;
+
+static user_difference difference(const slc_auth_user *old, const slc_auth_user *user)
+{
+    if (old == NULL)
+        return (user_difference){
+            .created = true,
+            .tags = user->tags.bytes > 0,
+            .limits = user->max_connections_set || user->max_channels_set,
+        };
+    return (user_difference){
+        .password = old->hashing != user->hashing ||
+                    !slc_slice_equal(old->password_hash, user->password_hash),
+        .tags = !slc_slice_equal(old->tags, user->tags),
+        .limits = old->max_connections_set != user->max_connections_set ||
+                  old->max_channels_set != user->max_channels_set ||
+                  old->max_connections != user->max_connections ||
+                  old->max_channels != user->max_channels,
+    };
+}
+
+static void user_events(const slc_auth *auth, const slc_auth_user *user, user_difference differs)
+{
+    if (differs.created)
+        event(auth, "user.created", user, NULL, false);
+    if (differs.password)
+        event(auth,
+              user->password_hash.bytes > 0 ? "user.password.changed" : "user.password.cleared",
+              user, NULL, false);
+    if (differs.tags)
+        event(auth, "user.tags.set", user, NULL, false);
+    if (differs.limits)
+        event(auth,
+              user->max_connections_set || user->max_channels_set ? "user.limits.set"
+                                                                  : "user.limits.cleared",
+              user, NULL, false);
+}
+
 static void apply_user(slc_auth *auth, const slc_auth_user *decoded)
 {
     auth_user *user = auth_user_find(auth, decoded->name);
+    user_difference differs = difference(user != NULL ? &user->info : NULL, decoded);
     if (user != NULL)
         user_free(auth, user);
     user = slc_alloc_zero(1, sizeof *user);
@@ -338,6 +387,7 @@ static void apply_user(slc_auth *auth, const slc_auth_user *decoded)
     user->info.password_hash = auth_copy(decoded->password_hash);
     user->serial = ++auth->last_serial;
     HASH_ADD_KEYPTR(hh, auth->users, user->info.name.data, user->info.name.bytes, user);
+    user_events(auth, &user->info, differs);
 }
 
 static void compile(auth_permission *p, slc_auth_access access, bool topic)
@@ -355,9 +405,10 @@ static void compile(auth_permission *p, slc_auth_access access, bool topic)
     auth_drop(&used);
 }
 
-static void apply_permission(auth_permission **map, slc_slice key, const slc_auth_permission *d,
+static void apply_permission(slc_auth *auth, slc_slice key, const slc_auth_permission *d,
                              bool topic)
 {
+    auth_permission **map = topic ? &auth->topics : &auth->permissions;
     auth_permission *p;
     HASH_FIND(hh, *map, key.data, key.bytes, p);
     if (p != NULL)
@@ -377,6 +428,7 @@ static void apply_permission(auth_permission **map, slc_slice key, const slc_aut
     compile(p, SLC_AUTH_WRITE, topic);
     compile(p, SLC_AUTH_READ, topic);
     HASH_ADD_KEYPTR(hh, *map, p->key.data, p->key.bytes, p);
+    event(auth, topic ? "topic.permission.created" : "permission.created", NULL, &p->info, false);
 }
 
 static void apply_delete(slc_auth *auth, slc_slice key)
@@ -386,17 +438,23 @@ static void apply_delete(slc_auth *auth, slc_slice key)
         if (user == NULL)
             return;
         slc_slice name = auth_copy(user->info.name);
+        event(auth, "user.deleted", &user->info, NULL, true);
         user_free(auth, user);
         if (auth->options.user_deleted != NULL)
             auth->options.user_deleted(auth->options.arg, name);
         auth_drop(&name);
         return;
     }
-    auth_permission **map = key.data[0] == AUTH_KIND_TOPIC ? &auth->topics : &auth->permissions;
+    bool topic = key.data[0] == AUTH_KIND_TOPIC;
+    auth_permission **map = topic ? &auth->topics : &auth->permissions;
     auth_permission *p;
     HASH_FIND(hh, *map, key.data, key.bytes, p);
-    if (p != NULL)
-        permission_free(map, p);
+    if (p == NULL)
+        return;
+    if (auth_user_find(auth, p->info.user) != NULL) // else they go with the user
+        event(auth, topic ? "topic.permission.deleted" : "permission.deleted", NULL, &p->info,
+              true);
+    permission_free(map, p);
 }
 
 static slc_err apply_put(slc_auth *auth, const slc_change *change, slc_error *error)
@@ -418,8 +476,7 @@ static slc_err apply_put(slc_auth *auth, const slc_change *change, slc_error *er
     bool topic = kind == AUTH_KIND_TOPIC;
     if (version == 1 && kind != AUTH_KIND_USER &&
         auth_decode_permission(change->value, topic, &permission)) {
-        apply_permission(topic ? &auth->topics : &auth->permissions, change->key, &permission,
-                         topic);
+        apply_permission(auth, change->key, &permission, topic);
         return SLC_OK;
     }
     return slc_error_set(error, SLC_ECORRUPT, "a definition of kind %u does not decode", kind);

@@ -50,6 +50,8 @@ const char *slc_auth_hashing_name(slc_auth_hashing hashing);
 /** Also SHA-256 of an empty name, which old exports leave out. */
 bool slc_auth_hashing_find(slc_slice name, slc_auth_hashing *out);
 
+struct slc_auth_event;
+
 typedef struct slc_auth_options {
     uv_loop_t *loop;
     uint32_t cache_ttl_ms;            // 0: every login is computed
@@ -65,6 +67,8 @@ typedef struct slc_auth_options {
     void (*changed)(void *arg);
     /** The user is gone: their connections have to go. NULL: as above. */
     void (*user_deleted)(void *arg, slc_slice user);
+    /** Something changed, in RabbitMQ's words. Also while the definitions are loaded at the start. NULL: as above. */
+    void (*event)(void *arg, const struct slc_auth_event *event);
     void *arg;
 } slc_auth_options;
 
@@ -158,6 +162,16 @@ void slc_auth_each_permission(const slc_auth *auth, slc_slice user, slc_slice vh
 void slc_auth_each_topic_permission(const slc_auth *auth, slc_slice user, slc_slice vhost,
                                     void (*each)(const slc_auth_permission *permission, void *arg),
                                     void *arg);
+
+/** user.created user.deleted user.password.changed user.password.cleared user.tags.set user.limits.set user.limits.cleared
+ *  permission.created permission.deleted topic.permission.created topic.permission.deleted. What is set again to what it was makes
+ *  none, and with a user go no permission.deleted; with a vhost they do. */
+typedef struct slc_auth_event {
+    const char *name;
+    const slc_auth_user *user;             // of user.*; of a deleted one the last record
+    const slc_auth_permission *permission; // of the others
+    bool deleted;
+} slc_auth_event;
 
 /** There is a record for (user, vhost), whatever it allows. */
 bool slc_auth_may_enter(const slc_auth *auth, slc_slice user, slc_slice vhost);

@@ -123,6 +123,8 @@ uint32_t slc_broker_count_clients(const slc_broker *broker, const slc_vhost *vho
                                   const char *user, uint32_t *sessions);
 /** 320 with reason for every connection of user. */
 void slc_broker_close_user(slc_broker *broker, slc_slice user, const char *reason);
+/** Connections of user may publish under any user_id from now on, or no longer. */
+void slc_broker_impersonator(slc_broker *broker, slc_slice user, bool may);
 
 slc_vhost *slc_broker_vhost(const slc_broker *broker, slc_slice name);
 slc_slice slc_vhost_name(const slc_vhost *vhost);

@@ -11,6 +11,7 @@
 //
 // Bindings name their ends by id: a binding whose exchange or queue is gone means nothing, even when the name comes
 // back. A delete names everything that goes with the object, so that applying a change never depends on transient state.
+#include "core/event.h"
 #include "core/internal.h"
 #include "core/schedule.h"
 
@@ -377,14 +378,17 @@ static bool apply_vhost(slc_broker *broker, const slc_id *id, const unpacked *u)
     if (!field_bin(u, 1, &name))
         return false;
     slc_vhost *vhost = slc_broker_vhost(broker, name);
-    if (vhost == NULL)
+    bool is_new = vhost == NULL;
+    if (is_new)
         vhost = slc_vhost_new(broker, name, id);
     slc_vhost_metadata metadata = {0};
     if (u->count > 2 &&
         (!field_bin(u, 2, &metadata.description) || !field_bin(u, 3, &metadata.tags) ||
          !field_bin(u, 4, &metadata.default_queue_type)))
         return false;
-    slc_vhost_set_metadata(vhost, &metadata);
+    bool same = slc_vhost_set_metadata(vhost, &metadata);
+    if (is_new || !same)
+        slc_event_vhost(vhost, is_new ? "created" : "updated");
     return true;
 }
 

@@ -90,13 +90,37 @@ static const char *pid_text(const slc_client *client, uint32_t channel, char *te
 
 /* ---- vhosts, exchanges, queues, bindings ---- */
 
-void slc_event_vhost(slc_vhost *vhost, bool created)
+void slc_event_put_tags(slc_table_builder *fields, slc_slice tags)
 {
-    if (!created)
-        slc_event(vhost->broker, "vhost.deleted", SLC_EVENT_SLICE("name", vhost->name));
-    else
-        slc_event(vhost->broker, "vhost.created", SLC_EVENT_SLICE("name", vhost->name),
-                  SLC_EVENT_BOOL("tracing", vhost->traced));
+    slc_table_open(fields, "tags", SLC_TYPE_ARRAY);
+    for (size_t at = 0; at < tags.bytes;) {
+        const uint8_t *comma = memchr(tags.data + at, ',', tags.bytes - at);
+        size_t end = comma != NULL ? (size_t)(comma - tags.data) : tags.bytes;
+        slc_table_put_longstr(fields, NULL, slc_slice_of(tags.data + at, end - at));
+        at = end + 1;
+    }
+    slc_table_close(fields);
+}
+
+void slc_event_vhost(slc_vhost *vhost, const char *what)
+{
+    const slc_vhost_metadata *m = &vhost->metadata;
+    char event[32];
+    if (!events_on(vhost->broker))
+        return;
+    slc_table_builder b = {0};
+    slc_table_put_longstr(&b, "name", vhost->name);
+    if (strcmp(what, "deleted") != 0) {
+        slc_table_put_longstr(&b, "description", m->description);
+        slc_event_put_tags(&b, m->tags);
+        slc_table_put_longstr(&b, "default_queue_type",
+                              m->default_queue_type.bytes > 0 ? m->default_queue_type
+                                                              : slc_slice_str("undefined"));
+        slc_table_put_bool(&b, "tracing", vhost->traced);
+    }
+    snprintf(event, sizeof event, "vhost.%s", what);
+    slc_event_table(vhost->broker, event, slc_table_builder_content(&b));
+    slc_table_builder_fini(&b);
 }
 
 void slc_event_exchange(const slc_exchange *exchange, bool created)
@@ -288,6 +312,13 @@ void slc_event_parameter(slc_broker *broker, const slc_vhost *vhost, slc_slice c
                                  : "operator.policy.cleared",
                    policy);
         json_decref(policy);
+    }
+    if (vhost != NULL && slc_slice_is(component, "vhost-limits")) {
+        json_t *limits = json_copy(fields);
+        if (value != NULL)
+            json_object_update(limits, (json_t *)(uintptr_t)value);
+        event_json(broker, value != NULL ? "vhost.limits.set" : "vhost.limits.cleared", limits);
+        json_decref(limits);
     }
     if (!is_policy) {
         put_slice(fields, "component", component.bytes > 0 ? component : slc_slice_str("global"));

@@ -9,8 +9,8 @@
  *
  *      queue.created queue.deleted exchange.created exchange.deleted binding.created binding.deleted
  *      connection.created connection.closed channel.created channel.closed consumer.created consumer.deleted
- *      vhost.created vhost.deleted alarm.set alarm.cleared policy.* parameter.*        made in core
- *      user.* permission.* topic.permission.* ...                                      made by whoever changes those
+ *      vhost.created vhost.updated vhost.deleted vhost.limits.* alarm.set alarm.cleared policy.* parameter.*        made in core
+ *      user.* permission.* topic.permission.*               made by whoever changes those (auth/auth.h, amqp091/handshake.c)
  *
  *  Off (no vhost), each costs a look at a pointer, and none is on the way of a message. What is there at the start makes no
  *  events. They wait in system_message.h, so slc_event may be called anywhere on the loop. @spec operations 4
@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "base/table.h"
 #include "core/client.h"
 #include "core/topology.h"
 
@@ -51,12 +52,16 @@ void slc_event_post(slc_broker *broker, const char *name, const slc_event_field 
 /** The same with the fields as a table's content. */
 void slc_event_table(slc_broker *broker, const char *name, slc_slice fields);
 
+/** The array `tags`, of tags separated by commas. */
+void slc_event_put_tags(slc_table_builder *fields, slc_slice tags);
+
 /* ---- what core says of its own objects; each does nothing while events are off ---- */
 
 typedef struct slc_consumer slc_consumer;
 struct json_t;
 
-void slc_event_vhost(slc_vhost *vhost, bool created);
+/** what: "created", "updated" (what it says of itself), "deleted". */
+void slc_event_vhost(slc_vhost *vhost, const char *what);
 void slc_event_exchange(const slc_exchange *exchange, bool created);
 void slc_event_queue(const slc_queue *queue, bool created);
 void slc_event_binding(const slc_binding *binding, bool created);
@@ -64,7 +69,8 @@ void slc_event_client(const slc_client *client, bool created);
 void slc_event_session(const slc_session *session, bool created);
 void slc_event_consumer(const slc_consumer *consumer, bool created);
 /** A runtime parameter was set, or cleared (value NULL); component is empty for a global one (vhost NULL). parameter.set and
- *  parameter.cleared; of policies policy.set and policy.cleared instead; of operator policies both, with operator.policy.cleared. */
+ *  parameter.cleared; of policies policy.set and policy.cleared instead; of operator policies both, with operator.policy.cleared; of
+ *  the limits of a vhost also vhost.limits.set and vhost.limits.cleared. */
 void slc_event_parameter(slc_broker *broker, const slc_vhost *vhost, slc_slice component,
                          slc_slice name, const struct json_t *value);
 /** source: "memory", "disk". */

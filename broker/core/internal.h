@@ -493,7 +493,8 @@ void *slc_object_find(const slc_broker *broker, slc_object_kind kind, const slc_
 void slc_object_remove(slc_broker *broker, const slc_id *id);
 
 /* vhost_life.c */
-void slc_vhost_set_metadata(slc_vhost *vhost, const slc_vhost_metadata *metadata);
+/** True: nothing changed. */
+bool slc_vhost_set_metadata(slc_vhost *vhost, const slc_vhost_metadata *metadata);
 void slc_vhost_metadata_fini(slc_vhost *vhost);
 /** Propose the deletion of vhosts whose clients are gone. */
 void slc_broker_delete_doomed(slc_broker *broker);

@@ -84,7 +84,6 @@ slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id)
                          true, false, false, (slc_slice){0});
     HASH_ADD_KEYPTR(hh, broker->vhosts, vhost->name.data, vhost->name.bytes, vhost);
     slc_object_add(broker, SLC_OBJECT_VHOST, id, vhost);
-    slc_event_vhost(vhost, true);
     return vhost;
 }
 
@@ -99,7 +98,7 @@ void slc_vhost_free(slc_vhost *vhost)
         slc_vhost_delete_exchange(x);
     slc_trash_empty(vhost->broker, UINT64_MAX); // it points to the queues
     slc_vhost_trace(vhost, false);
-    slc_event_vhost(vhost, false);
+    slc_event_vhost(vhost, "deleted");
     slc_system_forget(vhost);
     slc_exchange_free(vhost->default_exchange);
     slc_parameters_forget(vhost->broker, vhost);

@@ -231,17 +231,21 @@ const slc_vhost_metadata *slc_vhost_metadata_of(const slc_vhost *vhost)
     return &vhost->metadata;
 }
 
-static void metadata_slice(slc_slice *slice, slc_slice value)
+/** True: it was that before. */
+static bool metadata_slice(slc_slice *slice, slc_slice value)
 {
+    bool same = slc_slice_equal(*slice, value);
     slc_free((void *)slice->data);
     *slice = slc_slice_copy(value);
+    return same;
 }
 
-void slc_vhost_set_metadata(slc_vhost *vhost, const slc_vhost_metadata *metadata)
+bool slc_vhost_set_metadata(slc_vhost *vhost, const slc_vhost_metadata *metadata)
 {
-    metadata_slice(&vhost->metadata.description, metadata->description);
-    metadata_slice(&vhost->metadata.tags, metadata->tags);
-    metadata_slice(&vhost->metadata.default_queue_type, metadata->default_queue_type);
+    bool same = metadata_slice(&vhost->metadata.description, metadata->description);
+    same &= metadata_slice(&vhost->metadata.tags, metadata->tags);
+    same &= metadata_slice(&vhost->metadata.default_queue_type, metadata->default_queue_type);
+    return same;
 }
 
 void slc_vhost_metadata_fini(slc_vhost *vhost)
@@ -337,6 +341,16 @@ void slc_broker_close_user(slc_broker *broker, slc_slice user, const char *reaso
     {
         if (slc_slice_is(user, client->info.user))
             client->ops->close(client, reason);
+    }
+}
+
+void slc_broker_impersonator(slc_broker *broker, slc_slice user, bool may)
+{
+    slc_client *client;
+    DL_FOREACH(broker->clients, client)
+    {
+        if (!client->hidden && slc_slice_is(user, client->info.user))
+            client->info.impersonator = may;
     }
 }
 

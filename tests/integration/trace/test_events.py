@@ -118,6 +118,80 @@ def test_policy_and_parameter(broker, tap, name):
     assert ctl(broker, "clear_global_parameter", name)[0] == 0
 
 
+def test_user(broker, tap, name):
+    assert ctl(broker, "add_user", name, "pw")[0] == 0
+    event(tap, "user.created", name=name)
+    assert ctl(broker, "set_user_tags", name, "a", "b")[0] == 0
+    event(tap, "user.tags.set", name=name, tags=["a", "b"])
+    assert ctl(broker, "change_password", name, "other")[0] == 0
+    event(tap, "user.password.changed", name=name)
+    assert ctl(broker, "clear_password", name)[0] == 0
+    event(tap, "user.password.cleared", name=name)
+    assert ctl(broker, "set_user_limits", name, '{"max-connections":3}')[0] == 0
+    event(tap, "user.limits.set", name="limits", username=name, max__connections=3)
+    assert ctl(broker, "clear_user_limits", name, "all")[0] == 0
+    event(tap, "user.limits.cleared", name="limits", username=name)
+    assert ctl(broker, "delete_user", name)[0] == 0
+    event(tap, "user.deleted", name=name)
+    assert keys(tap, name) == ["user.created", "user.tags.set", "user.password.changed", "user.password.cleared",
+                               "user.deleted"]
+
+
+def test_permission(broker, tap, name):
+    assert ctl(broker, "add_user", name, "pw")[0] == 0
+    assert ctl(broker, "set_permissions", name, "^c", "^w", "^r")[0] == 0
+    event(tap, "permission.created", user=name, vhost="/", configure="^c", write="^w", read="^r")
+    assert ctl(broker, "clear_permissions", name)[0] == 0
+    event(tap, "permission.deleted", user=name, vhost="/")
+    assert ctl(broker, "set_topic_permissions", name, "amq.topic", "^w", "^r")[0] == 0
+    event(tap, "topic.permission.created", user=name, vhost="/", exchange="amq.topic", write="^w", read="^r")
+    assert ctl(broker, "clear_topic_permissions", name)[0] == 0
+    event(tap, "topic.permission.deleted", user=name, vhost="/")
+    tap.seen.clear()
+    # With a user they go without a word, with a vhost they do not.
+    assert ctl(broker, "set_permissions", name, "", "", "")[0] == 0
+    assert ctl(broker, "delete_user", name)[0] == 0
+    event(tap, "user.deleted", name=name)
+    assert [m.key for m in tap.seen if m.headers.get("user") == name] == ["permission.created"]
+    assert ctl(broker, "add_vhost", name)[0] == 0
+    assert ctl(broker, "set_permissions", "-p", name, "guest", "", "", "")[0] == 0
+    assert ctl(broker, "delete_vhost", name)[0] == 0
+    event(tap, "permission.deleted", user="guest", vhost=name)
+
+
+def test_vhost(broker, tap, name):
+    assert ctl(broker, "add_vhost", name, "--description", "what for", "--tags", "a,b")[0] == 0
+    event(tap, "vhost.created", name=name, description="what for", tags=["a", "b"], tracing=False)
+    assert ctl(broker, "set_vhost_limits", "-p", name, '{"max-queues":7}')[0] == 0
+    event(tap, "vhost.limits.set", name="limits", max__queues=7)
+    event(tap, "parameter.set", component="vhost-limits", vhost=name)
+    assert ctl(broker, "delete_vhost", name)[0] == 0
+    event(tap, "vhost.deleted", name=name)
+    assert keys(tap, name) == ["vhost.created", "vhost.deleted"]
+
+
+@sluice_only
+def test_vhost_updated(broker, tap, name):
+    for text in ("one", "two", "two"):
+        assert ctl(broker, "add_vhost", name, "--description", text)[0] == 0
+    assert ctl(broker, "clear_vhost_limits", "-p", name)[0] == 0
+    assert ctl(broker, "set_vhost_limits", "-p", name, '{"max-queues":7}')[0] == 0
+    assert ctl(broker, "clear_vhost_limits", "-p", name)[0] == 0
+    event(tap, "vhost.limits.cleared", name="limits", vhost=name)
+    assert ctl(broker, "delete_vhost", name)[0] == 0
+    event(tap, "vhost.deleted", name=name)
+    assert keys(tap, name) == ["vhost.created", "vhost.updated", "vhost.deleted"]
+
+
+def test_login(broker, tap, name):
+    connect(broker).close()
+    event(tap, "user.authentication.success", name="guest", auth_mechanism="PLAIN", ssl=False, connection_type="network",
+          protocol="{0,9,1}")
+    with pytest.raises(pika.exceptions.AMQPConnectionError):
+        connect(broker, credentials=pika.PlainCredentials(name, "wrong"))
+    event(tap, "user.authentication.failure", name=name, auth_mechanism="PLAIN", ssl=False)
+
+
 def test_pattern_chooses(channel, connection, name):
     only = Tap(connection.channel(), "amq.rabbitmq.event", "queue.*")
     channel.exchange_declare(name, auto_delete=True)
