@@ -11,6 +11,10 @@ typedef struct slc_target {
     uint64_t expires_ms; // absolute wall clock, 0: never
 } slc_target;
 
+/** Marks the ticket of a message so large that others may overtake it on its way to disk: "durable up to t" does not cover it,
+ *  "durable up to t with this mark" says that it and all marked ones before it are. */
+#define SLC_TICKET_LARGE (UINT64_C(1) << 63)
+
 /** One message read back; content is valid during the callback that hands it over. */
 typedef struct slc_stored_message {
     uint64_t qseq;

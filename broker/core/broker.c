@@ -274,8 +274,10 @@ bool slc_broker_turn(slc_broker *broker)
 
 void slc_broker_durable(slc_broker *broker, uint64_t ticket)
 {
-    SLC_ASSERT(ticket >= broker->durable_ticket);
-    broker->durable_ticket = ticket;
+    uint64_t *durable =
+        (ticket & SLC_TICKET_LARGE) != 0 ? &broker->durable_large : &broker->durable_ticket;
+    SLC_ASSERT(ticket >= *durable);
+    *durable = ticket;
     broker->confirms_due = true;
     broker->resume_due = broker->resume_due || broker->waiting != NULL;
 }

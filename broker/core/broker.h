@@ -62,7 +62,7 @@ void slc_broker_start(slc_broker *broker);
 
 /** Dispatch, confirm, resume, give up memory; bounded work. True: there is more to do, call again without waiting for input. */
 bool slc_broker_turn(slc_broker *broker);
-/** The store says that everything up to ticket is durable. */
+/** The store says that everything up to ticket is durable; with SLC_TICKET_LARGE, every such one. */
 void slc_broker_durable(slc_broker *broker, uint64_t ticket);
 /** Wall clock in ms of the next thing that a turn has to do without input; UINT64_MAX: nothing. */
 uint64_t slc_broker_next_due_ms(const slc_broker *broker);

@@ -4,6 +4,12 @@
 
 #define REFUSED UINT64_MAX // in place of a ticket: no disk makes it good
 
+static bool ticket_safe(const slc_broker *broker, uint64_t ticket)
+{
+    return ticket <=
+           ((ticket & SLC_TICKET_LARGE) != 0 ? broker->durable_large : broker->durable_ticket);
+}
+
 static void confirm_list_enter(slc_session *s)
 {
     if (s->in_confirm_list)
@@ -45,7 +51,7 @@ void slc_confirm_add(slc_session *session, uint64_t ticket)
     *ring_slot(ring, ring->count++) = ticket;
     ring->next_seq++;
     confirm_list_enter(session);
-    if (ticket <= session->broker->durable_ticket)
+    if (ticket_safe(session->broker, ticket))
         session->broker->confirms_due = true;
 }
 
@@ -99,11 +105,10 @@ static void confirm_acked(slc_session *session, uint32_t sent)
 void slc_confirm_send(slc_session *session)
 {
     slc_confirm_ring *ring = &session->confirms;
-    uint64_t durable = session->broker->durable_ticket;
     uint32_t sent = 0;
     while (ring->count > 0) {
         uint64_t ticket = *ring_slot(ring, 0);
-        if (ticket > durable && ticket != REFUSED)
+        if (ticket != REFUSED && !ticket_safe(session->broker, ticket))
             break;
         confirm_pop(ring);
         if (ticket != REFUSED) {

@@ -403,12 +403,13 @@ struct slc_broker {
     slc_schedule *schedules;  // DL: of delayed exchanges
     uint64_t schedule_due_ms; // wall clock: nothing in them is due before
     uint64_t durable_ticket;
-    uint64_t last_ticket; // of the last operation given to the store
-    bool confirms_due;    // something in confirm_list may be sendable
-    bool resume_due;      // something in waiting may go on
-    bool orphans_due;     // a durable auto-delete exchange may have lost its last binding
-    bool orphans_later;   // one has, but a proposal on its name is under way: look again after it
-    bool vhosts_doomed;   // a vhost waits to be deleted
+    uint64_t durable_large; // of those marked SLC_TICKET_LARGE
+    uint64_t last_ticket;   // of the last operation given to the store
+    bool confirms_due;      // something in confirm_list may be sendable
+    bool resume_due;        // something in waiting may go on
+    bool orphans_due;       // a durable auto-delete exchange may have lost its last binding
+    bool orphans_later;     // one has, but a proposal on its name is under way: look again after it
+    bool vhosts_doomed;     // a vhost waits to be deleted
     uint64_t permission_version;
     slc_broker_limits limits;
     char *default_queue_type; // of limits

@@ -129,7 +129,7 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
         return 0;
     }
     uint64_t ticket = env->store_append(env->arg, message, targets, stored);
-    broker->last_ticket = ticket;
+    broker->last_ticket = ticket & ~SLC_TICKET_LARGE;
     uint32_t next = 0;
     for (uint32_t i = 0; i < count && next < stored; i++) {
         slc_queue *q = (slc_queue *)queues[i];

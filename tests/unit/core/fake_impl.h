@@ -26,6 +26,8 @@ struct fake_world {
     uint32_t read_count, range_drops;
     uint64_t damaged_qseq; // 0: none
     uint64_t ticket, durable, time_ms;
+    uint64_t large_ticket,
+        large_bytes; // the last one with the mark; bodies of which size get it, 0: none
     uint32_t last_qid;
     uint64_t random, cache_bytes;
     bool system_exchanges;

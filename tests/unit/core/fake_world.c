@@ -137,7 +137,10 @@ static uint64_t fake_append(void *arg, slc_message *message, const slc_env_targe
         }
         q->items[q->count++] = (stored){targets[i].qseq, 0, append, targets[i].expires_ms};
     }
-    return w->ticket;
+    if (w->large_bytes == 0 || slc_message_content_bytes(message) < w->large_bytes)
+        return w->ticket;
+    w->large_ticket = w->ticket | SLC_TICKET_LARGE;
+    return w->large_ticket;
 }
 
 /** The first item at or above qseq. */
@@ -410,6 +413,16 @@ void fake_sync(fake_world *w)
     w->durable = w->ticket;
     forget_dropped(w);
     slc_broker_durable(w->broker, w->durable);
+}
+
+void fake_large_from(fake_world *w, uint64_t bytes)
+{
+    w->large_bytes = bytes;
+}
+
+void fake_sync_large(fake_world *w)
+{
+    slc_broker_durable(w->broker, w->large_ticket);
 }
 
 void fake_hold_store(fake_world *w, bool hold)

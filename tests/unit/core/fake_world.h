@@ -22,6 +22,9 @@ slc_broker *fake_broker(fake_world *w);
 /** Hold back durability: appended messages stay in the open batch (and can be cancelled) until fake_sync. */
 void fake_hold_store(fake_world *w, bool hold);
 void fake_sync(fake_world *w);
+/** Messages of bytes or more get tickets with the mark SLC_TICKET_LARGE, and are on disk with fake_sync_large only. */
+void fake_large_from(fake_world *w, uint64_t bytes);
+void fake_sync_large(fake_world *w);
 /** The wall clock goes on, then turns run. */
 void fake_pass_time(fake_world *w, uint64_t ms);
 /** Run turns (applying proposals, and syncing unless held) until nothing changes. */

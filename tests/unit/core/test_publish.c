@@ -378,3 +378,29 @@ Test(publish, confirms_agree_with_a_naive_model)
     (void)fake_take_log(c);
     s = fake_session(c);
 }
+
+// The store may have small messages on disk before a large one that came earlier: whoever sent those need not wait.
+Test(publish, a_large_message_holds_up_the_confirms_of_its_own_session_only)
+{
+    slc_error error = {0};
+    char large[2001];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    fake_queue(w, s, "q", "d");
+    fake_queue(w, s, "r", "d");
+    fake_client *other = fake_client_open(w);
+    slc_session *t = fake_session(other);
+    cr_assert(eq(int, slc_session_confirm_select(s, &error), SLC_OK));
+    cr_assert(eq(int, slc_session_confirm_select(t, &error), SLC_OK));
+    fake_large_from(w, 2000);
+    cr_assert(eq(int, fake_publish(s, "", "q", large, "p"), SLC_OK));
+    cr_assert(eq(int, fake_publish(s, "", "r", "small", "p"), SLC_OK));
+    cr_assert(eq(int, fake_publish(t, "", "r", "small", "p"), SLC_OK));
+    fake_turn(w);
+    cr_expect(eq(str, (char *)fake_take_log(other), "confirm 1"));
+    cr_expect(eq(str, (char *)fake_take_log(c), ""),
+              "its second message is on disk, its first is not");
+    fake_sync_large(w);
+    fake_turn(w);
+    cr_expect(eq(str, (char *)fake_take_log(c), "confirm to 2"));
+}
