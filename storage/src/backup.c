@@ -130,6 +130,8 @@ static void backup_timer(uv_timer_t *timer)
     else if (store->blocked)
         backup_stop(b, SLC_ENOSPC,
                     "the disk of the store is full; a backup keeps it from giving space back");
+    else if (!store->busy)
+        slc_backup_job_done(store); // what it waits for may have ended without a job
     b->behind_bytes = 0;
     for (uint32_t i = 0; i < store->shard_count; i++)
         if (slc_backup_holds(store->shards[i]))
@@ -199,6 +201,10 @@ static void backup_begin(slc_store_backup *b)
 void slc_backup_job_done(slc_store *store)
 {
     slc_store_backup *b = store->backup;
+    // Parts come to the copy in the order of their numbers, but for uploads (upload.c): those are waited for.
+    for (uint32_t i = 0; b != NULL && i < store->shard_count; i++)
+        if (store->shards[i]->upload_first != NULL)
+            return;
     if (b != NULL && !b->running && !b->finished && b->reason.code == SLC_OK)
         backup_begin(b);
 }
@@ -275,7 +281,7 @@ slc_err slc_store_backup_start(slc_store *store, const slc_store_backup_options 
     store->backup = b;
     store->reads_open++;
     if (!store->busy)
-        backup_begin(b);
+        slc_backup_job_done(store);
     *out = b;
     return SLC_OK;
 

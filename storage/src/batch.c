@@ -54,7 +54,7 @@ uint64_t slc_shard_open_lsn(const slc_shard *shard)
 
 bool slc_shard_has_open(const slc_shard *shard)
 {
-    return shard->pending_count > shard->handed;
+    return shard->pending_count > shard->handed || slc_shard_uploads_open(shard);
 }
 
 slc_chunk *slc_shard_tail(const slc_shard *shard)
@@ -154,6 +154,8 @@ void slc_shard_trim(slc_shard *shard)
     for (slc_chunk *tail; (tail = slc_shard_tail(shard)) != NULL;) {
         if (tail->run ? !tail->cancelled : tail->live_ops > 0)
             break;
+        if (tail->lsn + tail->lsn_count < shard->next_lsn)
+            break; // the numbers behind it are those of an upload's parts
         for (uint32_t i = 0; i < tail->lsn_count; i++)
             SLC_DASSERT(slc_shard_lsn(shard, tail->lsn + i)->live == 0);
         shard->next_lsn = tail->lsn;
@@ -200,6 +202,7 @@ slc_store_ticket slc_store_queue_del(slc_store *store, uint16_t shard_id, uint32
 {
     slc_shard *shard = slc_store_shard(store, shard_id);
     slc_squeue *queue = slc_shard_queue(shard, qid);
+    slc_shard_uploads_place_queue(shard, queue);
     if (queue != NULL) {
         queue_record(shard, OP_QDEL, qid, &queue->uuid);
         slc_shard_queue_bury(shard, queue, slc_shard_tail(shard)->lsn);
@@ -283,28 +286,54 @@ static void enq_add(slc_shard *shard, const slc_store_content *content, uint64_t
     stats->live_bytes += count * content->bytes;
 }
 
-static void resident_append(slc_shard *shard, const slc_store_content *content, uint64_t ts_ms,
-                            uint8_t priority, const slc_store_target *targets, uint32_t count)
+static uint32_t parts_of(const slc_store_content *content)
 {
     uint64_t parts = (content->bytes + SLC_PART_DATA_MAX - 1) / SLC_PART_DATA_MAX;
-    if (parts == 0)
-        parts = 1; // an empty content of a very wide fan-out
     SLC_ASSERT(parts <= UINT32_MAX);
-    slc_chunk *run = slc_shard_chunk_new(shard, (uint32_t)parts);
+    return parts == 0 ? 1 : (uint32_t)parts; // an empty content of a very wide fan-out
+}
+
+static void run_fill(slc_chunk *run, const slc_store_content *content)
+{
     run->run = true;
-    run->glued = true;
     run->data = content->data;
     run->data_bytes = content->bytes;
     run->owner = content->owner;
-    run->slot = slc_shard_resident_add(shard, run->lsn, run->lsn_count, content->bytes);
+}
+
+slc_chunk *slc_shard_run_new(slc_shard *shard, const slc_store_content *content)
+{
+    slc_chunk *run = chunk_alloc(shard->store);
+    run->lsn_count = parts_of(content);
+    run->lsn = slc_shard_lsn_push(shard, run->lsn_count);
+    run->slot = UINT32_MAX;
+    run_fill(run, content);
+    return run;
+}
+
+slc_chunk *slc_shard_run_enqueue(slc_shard *shard, slc_chunk *run, uint64_t ts_ms, uint8_t priority,
+                                 const slc_store_target *targets, uint32_t count)
+{
+    slc_store_content content = {.data = run->data, .bytes = run->data_bytes};
+    run->slot = slc_shard_resident_add(shard, run->lsn, run->lsn_count, run->data_bytes);
     shard->residents[run->slot].run = run;
     shard->residents[run->slot].refs = count;
-    shard->gluing = true;
     for (uint32_t done = 0; done < count;) {
         uint32_t some = count - done < STORE_FANOUT_MAX ? count - done : STORE_FANOUT_MAX;
-        enq_add(shard, content, ts_ms, priority, targets + done, some, run);
+        enq_add(shard, &content, ts_ms, priority, targets + done, some, run);
         done += some;
     }
+    return slc_shard_tail(shard);
+}
+
+static void resident_append(slc_shard *shard, const slc_store_content *content, uint64_t ts_ms,
+                            uint8_t priority, const slc_store_target *targets, uint32_t count)
+{
+    slc_chunk *run = slc_shard_chunk_new(shard, parts_of(content));
+    run_fill(run, content);
+    run->glued = true;
+    shard->gluing = true;
+    slc_shard_run_enqueue(shard, run, ts_ms, priority, targets, count);
 }
 
 slc_store_ticket slc_store_append(slc_store *store, uint16_t shard_id,
@@ -313,6 +342,13 @@ slc_store_ticket slc_store_append(slc_store *store, uint16_t shard_id,
 {
     slc_shard *shard = slc_store_shard(store, shard_id);
     SLC_ASSERT(count > 0);
+    if (slc_shard_upload_wanted(shard, content->bytes, count)) {
+        slc_shard_upload_new(shard, content, ts_ms, priority, targets, count);
+        return slc_shard_ticket(shard) | SLC_TICKET_LARGE;
+    }
+    // Positions ascend: what is uploaded to one of these queues comes first.
+    for (uint32_t i = 0; shard->upload_waiting != NULL && i < count; i++)
+        slc_shard_uploads_place_queue(shard, slc_shard_queue(shard, targets[i].qid));
     if (content->bytes <= STORE_INLINE_MAX && count <= STORE_FANOUT_MAX &&
         SLC_ENQ_HEAD_BYTES + count * SLC_TARGET_BYTES + content->bytes <= SLC_CHUNK_BODY_MAX)
         enq_add(shard, content, ts_ms, priority, targets, count, NULL);
@@ -380,6 +416,8 @@ slc_cancel slc_shard_cancel(slc_shard *shard, slc_squeue *queue, slc_entry *entr
     }
     slc_queue_entry_kill(queue, entry);
     slc_shard_trim(shard);
+    if (run != NULL && run->upload != NULL)
+        slc_shard_uploads_settle(shard);
     return whole ? CANCEL_WHOLE : CANCEL_TARGET;
 }
 
@@ -494,6 +532,7 @@ slc_store_ticket slc_store_drop(slc_store *store, uint16_t shard_id, uint32_t qi
     if (cancelled != NULL)
         *cancelled = false;
     slc_squeue *queue = slc_shard_queue(shard, qid);
+    slc_shard_uploads_place_message(shard, queue, qseq);
     slc_entry *entry = queue == NULL ? NULL : slc_queue_entry_find(queue, qseq);
     slc_segment *segment =
         queue == NULL || entry != NULL ? NULL : slc_queue_segment_find(queue, qseq);

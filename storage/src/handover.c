@@ -4,31 +4,25 @@
 bool slc_store_has_pending(const slc_store *store)
 {
     for (uint32_t i = 0; i < store->shard_count; i++)
-        if (store->shards[i]->pending_count > 0)
+        if (store->shards[i]->pending_count > 0 || store->shards[i]->upload_first != NULL)
             return true;
     return false;
 }
 
 /* ---- building ---- */
 
-typedef struct handover_budget {
-    uint64_t bytes, bytes_max;
-    uint64_t ops, ops_max;
-} handover_budget;
-
 static void job_reset(slc_shard *shard)
 {
     slc_shard_job *job = &shard->job;
     slc_shard_chores_reset(shard);
-    job->item_count = 0;
+    job->item_count = job->upload_count = 0;
     job->truncate_from = shard->truncate_from;
     job->end_lsn = 0;
     job->end_ticket = 0;
     job->work = false;
 }
 
-// How many chunk numbers of the run from `part` on fit.
-static uint32_t run_take(const slc_chunk *run, uint32_t part, handover_budget *budget)
+uint32_t slc_run_take(const slc_chunk *run, uint32_t part, slc_budget *budget, bool at_least_one)
 {
     uint32_t left = run->lsn_count - part;
     if (run->cancelled)
@@ -39,7 +33,7 @@ static uint32_t run_take(const slc_chunk *run, uint32_t part, handover_budget *b
     uint64_t fit_ops = budget->ops < budget->ops_max ? budget->ops_max - budget->ops : 0;
     if (fit > fit_ops)
         fit = fit_ops;
-    if (fit == 0 && budget->bytes == 0)
+    if (fit == 0 && at_least_one)
         fit = 1;
     uint32_t take = fit < left ? (uint32_t)fit : left;
     budget->bytes += take * each;
@@ -47,7 +41,7 @@ static uint32_t run_take(const slc_chunk *run, uint32_t part, handover_budget *b
     return take;
 }
 
-static bool chunk_take(const slc_chunk *chunk, handover_budget *budget)
+static bool chunk_take(const slc_chunk *chunk, slc_budget *budget)
 {
     uint64_t bytes = SLC_CHUNK_HEAD_BYTES + chunk->body_bytes;
     if (budget->bytes > 0 && (budget->bytes + bytes > budget->bytes_max ||
@@ -81,15 +75,17 @@ static void job_mark_batches(slc_shard *shard)
         shard->in_batch = !job->items[job->item_count - 1].end;
 }
 
-static void job_take_chunks(slc_shard *shard, handover_budget *budget)
+static void job_take_chunks(slc_shard *shard, slc_budget *budget)
 {
     slc_shard_job *job = &shard->job;
     uint32_t stop = shard->drops_first > 0 ? shard->drops_first : shard->pending_count;
     while (shard->handed < stop) {
         slc_chunk *chunk = slc_shard_pending(shard, shard->handed);
         uint32_t from = shard->handed_parts, to = 1;
+        if (chunk->upload_ticket > shard->uploaded_ticket)
+            break; // it names parts that are not under way yet
         if (chunk->run) {
-            uint32_t take = run_take(chunk, from, budget);
+            uint32_t take = slc_run_take(chunk, from, budget, budget->bytes == 0);
             if (take == 0)
                 break;
             to = from + take;
@@ -112,10 +108,9 @@ static void job_take_chunks(slc_shard *shard, handover_budget *budget)
         shard->handed_parts = 0;
         shard->handed++;
     }
-    job_mark_batches(shard);
 }
 
-static bool shard_build(slc_shard *shard, handover_budget *budget, bool idle, bool drops_round)
+static bool shard_build(slc_shard *shard, slc_budget *budget, bool idle, bool drops_round)
 {
     slc_shard_job *job = &shard->job;
     job_reset(shard);
@@ -123,12 +118,17 @@ static bool shard_build(slc_shard *shard, handover_budget *budget, bool idle, bo
         return false;
     if (!drops_round || shard->drops_first > 0)
         job_take_chunks(shard, budget);
+    // Behind what others wait for. What became whole gets its record into the same job.
+    if (!drops_round && slc_shard_uploads_take(shard, budget))
+        job_take_chunks(shard, budget);
+    job_mark_batches(shard);
     if (!shard->in_batch) {
         slc_shard_chores_build(shard, idle);
         if (!shard->store->blocked)
             slc_shard_migrate_build(shard, idle);
     }
-    job->work = job->item_count > 0 || job->truncate_from != 0 || slc_shard_chores_any(shard);
+    job->work = job->item_count > 0 || job->upload_count > 0 || job->truncate_from != 0 ||
+                slc_shard_chores_any(shard);
     job->state = (slc_shard_state){
         .log_start = job->delete_to != 0 ? job->delete_to : shard->log_first,
         .next_qid = shard->next_qid,
@@ -166,8 +166,8 @@ static void notify_post(slc_store *store)
 bool slc_store_handover(slc_store *store, bool idle)
 {
     SLC_ASSERT(!store->busy);
-    handover_budget budget = {.bytes_max = store->options.batch_bytes,
-                              .ops_max = store->options.batch_ops};
+    slc_budget budget = {.bytes_max = store->options.batch_bytes,
+                         .ops_max = store->options.batch_ops};
     bool work = false, drops_round = false;
     for (uint32_t i = 0; i < store->shard_count; i++)
         drops_round = drops_round || store->shards[i]->drops_first > 0;
@@ -272,6 +272,10 @@ void slc_store_flush(slc_store *store)
             shard->committed_ticket = shard->durable_ticket = shard->last_ticket;
             notify_post(store);
         }
+        if (!store->unsynced && shard->durable_upload < shard->committed_upload) {
+            shard->durable_upload = shard->committed_upload;
+            notify_post(store);
+        }
     }
     if (store_has_open(store)) {
         if (interval_waits(store))
@@ -357,6 +361,8 @@ static void shard_committed(slc_shard *shard)
         shard->drops_first = 0;
         pending_pop(shard, job->end_lsn);
     }
+    slc_shard_uploads_written(shard);
+    slc_shard_uploads_settle(shard);
     slc_store_ticket upto = shard->pending_count == 0 ? shard->last_ticket : job->end_ticket;
     if (upto > shard->committed_ticket)
         shard->committed_ticket = upto;
@@ -369,6 +375,7 @@ static void committed_is_durable(slc_store *store)
         slc_shard *shard = store->shards[i];
         if (shard->durable_ticket < shard->committed_ticket)
             shard->durable_ticket = shard->committed_ticket;
+        shard->durable_upload = shard->committed_upload;
     }
     store->unsynced = false;
 }
@@ -380,6 +387,11 @@ static void durable_report(slc_store *store)
         if (shard->reported_ticket < shard->durable_ticket) {
             shard->reported_ticket = shard->durable_ticket;
             store->options.durable(shard->id, shard->durable_ticket, store->options.arg);
+        }
+        if (shard->reported_upload < shard->durable_upload) {
+            shard->reported_upload = shard->durable_upload;
+            store->options.durable(shard->id, shard->durable_upload | SLC_TICKET_LARGE,
+                                   store->options.arg);
         }
     }
 }

@@ -47,6 +47,7 @@ static void queue_free(slc_shard *shard, slc_squeue *queue)
 
 void slc_store_shard_free(slc_shard *shard)
 {
+    SLC_ASSERT(shard->upload_first == NULL);
     while (shard->pending_count > 0) {
         slc_chunk *chunk = slc_shard_pending(shard, 0);
         slc_free(chunk->ops);
@@ -81,6 +82,7 @@ void slc_store_shard_free(slc_shard *shard)
     slc_free(shard->window_seen);
     slc_free(shard->pending);
     slc_free(shard->job.items);
+    slc_free(shard->job.uploads);
     slc_free(shard->job.saves);
     slc_free(shard->job.frees);
     slc_free(shard->job.marks);

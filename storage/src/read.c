@@ -477,6 +477,7 @@ void slc_store_read(slc_store *store, uint16_t shard_id, uint32_t qid, uint64_t 
     read_request *q = slc_alloc_zero(1, sizeof *q);
     q->store = store;
     q->shard = slc_store_shard(store, shard_id);
+    slc_shard_uploads_place_queue(q->shard, slc_shard_queue(q->shard, qid));
     q->qid = qid;
     q->from_qseq = from_qseq;
     q->count_max = count_max;

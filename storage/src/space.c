@@ -149,6 +149,8 @@ static void chunk_renumber(slc_shard *shard, slc_chunk *chunk)
             continue;
         if (op->run != NULL)
             slc_put64(op_head(chunk, op) + SLC_RECORD_HEAD_BYTES + 24, op->run->lsn);
+        if (op->run != NULL && op->run->upload != NULL)
+            op->run->upload->enq_lsn = chunk->lsn;
         slc_record record = enq_parse(chunk, op);
         for (uint32_t k = 0; k < record.enq.targets; k++) {
             slc_store_target target = slc_record_target(&record, k);
@@ -271,6 +273,7 @@ static void shard_renumber(slc_shard *shard)
         shard->truncate_from = base; // of a batch that has no end yet
         shard->unended = false;
     }
+    uint64_t uploads_end = slc_shard_uploads_undo(shard, shard->truncate_from);
     for (uint64_t lsn = base; lsn < shard->next_lsn; lsn++)
         shard->log_bytes -= slc_shard_lsn(shard, lsn)->bytes;
 
@@ -278,6 +281,8 @@ static void shard_renumber(slc_shard *shard)
     shard->handed_lsn = shard->handed_chunk = base - 1;
     shard->in_batch = shard->gluing = false;
     shard->next_lsn = base;
+    if (uploads_end > base)
+        slc_shard_lsn_push(shard, (uint32_t)(uploads_end - base));
     shard->drop_epoch++;
     for (uint32_t i = 0; i < count; i++)
         chunk_go_first(shard, old[i]);
@@ -307,6 +312,9 @@ static void shard_renumber(slc_shard *shard)
         before = chunk;
     }
     slc_free(old);
+    for (const slc_upload *upload = shard->upload_first; upload != NULL; upload = upload->next)
+        if (upload->placed && upload->run->slot == UINT32_MAX && upload->run->lsn >= base)
+            run_renumber(shard, upload->run);
 
     drops_renumber(shard, base, drops_lsn);
     queues_forget_lsns(shard, base);

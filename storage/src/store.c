@@ -63,6 +63,10 @@ static void store_free(slc_store *store)
         // After a failure there are contents that never were written.
         for (uint32_t k = 0; k < shard->pending_count; k++)
             slc_chunk_release(store, slc_shard_pending(shard, k));
+        for (slc_upload *upload; (upload = shard->upload_first) != NULL;) {
+            shard->upload_first = upload->next;
+            slc_shard_upload_free(shard, upload);
+        }
         slc_store_shard_free(shard);
     }
     slc_store_env_close(store);
@@ -113,7 +117,7 @@ static bool close_save(slc_store *store)
         slc_shard *shard = store->shards[s];
         slc_shard_job *job = &shard->job;
         slc_shard_chores_reset(shard);
-        job->item_count = 0;
+        job->item_count = job->upload_count = 0;
         job->end_lsn = 0;
         job->truncate_from = shard->truncate_from;
         job->work = false;
@@ -217,6 +221,11 @@ void slc_store_stat(const slc_store *store, slc_store_stats *out)
         out->log_chunks += shard->ended_lsn + 1 - shard->log_first;
         for (uint32_t k = shard->handed; k < shard->pending_count; k++)
             out->batch_ops_open += slc_shard_pending(shard, k)->live_ops;
+        for (const slc_upload *u = shard->upload_waiting; u != NULL; u = u->next) {
+            out->batch_ops_open++;
+            out->live_messages += u->target_count;
+            out->live_bytes += u->target_count * u->run->data_bytes;
+        }
     }
     out->jobs_in_flight = store->busy;
     out->map_bytes = store->map_size;

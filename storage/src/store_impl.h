@@ -5,6 +5,7 @@
  *      batch.c     open chunks: append, drop, cancel         writer.c  one job = one transaction
  *      index.c     queues, live messages, the LSN table      migrate_write.c  segments of a migration slice
  *      resident.c  large contents
+ *      upload.c    very large ones, ahead of their batch
  *      segment.c   the directory of segments                 pool
  *      sweep.c     forgetting what one record ended          ----
  *      handover.c  open chunks -> job; results of a job      read.c    copies out of short read transactions
@@ -137,6 +138,7 @@ typedef struct slc_squeue {
     uint64_t del_lsn;       // of the QDEL record
     uint64_t pending_first; // while renumbering: its first message that is not on disk; 0: none
     struct slc_squeue *prev, *next; // unsaved list in order of last_lsn, or the dying list
+    struct slc_upload *upload;      // the newest waiting one that goes to it, or NULL
 
     // the DROP record that the next drop may extend
     uint64_t drop_lsn;
@@ -191,6 +193,7 @@ typedef struct slc_chunk {
     uint32_t body_bytes; // of what will be written
     uint32_t live_ops;   // not cancelled; of a run: records that name it
     slc_store_ticket last_ticket;
+    slc_store_ticket upload_ticket; // handed over when all uploads up to this one are; 0: at once
 
     slc_op *ops;
     uint32_t op_count, op_capacity;
@@ -201,8 +204,23 @@ typedef struct slc_chunk {
     const uint8_t *data;
     uint64_t data_bytes;
     void *owner;
-    uint32_t slot; // of the resident table; UINT32_MAX when all its targets are dropped
+    uint32_t slot;             // of the resident table; UINT32_MAX when all its targets are dropped
+    struct slc_upload *upload; // whose parts they are; NULL: it is one of the pending chunks
 } slc_chunk;
+
+/** A very large content on its way to disk: upload.c. */
+typedef struct slc_upload {
+    slc_chunk *run;
+    slc_store_ticket ticket;  // without the mark
+    uint32_t handed, written; // parts: given to the store thread, committed
+    bool placed;
+    uint64_t enq_lsn; // once placed
+    uint64_t ts_ms;   // until then
+    uint8_t priority;
+    uint32_t target_count;
+    slc_store_target *targets;
+    struct slc_upload *next;
+} slc_upload;
 
 /* ---- jobs ---- */
 
@@ -268,6 +286,8 @@ typedef struct slc_migration_slice {
 typedef struct slc_shard_job {
     slc_job_item *items;
     uint32_t item_count, item_capacity;
+    slc_job_item *uploads; // parts that go ahead of their batch
+    uint32_t upload_count, upload_capacity;
     slc_job_save *saves;
     uint32_t save_count, save_capacity;
     slc_freed *frees;
@@ -360,8 +380,13 @@ struct slc_shard {
     uint32_t drops_first;  // pending chunks that hold what may go before appends (space.c)
     uint64_t truncate_from;
 
+    slc_upload *upload_first, *upload_last; // in order of tickets
+    slc_upload *upload_waiting;       // the first that has no place yet; all behind it have none
+    slc_store_ticket uploaded_ticket; // every upload up to this one was handed over whole
+
     // Submitted; in a transaction that LMDB committed; that survives a power failure; told to the owner.
     slc_store_ticket last_ticket, committed_ticket, durable_ticket, reported_ticket;
+    slc_store_ticket committed_upload, durable_upload, reported_upload; // those of uploads
     uint32_t drop_epoch;
     slc_shard_job job;
     struct slc_backup_shard *backup; // NULL: none is under way
@@ -511,6 +536,35 @@ void slc_shard_grave_add(slc_shard *shard, slc_grave grave);
 bool slc_shard_sweep(slc_shard *shard);
 bool slc_shard_sweeps(const slc_shard *shard);
 
+/* upload.c */
+typedef struct slc_budget {
+    uint64_t bytes, bytes_max;
+    uint64_t ops, ops_max;
+} slc_budget;
+/** Is a content of so many bytes for count queues to be uploaded? */
+bool slc_shard_upload_wanted(const slc_shard *shard, uint64_t bytes, uint32_t count);
+/** Takes content.owner. The next ticket is its. */
+void slc_shard_upload_new(slc_shard *shard, const slc_store_content *content, uint64_t ts_ms,
+                          uint8_t priority, const slc_store_target *targets, uint32_t count);
+/** Give the waiting uploads up to last their places at the end of the open batch. */
+void slc_shard_uploads_place(slc_shard *shard, const slc_upload *last);
+/** Those up to the last one that goes to queue (which may be NULL). */
+void slc_shard_uploads_place_queue(slc_shard *shard, const slc_squeue *queue);
+/** Those up to the one that is message qseq of queue (which may be NULL), if any is. */
+void slc_shard_uploads_place_message(slc_shard *shard, const slc_squeue *queue, uint64_t qseq);
+/** There are parts to be handed over. */
+bool slc_shard_uploads_open(const slc_shard *shard);
+/** Put parts into the job. True: an upload is whole now, and its record may follow in the same job. */
+bool slc_shard_uploads_take(slc_shard *shard, slc_budget *budget);
+/** The job was committed. */
+void slc_shard_uploads_written(slc_shard *shard);
+/** Let go of those whose batch is on disk, and of cancelled ones. */
+void slc_shard_uploads_settle(slc_shard *shard);
+void slc_shard_upload_free(slc_shard *shard, slc_upload *upload);
+/** The job failed for want of room, and keys of .res from `from` up are about to be deleted (0: none). Returns the first LSN
+ *  above their parts, which keep their numbers; 0: there are none. */
+uint64_t slc_shard_uploads_undo(slc_shard *shard, uint64_t from);
+
 /* batch.c */
 slc_chunk *slc_shard_pending(const slc_shard *shard, uint32_t index);
 slc_chunk *slc_shard_pending_find(const slc_shard *shard, uint64_t lsn);
@@ -521,6 +575,11 @@ slc_chunk *slc_shard_chunk_new(slc_shard *shard, uint32_t lsn_count);
 slc_chunk *slc_shard_chunk_room(slc_shard *shard, uint32_t bytes);
 slc_op *slc_chunk_op_add(slc_chunk *chunk, slc_op_kind kind, uint32_t head_room);
 void slc_chunk_free(slc_store *store, slc_chunk *chunk);
+/** The parts of a content that is uploaded: with numbers, but not among the pending chunks. */
+slc_chunk *slc_shard_run_new(slc_shard *shard, const slc_store_content *content);
+/** Append the record of one message whose content is in run; returns the chunk it stands in. */
+slc_chunk *slc_shard_run_enqueue(slc_shard *shard, slc_chunk *run, uint64_t ts_ms, uint8_t priority,
+                                 const slc_store_target *targets, uint32_t count);
 /** Write one DROP record for all of [first, last]; returns the chunk it stands in. */
 uint64_t slc_shard_range_record(slc_shard *shard, slc_squeue *queue, uint64_t first, uint64_t last,
                                 slc_drop_reason reason);
@@ -545,6 +604,8 @@ slc_store_ticket slc_shard_ticket(slc_shard *shard);
 /** Make a job of what is open (bounded) and of housekeeping, and give it to the store thread. False: nothing to do.
  *  idle: nobody waits, so small deletions are worth a transaction. */
 bool slc_store_handover(slc_store *store, bool idle);
+/** How many parts of the run from `part` on fit. at_least_one: also when there is no room. */
+uint32_t slc_run_take(const slc_chunk *run, uint32_t part, slc_budget *budget, bool at_least_one);
 /** Give the contents of a chunk back to their owner. */
 void slc_chunk_release(slc_store *store, slc_chunk *chunk);
 void slc_store_mail(slc_mail *item, void *arg);

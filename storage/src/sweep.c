@@ -111,6 +111,7 @@ slc_store_ticket slc_store_drop_range(slc_store *store, uint16_t shard_id, uint3
     slc_squeue *queue = slc_shard_queue(shard, qid);
     if (queue == NULL)
         return slc_shard_ticket(shard);
+    slc_shard_uploads_place_queue(shard, queue);
     if (last >= queue->next_qseq)
         last = queue->next_qseq - 1;
     if (first > last)

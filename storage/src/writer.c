@@ -17,8 +17,8 @@ slc_err slc_writer_error(slc_writer *w, int code, const char *what)
 }
 
 // Reserve the value of chunk lsn in .log or .res; the caller fills the body and seals it.
-static slc_err chunk_reserve(slc_writer *w, MDB_dbi dbi, uint64_t lsn, uint32_t body_bytes,
-                             uint8_t **value)
+static slc_err chunk_reserve(slc_writer *w, MDB_dbi dbi, unsigned order, uint64_t lsn,
+                             uint32_t body_bytes, uint8_t **value)
 {
     slc_err rc = SLC_OK;
     if (w->puts == w->puts_total / 2 && SLC_FAILPOINT("store.txn.mid_put", &rc)) {
@@ -30,8 +30,8 @@ static slc_err chunk_reserve(slc_writer *w, MDB_dbi dbi, uint64_t lsn, uint32_t 
     uint64_t buffer;
     MDB_val key = lsn_key(lsn, &buffer);
     MDB_val data = {.mv_size = SLC_CHUNK_HEAD_BYTES + body_bytes};
-    // MDB_APPEND: an LSN that is there, or a later one, means that the sequence broke.
-    int code = mdb_put(w->txn, dbi, &key, &data, MDB_RESERVE | MDB_APPEND);
+    // An LSN that is there, or in .log a later one, means that the sequence broke. Parts of uploads may come late.
+    int code = mdb_put(w->txn, dbi, &key, &data, MDB_RESERVE | order);
     if (code != 0)
         return slc_writer_error(w, code, "writing a chunk");
     w->job->bytes_written += data.mv_size;
@@ -94,7 +94,7 @@ static slc_err chunk_write(slc_writer *w, slc_shard *shard, const slc_job_item *
             SLC_FAILPOINT("res.enq.before", &rc))
             return slc_error_set(&w->job->error, rc, "res.enq.before");
     uint8_t *value;
-    rc = chunk_reserve(w, shard->log, chunk->lsn, chunk->body_bytes, &value);
+    rc = chunk_reserve(w, shard->log, MDB_APPEND, chunk->lsn, chunk->body_bytes, &value);
     if (rc != SLC_OK)
         return rc;
     uint8_t *at = value + SLC_CHUNK_HEAD_BYTES;
@@ -136,7 +136,7 @@ static slc_err run_write(slc_writer *w, slc_shard *shard, const slc_job_item *it
         uint32_t data_bytes = left < SLC_PART_DATA_MAX ? (uint32_t)left : SLC_PART_DATA_MAX;
         uint32_t body_bytes = SLC_PART_HEAD_BYTES + data_bytes;
         uint8_t *value;
-        rc = chunk_reserve(w, shard->res, run->lsn + part, body_bytes, &value);
+        rc = chunk_reserve(w, shard->res, MDB_NOOVERWRITE, run->lsn + part, body_bytes, &value);
         if (rc != SLC_OK)
             return rc;
         uint32_t flags = (part == item->part_from ? begin : 0) |
@@ -159,6 +159,10 @@ static slc_err items_write(slc_writer *w, slc_shard *shard)
     w->puts = w->puts_total = 0;
     for (uint32_t i = 0; i < job->item_count; i++)
         w->puts_total += job->items[i].part_to - job->items[i].part_from;
+    for (uint32_t i = 0; i < job->upload_count; i++)
+        w->puts_total += job->uploads[i].part_to - job->uploads[i].part_from;
+    for (uint32_t i = 0; i < job->upload_count && rc == SLC_OK; i++)
+        rc = run_write(w, shard, &job->uploads[i], 0, 0); // they belong to no batch
     for (uint32_t i = 0; i < job->item_count && rc == SLC_OK; i++) {
         const slc_job_item *item = &job->items[i];
         uint32_t begin = item->begin ? SLC_CHUNK_BATCH_BEGIN : 0,
@@ -317,6 +321,9 @@ static uint64_t job_bytes(const slc_store *store)
     for (uint32_t i = 0; i < store->shard_count; i++) {
         const slc_shard_job *job = &store->shards[i]->job;
         bytes += job->work ? job->slice.bytes : 0;
+        for (uint32_t k = 0; job->work && k < job->upload_count; k++)
+            bytes += (uint64_t)(job->uploads[k].part_to - job->uploads[k].part_from) *
+                     SLC_CHUNK_VALUE_MAX;
         for (uint32_t k = 0; job->work && k < job->item_count; k++) {
             const slc_job_item *item = &job->items[k];
             bytes += item->chunk->run

@@ -307,6 +307,9 @@ def read_log(values, state, parts):
     from_lsn = chunks[0].lsn if chunks else next_lsn
     mixed = [*chunks, *(part.chunk for lsn, part in parts.items() if from_lsn < lsn < next_lsn)]
     for chunk in sorted(mixed, key=lambda chunk: chunk.lsn):
+        if chunk.lsn in parts and not open_batch and not chunk.flags & BATCH_BEGIN:
+            before = chunk.lsn  # written ahead of its batch
+            continue
         if chunk.flags & BATCH_BEGIN:
             chunk.value.need(not open_batch, "a batch begins within another")
         else:
@@ -321,6 +324,7 @@ class Replay:
     def __init__(self, queues, segments, live, chunks):
         self.queues, self.segments, self.live = queues, segments, live
         self.log_begins = chunks[0].lsn if chunks else 0
+        self.skipped = [range(chunk.lsn - chunk.skipped, chunk.lsn) for chunk in chunks if chunk.skipped]
         self.last = {}  # qid -> position of its last ENQ
         self.named = set()  # residents that an ENQ of the log names
         self.begun = {}  # qid -> uuid, of queues that a QNEW of the log began
@@ -344,7 +348,8 @@ class Replay:
             value.need(after == end, f"the message at {at} does not fill its record")
             value.need(first + parts <= chunk.lsn, f"the message at {at} names parts behind it")
             if content not in self.named and first > self.log_begins:
-                value.need(first >= chunk.lsn - chunk.skipped, f"the parts of the message at {at} are not in front of it")
+                around = [r for r in self.skipped if first in r and first + parts - 1 in r]
+                value.need(around, f"the parts of the message at {at} are not in one skipped range")
             self.named.add(content)
         else:
             value.need(after + size == end, f"the message at {at} does not fill its record")

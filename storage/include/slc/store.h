@@ -17,7 +17,9 @@
  *
  *  Numbers: shard u16 (0 on a single node). qid u32, of a queue inside its shard, from 1, never reused. qseq u64, position
  *  in a queue, from 1, ascending with gaps. LSN u64, of a chunk, from 1, dense. A ticket u64 counts the operations that
- *  were submitted to a shard, from 1: "durable up to ticket t" covers every append, drop, queue_new and queue_del up to t.
+ *  were submitted to a shard, from 1: "durable up to ticket t" covers every append, drop, queue_new and queue_del up to t, but for
+ *  appends of contents larger than a hand-over: those have tickets of the same sequence with the mark SLC_TICKET_LARGE
+ *  (base/records.h) and may be overtaken; durable tells of them in calls of their own, which are cumulative among themselves.
  */
 #ifndef SLC_STORE_H
 #define SLC_STORE_H
@@ -54,7 +56,7 @@ typedef struct slc_store_options {
     uint32_t batch_ops;                      // upper bound per hand-over; 0: 16384
     void (*release)(void *owner, void *arg); // a message's bytes are no longer needed
     void (*durable)(uint16_t shard, slc_store_ticket up_to,
-                    void *arg);                        // ascending, once per finished job
+                    void *arg);                        // ascending; with the mark: large ones only
     void (*failed)(const slc_error *error, void *arg); // stop the process
     /** ENOSPC or map full: blocked=true once, appends are kept in memory and retried; drops go on. false when over. */
     void (*space)(bool blocked, const slc_error *error, void *arg);
@@ -103,7 +105,8 @@ uint32_t slc_store_queue_new(slc_store *store, uint16_t shard, const slc_uuid *u
 /** Forget the queue and all its messages; space is freed in the background, in slices. */
 slc_store_ticket slc_store_queue_del(slc_store *store, uint16_t shard, uint32_t qid);
 
-/** One message to count >= 1 queues of the shard. Takes content.owner. */
+/** One message to count >= 1 queues of the shard. Takes content.owner. A content larger than batch_bytes (outside of an atomic
+ *  submission) goes to disk in pieces beside what is submitted after it; the ticket has the mark then. */
 slc_store_ticket slc_store_append(slc_store *store, uint16_t shard,
                                   const slc_store_content *content, uint64_t ts_ms,
                                   uint8_t priority, const slc_store_target *targets,

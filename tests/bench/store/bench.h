@@ -83,7 +83,8 @@ typedef struct bench_store {
     uv_loop_t loop;
     uv_timer_t tick; // wakes the loop, so that deadlines and signals are looked at
     slc_store_ticket submitted, durable;
-    uint64_t progress_ns; // when the last confirm came, or the wait began
+    slc_store_ticket durable_large; // of those with the mark SLC_TICKET_LARGE
+    uint64_t progress_ns;           // when the last confirm came, or the wait began
     bool closed;
 } bench_store;
 

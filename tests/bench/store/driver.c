@@ -90,7 +90,7 @@ static void on_durable(uint16_t shard, slc_store_ticket up_to, void *arg)
 {
     bench_store *b = arg;
     (void)shard;
-    b->durable = up_to;
+    *((up_to & SLC_TICKET_LARGE) != 0 ? &b->durable_large : &b->durable) = up_to;
     b->progress_ns = slc_clock_now_ns();
 }
 
@@ -174,8 +174,10 @@ slc_store_ticket bench_append_data(bench_store *b, uint32_t qid, uint64_t qseq, 
     slc_store_target target = {.qid = qid, .qseq = qseq};
     if (b->durable == b->submitted)
         b->progress_ns = slc_clock_now_ns();
-    b->submitted = slc_store_append(b->store, 0, &content, slc_clock_wall_ms(), 0, &target, 1);
-    return b->submitted;
+    slc_store_ticket ticket =
+        slc_store_append(b->store, 0, &content, slc_clock_wall_ms(), 0, &target, 1);
+    b->submitted = ticket & ~SLC_TICKET_LARGE;
+    return ticket;
 }
 
 slc_store_ticket bench_append(bench_store *b, uint32_t qid, uint64_t qseq, uint64_t bytes)

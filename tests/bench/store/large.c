@@ -30,7 +30,7 @@ void bench_large(uint32_t run)
         slc_store_ticket small = bench_append(&b, small_qid, n, 1024);
         while (b.durable < small) {
             bench_turn(&b);
-            if (seconds == 0 && b.durable >= large) {
+            if (seconds == 0 && b.durable_large >= large) {
                 seconds = bench_seconds_since(from_ns);
                 slc_store_stat(b.store, &after);
                 commits = after.commits - before.commits;

@@ -41,11 +41,12 @@ typedef struct fact {
     uint32_t fill_qid; // the content is made of these: first target of its message
     uint64_t fill_qseq;
     uint64_t appended, dropped; // tickets; 0: not submitted, UINT64_MAX: about to be
+    bool large;                 // the first has the mark, which is left out
 } fact;
 
 // Shared by parent and child.
 typedef struct journal {
-    uint64_t durable;
+    uint64_t durable, durable_large;
     bool finished;
     uint64_t migrated, merged; // messages
     uint32_t deleted_qid;
@@ -121,7 +122,10 @@ static void on_durable(uint16_t shard, slc_store_ticket up_to, void *arg)
 {
     (void)shard;
     (void)arg;
-    book->durable = up_to;
+    if ((up_to & SLC_TICKET_LARGE) != 0)
+        book->durable_large = up_to & ~SLC_TICKET_LARGE;
+    else
+        book->durable = up_to;
 }
 
 static void on_failed(const slc_error *error, void *arg)
@@ -197,8 +201,10 @@ static void append(slc_store *store, const slc_store_target *targets, uint32_t c
     book->count += count;
     uint64_t ticket =
         slc_store_append(store, 0, &(slc_store_content){data, bytes, data}, 1, 0, targets, count);
-    for (uint32_t i = 0; i < count; i++)
-        f[i].appended = ticket;
+    for (uint32_t i = 0; i < count; i++) {
+        f[i].large = (ticket & SLC_TICKET_LARGE) != 0;
+        f[i].appended = ticket & ~SLC_TICKET_LARGE;
+    }
 }
 
 static void drop(slc_store *store, fact *f)
@@ -239,16 +245,21 @@ static void wait_turn(uv_timer_t *timer)
     (void)timer;
 }
 
-static void wait_durable(slc_store *store, uint64_t ticket)
+static bool fact_durable(const fact *f, uint64_t durable, uint64_t durable_large)
+{
+    return f->appended <= (f->large ? durable_large : durable);
+}
+
+static void wait_durable(slc_store *store, const fact *f)
 {
     uv_timer_t timer;
     uv_timer_init(&loop, &timer);
     uv_timer_start(&timer, wait_turn, 100, 100);
     slc_store_flush(store);
     uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
-    while (book->durable < ticket && slc_clock_now_ns() < until)
+    while (!fact_durable(f, book->durable, book->durable_large) && slc_clock_now_ns() < until)
         uv_run(&loop, UV_RUN_ONCE);
-    if (book->durable < ticket)
+    if (!fact_durable(f, book->durable, book->durable_large))
         _exit(4);
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&loop, UV_RUN_NOWAIT);
@@ -304,7 +315,7 @@ static void scenario(slc_store *store)
         if (round % 4 == 0)
             uv_run(&loop, UV_RUN_NOWAIT);
         else
-            wait_durable(store, book->facts[book->count - 1].appended);
+            wait_durable(store, &book->facts[book->count - 1]);
     }
     slc_store_stats stats;
     slc_store_stat(store, &stats);
@@ -386,15 +397,24 @@ static void check_queue(slc_store *store, checked *c, const slc_store_queue *que
         c->problem = "a queue holds another number of messages than recovery said";
 }
 
-// No append is missing in front of one that is there.
+// No append is missing in front of one that is there; a large one, in front of a large one or in its queue.
 static void check_prefix(const checked *c)
 {
-    uint64_t newest = 0;
+    uint64_t newest = 0, large = 0, of_queue[64] = {0};
+    for (uint32_t i = 0; i < book->count; i++) {
+        const fact *f = &book->facts[i];
+        SLC_ASSERT(f->qid < SLC_ARRAY_COUNT(of_queue));
+        if (c->live[i] && f->appended > newest)
+            newest = f->appended;
+        if (c->live[i] && f->appended > large && f->large)
+            large = f->appended;
+        if (c->live[i] && f->appended > of_queue[f->qid])
+            of_queue[f->qid] = f->appended;
+    }
     for (uint32_t i = 0; i < book->count; i++)
-        if (c->live[i] && book->facts[i].appended > newest)
-            newest = book->facts[i].appended;
-    for (uint32_t i = 0; i < book->count; i++)
-        if (!c->live[i] && book->facts[i].dropped == 0 && book->facts[i].appended < newest)
+        if (!c->live[i] && book->facts[i].dropped == 0 &&
+            (book->facts[i].appended < (book->facts[i].large ? large : newest) ||
+             book->facts[i].appended < of_queue[book->facts[i].qid]))
             fail("an append is missing in front of one that is there", "");
 }
 
@@ -405,7 +425,7 @@ static uint64_t check_once(void)
     c = (checked){0};
     slc_store *store;
     slc_error error = {0};
-    uint64_t durable = book->durable;
+    uint64_t durable = book->durable, durable_large = book->durable_large;
     if (store_open(&store, &c, &error) != SLC_OK)
         fail("recovery refused", error.text);
     for (uint32_t i = 0; i < c.queue_count; i++) {
@@ -417,7 +437,7 @@ static uint64_t check_once(void)
         fail("reading back", c.problem);
     for (uint32_t i = 0; i < book->count; i++) {
         const fact *f = &book->facts[i];
-        if (!c.live[i] && f->appended <= durable && f->dropped == 0)
+        if (!c.live[i] && fact_durable(f, durable, durable_large) && f->dropped == 0)
             fail("a durable message is missing", "");
         if (c.live[i] && f->dropped != 0 && f->dropped <= durable)
             fail("a message is back whose drop was durable", "");
@@ -429,6 +449,7 @@ static uint64_t check_once(void)
     check_prefix(&c);
     store_close(store);
     book->durable = durable;
+    book->durable_large = durable_large;
     return c.sum + c.found;
 }
 
@@ -468,10 +489,11 @@ static outcome try_plan(const char *plan, unsigned pass)
     // Somebody kills the first recovery; the scan has few passes when the log is short.
     char again[48];
     snprintf(again, sizeof again, "rec.scan.mid=crash@%u", 1 + pass % 3);
-    uint64_t durable = book->durable;
+    uint64_t durable = book->durable, durable_large = book->durable_large;
     if (book->count > 0)
         (void)run_child(again);
     book->durable = durable;
+    book->durable_large = durable_large;
     uint64_t first = check_once();
     if (check_once() != first)
         fail("the second recovery found something else", "");

@@ -111,8 +111,10 @@ static void on_durable(uint16_t shard, slc_store_ticket up_to, void *arg)
 {
     subject *s = arg;
     SLC_ASSERT(shard == 0);
-    SLC_ASSERT(up_to > s->durable);
-    s->durable = up_to;
+    bool large = (up_to & SLC_TICKET_LARGE) != 0;
+    slc_store_ticket *durable = large ? &s->durable_large : &s->durable;
+    SLC_ASSERT((up_to & ~SLC_TICKET_LARGE) > *durable);
+    *durable = up_to & ~SLC_TICKET_LARGE;
     s->durable_calls++;
 }
 
@@ -272,7 +274,8 @@ void s_read(subject *s, uint32_t qid, const uint64_t *qseqs, uint32_t count, uin
 
 slc_err subject_open(subject *s, slc_error *error)
 {
-    s->durable = s->durable_calls = s->failures = 0;
+    s->durable = s->durable_large = s->large = 0;
+    s->durable_calls = s->failures = 0;
     s->queue_count = s->message_count = 0;
     s->blocked = s->closed = false;
     slc_store_options options = {
@@ -366,8 +369,12 @@ slc_store_ticket s_append_many(subject *s, const slc_store_target *targets, uint
     slc_store_content content = {b->data, bytes, b};
     uint64_t ts_ms = 1000 + targets[0].qseq;
     uint8_t priority = (uint8_t)(targets[0].qseq % 10);
-    return s->model ? model_store_append(s->mock, &content, ts_ms, priority, targets, count)
-                    : slc_store_append(s->real, 0, &content, ts_ms, priority, targets, count);
+    slc_store_ticket ticket =
+        s->model ? model_store_append(s->mock, &content, ts_ms, priority, targets, count)
+                 : slc_store_append(s->real, 0, &content, ts_ms, priority, targets, count);
+    if ((ticket & SLC_TICKET_LARGE) != 0)
+        s->large = ticket & ~SLC_TICKET_LARGE;
+    return ticket & ~SLC_TICKET_LARGE;
 }
 
 slc_store_ticket s_append(subject *s, uint32_t qid, uint64_t qseq, uint64_t bytes)
@@ -430,13 +437,18 @@ void s_turn(subject *s)
     uv_run(&s->loop, UV_RUN_NOWAIT);
 }
 
+static bool all_durable(const subject *s, slc_store_ticket ticket)
+{
+    return s->durable >= ticket && (s->large > ticket || s->durable_large >= s->large);
+}
+
 bool s_wait(subject *s, slc_store_ticket ticket)
 {
     s_flush(s);
     for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
-         s->durable < ticket && s->failures == 0 && slc_clock_now_ns() < until;)
+         !all_durable(s, ticket) && s->failures == 0 && slc_clock_now_ns() < until;)
         s_turn(s);
-    return s->durable >= ticket;
+    return all_durable(s, ticket);
 }
 
 void s_settle(subject *s)

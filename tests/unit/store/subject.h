@@ -46,6 +46,8 @@ typedef struct subject {
 
     // what callbacks said
     slc_store_ticket durable;
+    slc_store_ticket durable_large; // of tickets with the mark, without it
+    slc_store_ticket large;         // the last such one; s_append returns tickets without the mark
     uint32_t durable_calls, failures, releases, appends;
     bool blocked, was_blocked;
     slc_error failure;
@@ -91,7 +93,7 @@ slc_store_ticket s_drop(subject *s, uint32_t qid, uint64_t qseq, bool *cancelled
 void s_atomic(subject *s, bool begin);
 void s_flush(subject *s);
 void s_delivered(subject *s, uint32_t qid, uint64_t qseq);
-/** Flush and run until ticket is durable (or the store failed, or 20 s passed: false). */
+/** Flush and run until all up to ticket is durable, large ones as well (or the store failed, or 20 s passed: false). */
 bool s_wait(subject *s, slc_store_ticket ticket);
 /** Let time pass: one turn of the loop. */
 void s_turn(subject *s);

@@ -24,6 +24,7 @@ typedef struct fact {
     uint64_t fill_qseq;
     uint32_t group; // of the append; 0: none
     uint32_t drop_group;
+    bool large; // of the append: others may be durable earlier
     bool stays; // until its queue is purged, deleted, or everything is
 } fact;
 
@@ -124,6 +125,7 @@ static void do_append(history *h, uint32_t group)
                                       .fill_qid = targets[0].qid,
                                       .fill_qseq = targets[0].qseq,
                                       .group = group,
+                                      .large = h->s->large == ticket,
                                       .stays = rnd(h, 20) == 0};
 }
 
@@ -245,23 +247,36 @@ static void check_counters(history *h)
     CHECK(dying || stats.segments > 0 || stats.live_bytes == bytes, "bytes counted");
 }
 
-// S4: what is there comes from a prefix of the batches, so no append is missing in front of one that is there.
+// S4: what is there comes from a prefix of the batches, so no append is missing in front of one that is there. Large ones
+// may be overtaken, though not by large ones, nor by others in the same queue.
 static void check_prefix(history *h)
 {
-    slc_store_ticket newest = 0;
-    for (uint32_t i = 0; i < h->count; i++)
-        if (h->facts[i].appended > newest && s_live(h->s, h->facts[i].qid, h->facts[i].qseq))
-            newest = h->facts[i].appended;
+    slc_store_ticket newest = 0, large = 0, of_queue[QUEUES_MAX] = {0};
     for (uint32_t i = 0; i < h->count; i++) {
         const fact *f = &h->facts[i];
-        CHECK(!fact_live(h, f) || f->appended >= newest || s_live(h->s, f->qid, f->qseq),
-              "ticket %llu is there and %llu is not", (unsigned long long)newest,
+        if (!s_live(h->s, f->qid, f->qseq))
+            continue;
+        newest = f->appended > newest ? f->appended : newest;
+        large = f->large && f->appended > large ? f->appended : large;
+        for (uint32_t q = 0; q < h->queue_count; q++)
+            if (h->qids[q] == f->qid && f->appended > of_queue[q])
+                of_queue[q] = f->appended;
+    }
+    for (uint32_t i = 0; i < h->count; i++) {
+        const fact *f = &h->facts[i];
+        uint32_t q = 0;
+        while (h->qids[q] != f->qid)
+            q++;
+        slc_store_ticket before = !f->large ? newest : large > of_queue[q] ? large : of_queue[q];
+        CHECK(!fact_live(h, f) || f->appended >= before || s_live(h->s, f->qid, f->qseq),
+              "ticket %llu is there and %llu is not", (unsigned long long)before,
               (unsigned long long)f->appended);
     }
 }
 
 // After the reopening: compare, then take what is there as the new truth.
-static void check_recovered(history *h, slc_store_ticket durable, bool clean)
+static void check_recovered(history *h, slc_store_ticket durable, slc_store_ticket durable_large,
+                            bool clean)
 {
     subject *s = h->s;
     check_prefix(h);
@@ -274,7 +289,8 @@ static void check_recovered(history *h, slc_store_ticket durable, bool clean)
             q++;
         bool live = s_live(s, f->qid, f->qseq);
         found += live;
-        bool must = (f->there || f->appended <= durable) && f->dropped == 0 && h->deleted[q] == 0;
+        bool safe = f->there || f->appended <= (f->large ? durable_large : durable);
+        bool must = safe && f->dropped == 0 && h->deleted[q] == 0;
         bool may = (f->there || f->appended != 0) && !(f->dropped != 0 && f->dropped <= durable) &&
                    !(h->deleted[q] != 0 && h->deleted[q] <= durable);
         if (clean)
@@ -290,11 +306,11 @@ static void check_recovered(history *h, slc_store_ticket durable, bool clean)
         if (f->drop_group != 0 && h->deleted[q] == 0 && live)
             group_gone[f->drop_group] = 1;
         bool purged = f->qseq >= h->purged_from[q] && f->qseq <= h->purged_to[q];
-        if (f->drop_group != 0 && h->deleted[q] == 0 && !live && !purged &&
-            (f->there || f->appended <= durable))
+        if (f->drop_group != 0 && h->deleted[q] == 0 && !live && !purged && safe)
             group_there[f->drop_group] = 1;
         f->there = live;
         f->appended = 0;
+        f->large = false;
         if (live)
             f->dropped = 0;
         f->group = f->drop_group = 0;
@@ -367,7 +383,7 @@ static void check_again(history *h)
 static void reopen(history *h, bool crash)
 {
     subject *s = h->s;
-    slc_store_ticket durable = s->durable;
+    slc_store_ticket durable = s->durable, durable_large = s->durable_large;
     (void)!slc_failpoint_plan(NULL, NULL);
     if (crash)
         subject_crash(s);
@@ -379,7 +395,7 @@ static void reopen(history *h, bool crash)
     CHECK(rc == SLC_OK, "recovery: %s", error.text);
     if (crash && rnd(h, 4) == 0)
         check_again(h);
-    check_recovered(h, durable, clean);
+    check_recovered(h, durable, durable_large, clean);
     for (uint32_t q = h->queue_count; q < 3; q++)
         do_queue_new(h);
 }

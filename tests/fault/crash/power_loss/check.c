@@ -23,11 +23,12 @@ typedef struct checker {
     const journal *book;
     check_result *result;
     uint32_t moment;
-    uint64_t durable;
-    bool second;      // opened again, after the additions
-    bool *live, *was; // by fact: lives now; lived when first opened
-    bool *queue_live; // by queue of the journal
-    uint32_t *slots;  // (queue, qseq) -> fact + 1
+    uint64_t durable, durable_large;
+    uint64_t newest_large; // that is there
+    bool second;           // opened again, after the additions
+    bool *live, *was;      // by fact: lives now; lived when first opened
+    bool *queue_live;      // by queue of the journal
+    uint32_t *slots;       // (queue, qseq) -> fact + 1
     uint32_t slot_mask;
     uint32_t last_qid;
     uint64_t last_qseq;
@@ -228,6 +229,11 @@ static void high_set(bounds *b, uint64_t high, const journal_fact *fact)
     }
 }
 
+static bool append_durable(const checker *c, const journal_fact *fact)
+{
+    return fact->appended <= (fact->large ? c->durable_large : c->durable);
+}
+
 static void live_check(checker *c, const journal_fact *fact, bounds *b)
 {
     const journal_queue *queue = &c->book->queues[fact->queue];
@@ -243,7 +249,9 @@ static void live_check(checker *c, const journal_fact *fact, bounds *b)
             "message %" PRIu64 " of queue %" PRIu32 " is back; its drop, ticket %" PRIu64
             ", was durable (up to %" PRIu64 ")",
             fact->qseq, queue->qid, fact->dropped, c->durable);
-    low_set(b, fact->appended, fact);
+    if (fact->large && fact->appended > c->newest_large)
+        c->newest_large = fact->appended;
+    low_set(b, fact->appended, fact); // a large one stands behind all that was submitted before it
     if (dropped)
         high_set(b, fact->dropped - 1, fact);
 }
@@ -255,23 +263,33 @@ static void absent_check(checker *c, const journal_fact *fact, bounds *b)
         return;
     if (dropped_before(c, fact)) {
         // Drops may move forward inside a batch, those of atomic submissions may not.
-        if (fact->drop_in_group)
+        if (fact->drop_in_group && !fact->large)
             bar(b, fact->appended, fact->dropped);
         return;
     }
-    if (fact->appended <= c->durable)
+    if (append_durable(c, fact))
         bad(c,
             "message %" PRIu64 " of queue %" PRIu32 " (%" PRIu64 " octets, ticket %" PRIu64
             ") is missing; durable was %" PRIu64,
             fact->qseq, queue->qid, fact->bytes, fact->appended, c->durable);
-    high_set(b, fact->appended - 1, fact);
+    if (!fact->large) // others may have overtaken it
+        high_set(b, fact->appended - 1, fact);
+}
+
+static void large_check(checker *c, const journal_fact *fact, uint64_t newest)
+{
+    const journal_queue *queue = &c->book->queues[fact->queue];
+    if (!gone_before(c, queue) && fact->appended_at < c->moment && !dropped_before(c, fact) &&
+        fact->appended < newest)
+        bad(c, "large message %" PRIu64 " of queue %" PRIu32 " is missing in front of another",
+            fact->qseq, queue->qid);
 }
 
 static void positions_check(checker *c, const journal_fact *fact)
 {
     const journal_queue *queue = &c->book->queues[fact->queue];
     // A queue's deletion cancels what is not written yet, as drops do.
-    if (c->queue_live[fact->queue] && !gone_before(c, queue) && fact->appended <= c->durable &&
+    if (c->queue_live[fact->queue] && !gone_before(c, queue) && append_durable(c, fact) &&
         !fact->cancelled && !fact->shared && fact->qseq >= c->next_qseq[fact->queue])
         bad(c,
             "the next position of queue %" PRIu32 " is %" PRIu64 ", and message %" PRIu64
@@ -315,6 +333,18 @@ static void facts_check(checker *c)
         else
             absent_check(c, fact, &b);
         positions_check(c, fact);
+    }
+    // Not one large one without those before it, nor what was appended to a queue behind one.
+    uint64_t newest[JOURNAL_QUEUES_MAX] = {0};
+    for (uint32_t i = 0; i < c->book->fact_count; i++)
+        if (c->live[i])
+            newest[c->book->facts[i].queue] = c->book->facts[i].appended;
+    for (uint32_t i = 0; i < c->book->fact_count; i++) {
+        const journal_fact *fact = &c->book->facts[i];
+        if (fact->large && !c->live[i])
+            large_check(c, fact,
+                        c->newest_large > newest[fact->queue] ? c->newest_large
+                                                              : newest[fact->queue]);
     }
     if (!c->result->bad)
         prefix_check(c, &b);
@@ -458,10 +488,14 @@ static void second_check(checker *c)
 }
 
 void check_image(const char *dir, slc_store_flush_mode flush, const journal *book, uint32_t moment,
-                 uint64_t durable, check_result *result)
+                 uint64_t durable, uint64_t durable_large, check_result *result)
 {
     checker *c = slc_alloc_zero(1, sizeof *c);
-    *c = (checker){.book = book, .result = result, .moment = moment, .durable = durable};
+    *c = (checker){.book = book,
+                   .result = result,
+                   .moment = moment,
+                   .durable = durable,
+                   .durable_large = durable_large};
     bool *flags = slc_alloc_zero(2u * JOURNAL_FACTS_MAX + JOURNAL_QUEUES_MAX, sizeof *flags);
     c->live = flags;
     c->was = flags + JOURNAL_FACTS_MAX;

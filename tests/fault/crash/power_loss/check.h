@@ -19,9 +19,10 @@ typedef struct check_result {
     uint32_t live; // messages that were found
 } check_result;
 
-/** Check the store in dir, an image of the moment, at which `durable` was the last ticket reported. Called in a process of its
+/** Check the store in dir, an image of the moment, at which `durable` was the last ticket reported, and `durable_large` the last
+ *  one with the mark (without it). Called in a process of its
  *  own, since LMDB may well crash on a bad image. result: shared memory; text is set when bad. */
 void check_image(const char *dir, slc_store_flush_mode flush, const journal *book, uint32_t moment,
-                 uint64_t durable, check_result *result);
+                 uint64_t durable, uint64_t durable_large, check_result *result);
 
 #endif

@@ -26,6 +26,7 @@ typedef struct journal_fact {
     bool shared;    // its content went to several queues
     bool cancelled; // never was to reach the disk
     bool drop_in_group;
+    bool large;                    // the ticket of the append had the mark SLC_TICKET_LARGE
     uint64_t qseq, bytes, content; // content: what journal_fill makes of it
     uint64_t appended, dropped;    // tickets; dropped 0: not dropped
     uint32_t appended_at, dropped_at;

@@ -53,6 +53,10 @@ typedef enum promise {
     PROMISE_NOTHING,
 } promise;
 
+typedef struct promised_tickets {
+    uint64_t durable, large; // the latter of tickets with the mark, without it
+} promised_tickets;
+
 typedef struct mode {
     const char *name;
     slc_store_flush_mode flush;
@@ -84,7 +88,7 @@ static check_result *result;
 static uint64_t seed, rng;
 static char dir[64], store_dir[80], store_file[96], image_dir[80], image_file[96];
 static bool keep;
-static uint64_t *promised; // by event: last ticket that counts as reported when it has happened
+static promised_tickets *promised; // by event: what counts as reported when it has happened
 static pid_t owner;
 
 static int entry_remove(const char *path, const struct stat *info, int type, struct FTW *walk)
@@ -143,6 +147,13 @@ static void record_run(const mode *m)
         fail("the recording does not give the data file: writes of LMDB passed it by", "");
 }
 
+static void promise_note(promised_tickets *p, uint64_t ticket)
+{
+    uint64_t *of = (ticket & SLC_TICKET_LARGE) != 0 ? &p->large : &p->durable;
+    if (*of < (ticket & ~SLC_TICKET_LARGE))
+        *of = ticket & ~SLC_TICKET_LARGE;
+}
+
 // Which flush made a report true, and when its last commit had returned: the last meta page before that flush.
 static void promises_find(const mode *m, figures *f)
 {
@@ -175,9 +186,9 @@ static void promises_find(const mode *m, figures *f)
             break;
         case TAPE_DURABLE:
             if (flush > 0 && m->promise == PROMISE_COMMITTED)
-                promised[meta_before_flush] = event->ticket;
+                promise_note(&promised[meta_before_flush], event->ticket);
             if (m->promise == PROMISE_REPORTED)
-                promised[i] = event->ticket;
+                promise_note(&promised[i], event->ticket);
             f->by_commit += data_before_flush;
             f->by_sync += !data_before_flush;
             break;
@@ -187,9 +198,10 @@ static void promises_find(const mode *m, figures *f)
         }
     }
     // promised[i]: when the events up to i have happened.
-    for (uint32_t i = 1; i < record->count; i++)
-        if (promised[i] < promised[i - 1])
-            promised[i] = promised[i - 1];
+    for (uint32_t i = 1; i < record->count; i++) {
+        promise_note(&promised[i], promised[i - 1].durable);
+        promise_note(&promised[i], promised[i - 1].large | SLC_TICKET_LARGE);
+    }
 }
 
 static int by_value(const void *a, const void *b)
@@ -251,8 +263,9 @@ static void image_try(const mode *m, uint32_t moment, const disk *d, figures *f)
         if (m->bad_from > 0 && freopen("/dev/null", "w", stderr) == NULL)
             _exit(70);
         tape_no_flush();
-        check_image(image_dir, m->flush, book, moment, moment == 0 ? 0 : promised[moment - 1],
-                    result);
+        const promised_tickets *p = &promised[moment == 0 ? 0 : moment - 1];
+        check_image(image_dir, m->flush, book, moment, moment == 0 ? 0 : p->durable,
+                    moment == 0 ? 0 : p->large, result);
         _exit(0);
     }
     int status = 0;

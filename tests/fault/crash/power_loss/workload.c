@@ -28,6 +28,8 @@ static tape *record;
 static uint64_t rng;
 static uint64_t ticket_base; // tickets of the stores before
 static uint64_t durable;     // counted over restarts
+static uint64_t large,
+    durable_large; // the same of tickets with the mark: the last one, and what is durable
 static uint64_t live_bytes;
 static uint32_t oldest; // facts before it are dropped
 static uint32_t live_queues[QUEUES_LIVE_MAX], live_queue_count;
@@ -56,8 +58,9 @@ static void on_durable(uint16_t shard, slc_store_ticket up_to, void *arg)
 {
     (void)shard;
     (void)arg;
-    durable = ticket_base + up_to;
-    tape_note(TAPE_DURABLE, durable);
+    uint64_t global = ticket_base + (up_to & ~SLC_TICKET_LARGE);
+    *((up_to & SLC_TICKET_LARGE) != 0 ? &durable_large : &durable) = global;
+    tape_note(TAPE_DURABLE, global | (up_to & SLC_TICKET_LARGE));
 }
 
 static void on_failed(const slc_error *error, void *arg)
@@ -163,10 +166,15 @@ static void append(uint64_t bytes)
                                                 .appended_at = tape_now()};
         live_bytes += bytes;
     }
-    uint64_t t = ticket(
-        slc_store_append(store, 0, &(slc_store_content){data, bytes, data}, 1, 0, to, targets));
-    for (uint32_t i = 0; i < targets; i++)
+    slc_store_ticket given =
+        slc_store_append(store, 0, &(slc_store_content){data, bytes, data}, 1, 0, to, targets);
+    uint64_t t = ticket(given & ~SLC_TICKET_LARGE);
+    for (uint32_t i = 0; i < targets; i++) {
         book->facts[first + i].appended = t;
+        book->facts[first + i].large = (given & SLC_TICKET_LARGE) != 0;
+    }
+    if ((given & SLC_TICKET_LARGE) != 0)
+        large = t;
     book->fact_count += targets;
 }
 
@@ -244,7 +252,8 @@ static void wait_until(uint64_t wanted, uint64_t ms)
     ticked = ms == 0;
     uv_timer_start(&timer, on_tick, ms == 0 ? 100 : ms, 100);
     uint64_t deadline = slc_clock_now_ns() + DEADLINE_NS;
-    while (durable < wanted || !ticked) {
+    while (durable < wanted || (large <= wanted && durable_large < large && wanted > 0) ||
+           !ticked) {
         slc_store_flush(store);
         uv_run(&loop, UV_RUN_ONCE);
         if (slc_clock_now_ns() > deadline)
@@ -320,7 +329,9 @@ static void close_store(void)
         stop("closing did not finish", "");
     // A close that is done has made everything durable, also with the interval setting.
     durable = ticket_base = book->last_ticket;
+    durable_large = large;
     tape_note(TAPE_DURABLE, durable);
+    tape_note(TAPE_DURABLE, large | SLC_TICKET_LARGE);
 }
 
 _Noreturn void workload_run(const char *dir, slc_store_flush_mode flush, uint64_t seed, tape *t,
