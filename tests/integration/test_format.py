@@ -228,6 +228,8 @@ class Work:
 
     def fanout(self, i, connection):
         self.ledger.confirmed(self.channel(connection), ["f1", "f2", "f3"], SIZES[i * 3 % len(SIZES)], exchange="all")
+        if i % 30 == 1:  # larger than a hand-over: what the other threads do meanwhile passes it by
+            self.ledger.confirmed(self.channel(connection), ["large"], 9_000_000)
         return 1
 
     def transactions(self, i, connection):
