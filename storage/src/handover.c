@@ -148,11 +148,7 @@ void slc_store_job_give(slc_store *store)
     job->synced = false;
     store->busy = true;
     atomic_store(&store->more_waits, false);
-    uv_mutex_lock(&store->lock);
-    store->job_ready = true;
-    uv_mutex_unlock(&store->lock);
-    uv_cond_signal(
-        &store->wake); // after the unlock, or the thread wakes up only to wait for the lock
+    uv_sem_post(&store->wake);
 }
 
 static void notify_post(slc_store *store)

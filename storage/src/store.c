@@ -20,13 +20,9 @@ slc_err slc_store_open(const slc_store_options *options, slc_store **out, slc_er
     slc_err rc = slc_store_env_open(store, error);
     if (rc != SLC_OK)
         goto free_store;
-    if (uv_mutex_init(&store->lock) != 0) {
-        rc = slc_error_set(error, SLC_EINTERNAL, "creating a mutex");
+    if (uv_sem_init(&store->wake, 0) != 0) {
+        rc = slc_error_set(error, SLC_EINTERNAL, "creating a semaphore");
         goto close_env;
-    }
-    if (uv_cond_init(&store->wake) != 0) {
-        rc = slc_error_set(error, SLC_EINTERNAL, "creating a condition variable");
-        goto destroy_lock;
     }
     rc = slc_mailbox_init(&store->mailbox, store->options.loop, slc_store_mail, store);
     if (rc != SLC_OK) {
@@ -40,9 +36,7 @@ slc_err slc_store_open(const slc_store_options *options, slc_store **out, slc_er
     return SLC_OK;
 
 destroy_wake:
-    uv_cond_destroy(&store->wake);
-destroy_lock:
-    uv_mutex_destroy(&store->lock);
+    uv_sem_destroy(&store->wake);
 close_env:
     slc_store_env_close(store);
 free_store:
@@ -75,8 +69,7 @@ static void store_free(slc_store *store)
         slc_free(store->spare[i]->heads);
         slc_free(store->spare[i]);
     }
-    uv_cond_destroy(&store->wake);
-    uv_mutex_destroy(&store->lock);
+    uv_sem_destroy(&store->wake);
     slc_free(store->shards);
     slc_free(store->dir);
     slc_free(store);

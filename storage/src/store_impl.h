@@ -424,10 +424,8 @@ struct slc_store {
     slc_store_stats stats;
     struct slc_store_backup *backup; // NULL: none is under way
 
-    // between loop and store thread, guarded by lock
-    uv_mutex_t lock;
-    uv_cond_t wake;
-    bool job_ready;
+    // Between loop and store thread. The job is the loop's until it posts, then the thread's until its mail comes back.
+    uv_sem_t wake;
     slc_job job;
     atomic_bool more_waits; // there will be a job right after this one, whose flush counts for both
     uv_thread_t thread;

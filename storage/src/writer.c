@@ -400,11 +400,7 @@ void slc_store_writer_main(void *arg)
 {
     slc_store *store = arg;
     for (bool stop = false; !stop;) {
-        uv_mutex_lock(&store->lock);
-        while (!store->job_ready)
-            uv_cond_wait(&store->wake, &store->lock);
-        store->job_ready = false;
-        uv_mutex_unlock(&store->lock);
+        uv_sem_wait(&store->wake);
         stop = store->job.stop;
         if (!stop || store->job.mark_clean)
             job_run(store, &store->job);
