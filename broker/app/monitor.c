@@ -56,6 +56,7 @@ static void monitor_trim(slc_monitor *m)
     if (!m->memory_alarm && (!slack || now - m->trimmed_ms < TRIM_INTERVAL_MS))
         return;
     m->trimmed_ms = now;
+    slc_message_trim();
     malloc_trim(0);
 }
 

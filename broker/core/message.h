@@ -119,5 +119,7 @@ static inline slc_slice slc_message_hidden(const slc_message *m)
 
 /** Bytes held by all messages alive in this process (allocation sizes). */
 uint64_t slc_message_bytes_alive(void);
+/** Give back the memory of freed messages that is kept for the next ones. */
+void slc_message_trim(void);
 
 #endif
