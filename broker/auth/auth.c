@@ -302,6 +302,11 @@ static bool has_client_id(slc_slice text)
     return text.bytes > 0 && memmem(text.data, text.bytes, "{client_id}", 11) != NULL;
 }
 
+bool slc_auth_has_topics(const slc_auth *auth)
+{
+    return auth->topics != NULL;
+}
+
 bool slc_auth_may_topic(const slc_auth *auth, slc_slice user, slc_slice vhost, slc_slice exchange,
                         slc_auth_access access, slc_slice key, slc_slice client_id)
 {

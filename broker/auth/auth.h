@@ -179,6 +179,8 @@ bool slc_auth_may_enter(const slc_auth *auth, slc_slice user, slc_slice vhost);
  *  refused and logged. */
 bool slc_auth_may(const slc_auth *auth, slc_slice user, slc_slice vhost, slc_auth_access access,
                   slc_slice name);
+/** False while there is no topic permission at all, so that nobody need ask. */
+bool slc_auth_has_topics(const slc_auth *auth);
 /** True when no topic permission exists for (user, vhost, exchange). {username}, {vhost} and {client_id} in the pattern
  *  stand for themselves taken literally. access is WRITE or READ. */
 bool slc_auth_may_topic(const slc_auth *auth, slc_slice user, slc_slice vhost, slc_slice exchange,

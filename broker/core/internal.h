@@ -312,6 +312,8 @@ struct slc_session {
     slc_route_slot **route_cache;
     slc_route route;                  // of messages that cannot be cached
     slc_permission_slot *permissions; // permission.c; NULL: nothing asked yet
+    slc_exchange *written;            // it may publish there, publish.c; NULL: the default exchange
+    uint64_t written_version;         // of the topology when that was found out; 0: it was not yet
 
     slc_session *prev, *next;                 // of client->sessions
     slc_session *confirm_prev, *confirm_next; // of broker->confirming

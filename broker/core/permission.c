@@ -1,5 +1,6 @@
 #include "core/permission.h"
 
+#include "core/exchange_kinds.h"
 #include "core/internal.h"
 
 enum { PERMISSION_SLOTS = 8 };
@@ -86,7 +87,7 @@ slc_err slc_session_may_topic(slc_session *session, slc_access access, const slc
                               slc_slice key, slc_error *error)
 {
     slc_client *client = session->client;
-    if (client->ops->may_topic == NULL || strcmp(exchange->kind->name, "topic") != 0 ||
+    if (client->ops->may_topic == NULL || exchange->kind != &slc_exchange_topic ||
         client->ops->may_topic(client, access, exchange->dest.name, key))
         return SLC_OK;
     char text[640];

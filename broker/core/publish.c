@@ -166,6 +166,27 @@ static slc_err exchange_of(slc_vhost *vhost, slc_slice name, slc_exchange **out,
     return SLC_OK;
 }
 
+/** The exchange that this session may publish to; NULL: the default exchange. The last one is remembered: it is there, and the
+ *  permission stands, as long as the topology's version does. */
+static slc_err exchange_to_write(slc_session *s, slc_slice name, slc_exchange **out,
+                                 slc_error *error)
+{
+    slc_vhost *vhost = s->client->vhost;
+    slc_slice last = s->written != NULL ? s->written->dest.name : (slc_slice){0};
+    if (s->written_version != vhost->topology_version || !slc_slice_equal(last, name)) {
+        slc_exchange *exchange = NULL;
+        slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
+        if (rc == SLC_OK && name.bytes > 0)
+            rc = exchange_of(vhost, name, &exchange, error);
+        if (rc != SLC_OK)
+            return rc;
+        s->written = exchange;
+        s->written_version = vhost->topology_version;
+    }
+    *out = s->written;
+    return SLC_OK;
+}
+
 static void route_to_name(slc_vhost *vhost, slc_slice name, slc_route *route)
 {
     slc_queue *queue = slc_vhost_queue(vhost, name);
@@ -209,10 +230,8 @@ static slc_err may_topic_all(slc_session *s, const slc_exchange *exchange, const
 slc_err slc_session_may_publish(slc_session *session, slc_slice name, slc_slice key,
                                 slc_error *error)
 {
-    slc_exchange *exchange = NULL;
-    slc_err rc = slc_session_may(session, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
-    if (rc == SLC_OK && name.bytes > 0)
-        rc = exchange_of(session->client->vhost, name, &exchange, error);
+    slc_exchange *exchange;
+    slc_err rc = exchange_to_write(session, name, &exchange, error);
     if (rc == SLC_OK && exchange != NULL)
         rc = slc_session_may_topic(session, SLC_ACCESS_WRITE, exchange, key, error);
     return rc;
@@ -222,11 +241,8 @@ static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice head
                                   slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
-    slc_slice name = slc_message_exchange(m);
-    slc_exchange *exchange = NULL;
-    slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
-    if (rc == SLC_OK && name.bytes > 0)
-        rc = exchange_of(vhost, name, &exchange, error);
+    slc_exchange *exchange;
+    slc_err rc = exchange_to_write(s, slc_message_exchange(m), &exchange, error);
     if (rc == SLC_OK && exchange != NULL)
         rc = may_topic_all(s, exchange, m, error);
     if (rc != SLC_OK)
@@ -262,13 +278,12 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
         *count = slot->count;
         return SLC_OK;
     }
-    slc_slice name = slc_message_exchange(m);
-    slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
+    slc_exchange *exchange;
+    slc_err rc = exchange_to_write(s, slc_message_exchange(m), &exchange, error);
     if (rc != SLC_OK)
         return rc;
-    slc_exchange *exchange = NULL;
     slc_route *route = &s->route;
-    if (name.bytes == 0) {
+    if (exchange == NULL) {
         slc_queue *queue = slc_vhost_queue(vhost, key);
         if (route->capacity == 0) {
             route->queues = slc_alloc(8 * sizeof(route->queues[0]));
@@ -279,9 +294,7 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
         if (queue != NULL)
             route->queues[0] = &queue->dest;
     } else {
-        rc = exchange_of(vhost, name, &exchange, error);
-        if (rc == SLC_OK)
-            rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
+        rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
         if (rc != SLC_OK)
             return rc;
         exchange->messages_in++;

@@ -86,7 +86,7 @@ void slc_route_by_kind(const slc_exchange_kind *kind, slc_exchange *x, const slc
                        slc_route *route)
 {
     kind->route(x, input, route);
-    if (!kind->by_key_only)
+    if (!kind->by_key_only || input->more_key_count == 0)
         return;
     slc_route_input one = *input;
     for (uint32_t i = 0; i < input->more_key_count; i++) {

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "core/internal.h"
+#include "core/permission.h"
 #include "core/properties.h"
 #include "fake_world.h"
 
@@ -403,4 +404,41 @@ Test(publish, a_large_message_holds_up_the_confirms_of_its_own_session_only)
     fake_sync_large(w);
     fake_turn(w);
     cr_expect(eq(str, (char *)fake_take_log(c), "confirm to 2"));
+}
+
+/* ---- what a session knows of the exchange it published to last ---- */
+
+static bool may_nothing(slc_client *client, slc_access access, int kind, slc_slice name)
+{
+    (void)client;
+    (void)access;
+    (void)kind;
+    (void)name;
+    return false;
+}
+
+Test(publish, what_is_known_of_an_exchange_lasts_until_something_changes)
+{
+    slc_error error;
+    for (int turn = 0; turn < 2; turn++) { // a headers exchange: no route by key is kept
+        cr_assert(eq(int, fake_exchange(w, s, "x", "headers", ""), SLC_OK));
+        for (int i = 0; i < 2; i++)
+            cr_expect(eq(int, fake_publish(s, "x", "k", "m", ""), SLC_OK));
+        cr_assert(
+            eq(int, slc_session_exchange_delete(s, slc_slice_str("x"), false, &error), SLC_OK));
+        cr_expect(eq(int, fake_publish(s, "x", "k", "m", ""), SLC_ENOTFOUND));
+    }
+    cr_assert(eq(int, fake_exchange(w, s, "x", "headers", ""), SLC_OK));
+    const char *names[] = {"x", ""};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        const slc_client_ops *before = s->client->ops;
+        slc_client_ops ops = *before;
+        ops.may = may_nothing;
+        cr_expect(eq(int, fake_publish(s, names[i], "k", "m", ""), SLC_OK));
+        s->client->ops = &ops;
+        slc_broker_permissions_changed(fake_broker(w));
+        cr_expect(eq(int, fake_publish(s, names[i], "k", "m", ""), SLC_EACCESS));
+        s->client->ops = before;
+        slc_broker_permissions_changed(fake_broker(w));
+    }
 }
