@@ -21,8 +21,10 @@ static bool props_simple(slc_slice list, uint8_t *delivery_mode)
     case 0:
         return list.bytes == 2;
     case SLC_AMQP_PROP_DELIVERY_MODE:
+        if (list.bytes != 3)
+            return false;
         *delivery_mode = at[2];
-        return list.bytes == 3;
+        return true;
     case SLC_AMQP_PROP_CONTENT_TYPE | SLC_AMQP_PROP_DELIVERY_MODE:
         if (list.bytes < 4 || list.bytes != 4u + at[2])
             return false;
@@ -38,7 +40,7 @@ static bool content_begin(amqp_channel *ch, slc_slice exchange, slc_slice key, s
 {
     amqp_conn *c = ch->conn;
     slc_amqp_content content = {0};
-    if (payload.bytes >= SLC_AMQP_CONTENT_HEAD_BYTES + 3 &&
+    if (payload.bytes >= SLC_AMQP_CONTENT_HEAD_BYTES + 2 &&
         slc_get_u32be(payload.data) == (uint32_t)SLC_AMQP_CLASS_BASIC << 16 &&
         props_simple(slc_slice_of(payload.data + SLC_AMQP_CONTENT_HEAD_BYTES,
                                   payload.bytes - SLC_AMQP_CONTENT_HEAD_BYTES),
