@@ -7,7 +7,8 @@
 // A child drives the store with a plan; what it submits and what it is told stands in shared memory, so its death takes
 // nothing of that with it. Then the parent opens the store as a restart would and compares:
 //   - nothing that was reported durable is missing (S1), nothing whose drop was reported durable is back;
-//   - the appends that are there are a prefix of those submitted (S4), atomic pairs are there together or not at all;
+//   - the appends that are there are a prefix of those submitted (S4), but for contents larger than a hand-over, which others
+//     may overtake; atomic pairs are there together or not at all;
 //   - positions ascend, so that no message is seen twice (S3); every content is what it was;
 //   - a recovery that is killed changes nothing, and a second recovery gives the same (S4).
 //

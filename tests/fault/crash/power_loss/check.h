@@ -3,8 +3,9 @@
  *  Good means: it opens and recovers; every message that lives can be read and is what was appended; what was reported durable
  *  before the moment is there unless a drop of it was submitted; what was dropped durably is not; the whole is the state
  *  after some number of the submitted operations, at least the durable ones, and that number does not fall inside an atomic
- *  submission; queues likewise; no position and no queue number is given twice; and the store goes on: it takes messages and
- *  drops, closes, and shows just that when opened again.
+ *  submission (only contents larger than a hand-over may be missing in front of others, though not of each other nor in their
+ *  queue); queues likewise; no position and no queue number is given twice; and the store goes on: it takes messages and drops,
+ *  closes, and shows just that when opened again.
  */
 #ifndef POWER_LOSS_CHECK_H
 #define POWER_LOSS_CHECK_H
