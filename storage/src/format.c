@@ -277,7 +277,7 @@ void slc_state_encode(uint8_t out[SLC_STATE_BYTES], uint16_t shard, const slc_sh
 
 slc_err slc_state_decode(slc_slice value, uint16_t shard, slc_shard_state *state, slc_error *error)
 {
-    if (value.bytes < SLC_STATE_BYTES)
+    if (value.bytes != SLC_STATE_BYTES)
         return slc_error_set(error, SLC_ECORRUPT, "the shard state has %zu bytes", value.bytes);
     if (slc_get16(value.data) != SLC_FORMAT_VERSION)
         return slc_error_set(error, SLC_EVERSION,
@@ -317,7 +317,7 @@ void slc_queue_value_encode(uint8_t out[SLC_QUEUE_VALUE_BYTES], uint16_t shard, 
 slc_err slc_queue_value_decode(slc_slice in, uint16_t shard, uint32_t qid, slc_queue_value *value,
                                slc_error *error)
 {
-    if (in.bytes < SLC_QUEUE_VALUE_BYTES)
+    if (in.bytes != SLC_QUEUE_VALUE_BYTES)
         return slc_error_set(error, SLC_ECORRUPT, "a queue entry has %zu bytes", in.bytes);
     if (slc_get16(in.data) != SLC_FORMAT_VERSION)
         return slc_error_set(error, SLC_EVERSION,
@@ -339,5 +339,5 @@ slc_err slc_queue_value_decode(slc_slice in, uint16_t shard, uint32_t qid, slc_q
 
 uint32_t slc_queue_value_qid(slc_slice in)
 {
-    return in.bytes < SLC_QUEUE_VALUE_BYTES ? 0 : slc_get32(in.data + 4);
+    return in.bytes != SLC_QUEUE_VALUE_BYTES ? 0 : slc_get32(in.data + 4);
 }

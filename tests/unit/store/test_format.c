@@ -175,6 +175,19 @@ Test(format, state_and_queue_values_come_back_and_their_damage_is_found)
            SLC_OK));
     cr_expect(eq(u64, queue_read.next_qseq, 10));
     cr_expect(eq(u8, queue_read.uuid.octets[1], 8));
+    // A byte more, or less, is damage too: the checksum ends where it should.
+    static uint8_t longer[SLC_STATE_BYTES + 1];
+    memcpy(longer, bytes, sizeof bytes);
+    for (int more = -1; more <= 1; more += 2) {
+        slc_slice wrong = slc_slice_of(longer, SLC_STATE_BYTES + (size_t)more);
+        cr_expect(eq(int, slc_state_decode(wrong, SHARD, &read, NULL), SLC_ECORRUPT));
+    }
+    memcpy(longer, qbytes, sizeof qbytes);
+    for (int more = -1; more <= 1; more += 2) {
+        slc_slice wrong = slc_slice_of(longer, SLC_QUEUE_VALUE_BYTES + (size_t)more);
+        cr_expect(
+            eq(int, slc_queue_value_decode(wrong, SHARD, 6, &queue_read, NULL), SLC_ECORRUPT));
+    }
     for (uint32_t i = 0; i < SLC_STATE_BYTES; i++) {
         bytes[i] ^= 4;
         cr_expect(ne(int, slc_state_decode(slc_slice_of(bytes, sizeof bytes), SHARD, &read, NULL),
