@@ -226,3 +226,15 @@ bool slc_failpoint_pass(const char *name, slc_err *rc)
         pause();
     return fails;
 }
+
+uint64_t slc_failpoint_passes(const char *name)
+{
+    uint64_t passes = 0;
+    uv_once(&failpoint_once, failpoint_setup);
+    uv_mutex_lock(&failpoint_lock);
+    for (uint32_t i = 0; i < failpoint_count && passes == 0; i++)
+        if (strcmp(failpoint_plan[i].name, name) == 0)
+            passes = failpoint_plan[i].passes;
+    uv_mutex_unlock(&failpoint_lock);
+    return passes;
+}

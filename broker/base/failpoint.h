@@ -14,6 +14,8 @@
 #ifndef SLC_BASE_FAILPOINT_H
 #define SLC_BASE_FAILPOINT_H
 
+#include <stdint.h>
+
 #include "base/error.h"
 
 #if SLC_FAILPOINTS
@@ -24,6 +26,8 @@
 
 /** Count one pass of the point and act on the plan. */
 bool slc_failpoint_pass(const char *name, slc_err *rc);
+/** How often the point was passed since it got into the plan; 0: it is not in it. For tests that sweep over the passes. */
+uint64_t slc_failpoint_passes(const char *name);
 /** Replace the plan (NULL or "": none) and reset all counters; SLC_EINVAL names the entry that does not parse,
  *  SLC_ENOTIMPL: a plan in a build without fail points. */
 SLC_MUST_USE slc_err slc_failpoint_plan(const char *plan, slc_error *error);

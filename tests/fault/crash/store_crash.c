@@ -1,8 +1,11 @@
-// Every fail point of the store, at the first, second, third ... pass, with what can happen there:
-//   crash       SIGKILL, with a slow store thread, too, so that more is open; the end in the middle of a transaction (half)
+// Every fail point of the store, at any of its passes, with what can happen there:
+//   crash       SIGKILL; with a slow store thread, too (slow crash), so that more is open
+//   half        half of it is done, then SIGKILL: of a transaction, or of one write to the file
 //   error       EIO: the store has to stop, as a daemon does with exit status 74
 //   full        ENOSPC, and again at the retry: the store has to block, get over it and lose nothing
-// The last row kills recoveries.
+//   delay       the point takes its time, and everything else goes on meanwhile
+// Two points are not in the store: `write`, the calls by which LMDB writes pages, and `meta`, those of its meta pages; full
+// and error find half of the bytes written there, too. The last row kills recoveries.
 //
 // A child drives the store with a plan; what it submits and what it is told stands in shared memory, so its death takes
 // nothing of that with it. Then the parent opens the store as a restart would and compares:
@@ -12,14 +15,20 @@
 //   - positions ascend, so that no message is seen twice (S3); every content is what it was;
 //   - a recovery that is killed changes nothing, and a second recovery gives the same (S4).
 //
-//     store_crash [--passes N] [--point NAME] [--seed N]
+//     store_crash [--samples N] [--all] [--point NAME] [--seed N]
 //
+// Without --all N passes of each point and action are tried, by chance (1); with it every one of them, some thousand runs.
 // Exit status 0: all held. A failure prints plan and seed. TMPDIR=/dev/shm makes long runs quick.
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
 #include <slc/store.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,7 +41,9 @@ enum {
     ROUNDS = 60,
     QUEUES = 3,
     BEHIND = 130, // messages that stay: more than the log may hold
-    PLAN_MAX = 160,
+    PLAN_MAX = 1000,
+    POINTS_MAX = 24,
+    DELAY_MS = 20,
     EXIT_FAILED = 3, // of the child: the store did not open, or said that it failed
 };
 
@@ -53,6 +64,7 @@ typedef struct journal {
     uint32_t deleted_qid;
     uint64_t deleted; // ticket
     slc_error failure;
+    uint64_t passes[POINTS_MAX]; // of the points, in a run without a fault
     uint32_t count;
     fact facts[FACTS_MAX];
 } journal;
@@ -70,7 +82,7 @@ typedef struct checked {
 } checked;
 
 static journal *book;
-static uint64_t seed = 1, rng;
+static uint64_t seed = 1, rng, picking;
 static char dir[64];
 static char what_runs[PLAN_MAX];
 
@@ -80,6 +92,13 @@ static uint64_t rnd(uint64_t below)
     rng ^= rng >> 7;
     rng ^= rng << 17;
     return (rng >> 11) % below;
+}
+
+// Which passes are tried; the scenario's own chances are those of the seed and the pass.
+static uint64_t pick(uint64_t below)
+{
+    picking = picking * 6364136223846793005ull + 1442695040888963407ull;
+    return (picking >> 33) % below;
 }
 
 static _Noreturn void fail(const char *text, const char *detail)
@@ -106,6 +125,132 @@ static void dir_clear(void)
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         unlink(path);
     }
+}
+
+/* ---- what happens when ---- */
+
+typedef enum action { CRASH, SLOW_CRASH, HALF, ERROR, FULL, DELAY, ACTION_COUNT } action;
+
+enum {
+    C = 1 << CRASH | 1 << SLOW_CRASH,
+    H = 1 << HALF,
+    E = 1 << ERROR,
+    F = 1 << FULL,
+    D = 1 << DELAY
+};
+
+static const char *const action_names[ACTION_COUNT] = {"crash", "slow crash", "half",
+                                                       "error", "full",       "delay"};
+
+typedef struct point {
+    const char *name;
+    unsigned actions;
+} point;
+
+// A full disk after the commit, or in the flush that makes it durable, is none that can be got over: an error.
+static const point points[] = {
+    {"store.batch.serialise", C | E | F | D},
+    {"store.txn.before_put", C | E | F | D},
+    {"store.txn.mid_put", C | H | E | F | D},
+    {"store.enospc", F},
+    {"store.mapfull", F},
+    {"store.eio", E},
+    {"store.commit.before", C | E | F | D},
+    {"store.sync.before", C | E | F | D},
+    {"store.sync.after", C | E | D},
+    {"store.commit.after", C | E | D},
+    {"store.sync.deferred", C | E | D},
+    {"store.notify.before", C | D},
+    {"res.part", C | E | F | D},
+    {"res.enq.before", C | E | F | D},
+    {"mig.segment.put", C | E | F | D},
+    {"mig.commit.before", C | E | F | D},
+    {"mig.commit.after", C | E | D},
+    {"write", H | E | F | D},
+    {"meta", H | E | D},
+};
+static_assert(SLC_ARRAY_COUNT(points) <= POINTS_MAX, "journal.passes has room");
+
+typedef struct fault {
+    const point *point; // NULL: none
+    action act;
+    unsigned pass;
+} fault;
+
+static bool in_store(const point *p)
+{
+    return strchr(p->name, '.') != NULL;
+}
+
+/* ---- writes ---- */
+
+// Which write of the store goes wrong, and how. The store thread writes while it is armed, nobody else.
+static struct {
+    bool armed;
+    fault what;
+    uint64_t pages, metas; // writes so far
+} writes;
+
+// Does this write go wrong? Half of it is what the file gets then.
+static bool write_torn(off_t offset)
+{
+    if (!writes.armed)
+        return false;
+    bool meta = offset < 2 * sysconf(_SC_PAGESIZE);
+    uint64_t pass = meta ? ++writes.metas : ++writes.pages;
+    const fault *w = &writes.what;
+    if (w->point == NULL || in_store(w->point) || meta != (strcmp(w->point->name, "meta") == 0))
+        return false;
+    return pass == w->pass || (w->act == FULL && pass == w->pass + 1u);
+}
+
+// After half of it was written: what the caller gets.
+static ssize_t write_end(ssize_t done)
+{
+    if (writes.what.act == HALF)
+        raise(SIGKILL);
+    if (writes.what.act == FULL)
+        return done; // a file system that fills up takes what it can
+    errno = EIO;
+    return -1;
+}
+
+#define REAL(name, ...)                                                                            \
+    static ssize_t (*real)(__VA_ARGS__);                                                           \
+    if (real == NULL)                                                                              \
+        *(void **)&real = dlsym(RTLD_NEXT, name);                                                  \
+    SLC_ASSERT(real != NULL)
+
+ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset)
+{
+    REAL("pwrite", int, const void *, size_t, off_t);
+    if (!write_torn(offset))
+        return real(fd, data, bytes, offset);
+    if (writes.what.act != DELAY)
+        return write_end(real(fd, data, bytes / 2, offset));
+    usleep(DELAY_MS * 1000);
+    return real(fd, data, bytes, offset);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset)
+{
+    return pwrite(fd, data, bytes, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *pieces, int count)
+{
+    REAL("writev", int, const struct iovec *, int);
+    if (!write_torn(lseek(fd, 0, SEEK_CUR)))
+        return real(fd, pieces, count);
+    if (writes.what.act == DELAY) {
+        usleep(DELAY_MS * 1000);
+        return real(fd, pieces, count);
+    }
+    // The first pieces, and half of the one behind them.
+    struct iovec last = pieces[count / 2];
+    last.iov_len /= 2;
+    ssize_t done = count > 1 ? real(fd, pieces, count / 2) : 0;
+    return write_end(done + real(fd, &last, 1));
 }
 
 /* ---- the child ---- */
@@ -332,8 +477,14 @@ static _Noreturn void child(const char *plan)
     slc_store *store;
     if (store_open(&store, NULL, &error) != SLC_OK)
         on_failed(&error, NULL);
+    writes.armed = true;
     if (book->count == 0)
         scenario(store);
+    for (uint32_t i = 0; i < SLC_ARRAY_COUNT(points); i++)
+        book->passes[i] = in_store(&points[i]) ? slc_failpoint_passes(points[i].name)
+                          : strcmp(points[i].name, "meta") == 0 ? writes.metas
+                                                                : writes.pages;
+    writes.armed = false;
     store_close(store);
     book->finished = true;
     _exit(0);
@@ -478,18 +629,59 @@ static outcome run_child(const char *plan)
     return FINISHED;
 }
 
-static outcome try_plan(const char *plan, unsigned pass)
+static void plan_write(char out[PLAN_MAX], const fault *f)
 {
-    snprintf(what_runs, sizeof what_runs, "%s", plan);
-    rng = seed * 0x9e3779b97f4a7c15ull + pass * 7919u + 1;
+    const char *name = f->point->name;
+    out[0] = 0;
+    if (!in_store(f->point))
+        return;
+    switch (f->act) {
+    case CRASH:
+        snprintf(out, PLAN_MAX, "%s=crash@%u", name, f->pass);
+        break;
+    case SLOW_CRASH:
+        snprintf(out, PLAN_MAX, "store.txn.before_put=delay:2;%s=crash@%u", name, f->pass);
+        break;
+    case HALF:
+        snprintf(out, PLAN_MAX, "%s=half@%u", name, f->pass);
+        break;
+    case ERROR:
+        snprintf(out, PLAN_MAX, "%s=error:EIO@%u", name, f->pass);
+        break;
+    case FULL:
+        snprintf(out, PLAN_MAX, "%s=error:ENOSPC@%u;%s=error:ENOSPC@%u", name, f->pass, name,
+                 f->pass + 1);
+        break;
+    case DELAY:
+        snprintf(out, PLAN_MAX, "%s=delay:%d@%u", name, DELAY_MS, f->pass);
+        break;
+    case ACTION_COUNT:
+        SLC_ASSERT(false);
+    }
+}
+
+// One run of the scenario; the store is checked afterwards. plan: in place of that of a fault.
+static outcome try_fault(const fault *f, const char *plan)
+{
+    char written[PLAN_MAX];
+    if (f->point != NULL)
+        plan_write(written, f);
+    else
+        snprintf(written, sizeof written, "%s", plan);
+    snprintf(what_runs, sizeof what_runs, "%s %s at pass %u (%.200s)",
+             f->point != NULL ? f->point->name : "no fault,",
+             f->point != NULL ? action_names[f->act] : "", f->pass, written);
+    rng = seed * 0x9e3779b97f4a7c15ull + f->pass * 7919u + 1;
     for (int i = 0; i < 8; i++)
         rnd(2);
     dir_clear();
     memset(book, 0, sizeof *book);
-    outcome how = run_child(plan);
+    writes.what = *f;
+    outcome how = run_child(written);
+    writes.what = (fault){0};
     // Somebody kills the first recovery; the scan has few passes when the log is short.
     char again[48];
-    snprintf(again, sizeof again, "rec.scan.mid=crash@%u", 1 + pass % 3);
+    snprintf(again, sizeof again, "rec.scan.mid=crash@%u", 1 + f->pass % 3);
     uint64_t durable = book->durable, durable_large = book->durable_large;
     if (book->count > 0)
         (void)run_child(again);
@@ -501,60 +693,66 @@ static outcome try_plan(const char *plan, unsigned pass)
     return how;
 }
 
-typedef enum action { CRASH, SLOW_CRASH, HALF, ERROR, FULL, ACTION_COUNT } action;
-
-static const char *const action_names[ACTION_COUNT] = {"crash", "slow crash", "half", "error",
-                                                       "full"};
-
-static void plan_write(char out[PLAN_MAX], const char *point, action act, unsigned pass)
+// How often the scenario passes each point, more or less: the two threads meet as they like.
+static void passes_count(uint64_t passes[POINTS_MAX])
 {
-    static const char *const formats[ACTION_COUNT] = {
-        [CRASH] = "%s=crash@%u",
-        [SLOW_CRASH] = "store.txn.before_put=delay:2;%s=crash@%u",
-        [HALF] = "%s=half@%u",
-        [ERROR] = "%s=error:EIO@%u",
-        [FULL] = "%s=error:ENOSPC@%u;%s=error:ENOSPC@%u",
-    };
-    SLC_ASSERT(strlen(point) < 40);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    if (act == FULL)
-        snprintf(out, PLAN_MAX, formats[act], point, pass, point, pass + 1);
-    else
-        snprintf(out, PLAN_MAX, formats[act], point, pass);
-#pragma GCC diagnostic pop
+    char plan[PLAN_MAX];
+    size_t at = 0;
+    for (uint32_t i = 0; i < SLC_ARRAY_COUNT(points); i++)
+        if (in_store(&points[i]))
+            at += (size_t)snprintf(plan + at, sizeof plan - at, "%s=delay:0;", points[i].name);
+    SLC_ASSERT(at < sizeof plan);
+    if (try_fault(&(fault){0}, plan) != FINISHED)
+        fail("the scenario does not finish", book->failure.text);
+    printf("without a fault: %llu messages migrated, %llu merged\n",
+           (unsigned long long)book->migrated, (unsigned long long)book->merged);
+    if (book->migrated == 0 || book->merged == 0)
+        fail("the scenario does not migrate or does not merge", "");
+    memcpy(passes, book->passes, sizeof book->passes);
 }
 
-// Passes 1, 2, 3, then wider steps: a scenario has more passes than a short run can try. Returns how many were reached.
-static unsigned sweep(const char *point, action act, unsigned passes)
+// Whether the scenario came to that pass.
+static bool fault_reached(const point *p, action act, unsigned pass)
+{
+    outcome how = try_fault(&(fault){p, act, pass}, NULL);
+    outcome wanted = act == ERROR ? FAILED : act == FULL || act == DELAY ? FINISHED : KILLED;
+    if (how != wanted && how != FINISHED)
+        fail("the child ended in another way",
+             how == FAILED ? book->failure.text : "it was killed");
+    return how == wanted;
+}
+
+static unsigned sweep(const point *p, action act, unsigned samples, uint64_t passes)
 {
     unsigned reached = 0;
-    for (unsigned i = 0, pass = 1; i < passes; i++, pass += 1 + i / 3) {
-        char plan[PLAN_MAX];
-        plan_write(plan, point, act, pass);
-        outcome how = try_plan(plan, pass);
-        outcome wanted = act == ERROR ? FAILED : act == FULL ? FINISHED : KILLED;
-        if (how == FINISHED && wanted != FINISHED)
-            break; // it has no such pass
-        if (how != wanted)
-            fail("the child ended in another way",
-                 how == FAILED ? book->failure.text : "it was killed");
-        reached++;
+    if (samples == 0)
+        for (unsigned pass = 1; pass <= passes; pass++)
+            reached += fault_reached(p, act, pass);
+    for (unsigned i = 0; i < samples; i++) {
+        unsigned pass = 1 + (unsigned)pick(passes);
+        bool there = false;
+        while (pass > 0 && !(there = fault_reached(p, act, pass)))
+            pass /= 2;
+        reached += there;
     }
+    if (reached == 0)
+        fail("the scenario never reaches the point", p->name);
     return reached;
 }
 
 // A crash in the middle of a recovery changes nothing, however often it happens.
-static unsigned sweep_recovery(unsigned passes)
+static unsigned sweep_recovery(unsigned samples)
 {
-    unsigned reached = 0;
-    try_plan("store.commit.after=crash@9", 9);
+    static const point after = {"store.commit.after", C};
+    unsigned reached = 0, passes = samples == 0 ? 1000 : samples + 2;
+    (void)try_fault(&(fault){&after, CRASH, 9}, NULL);
     uint64_t before = check_once();
     for (unsigned pass = 1; pass <= passes; pass++) {
         snprintf(what_runs, sizeof what_runs, "rec.scan.mid=crash@%u", pass);
-        uint64_t durable = book->durable;
+        uint64_t durable = book->durable, durable_large = book->durable_large;
         outcome how = run_child(what_runs);
         book->durable = durable;
+        book->durable_large = durable_large;
         if (how != KILLED)
             break;
         if (check_once() != before)
@@ -566,44 +764,25 @@ static unsigned sweep_recovery(unsigned passes)
 
 int main(int argc, char **argv)
 {
-    enum { C = 1 << CRASH, S = 1 << SLOW_CRASH, H = 1 << HALF, E = 1 << ERROR, F = 1 << FULL };
-    static const struct {
-        const char *name;
-        unsigned actions;
-    } points[] = {
-        {"store.batch.serialise", C | E | F},
-        {"store.txn.before_put", C | E | F},
-        {"store.txn.mid_put", C | S | H | E | F},
-        {"store.enospc", F},
-        {"store.mapfull", F},
-        {"store.eio", E},
-        {"store.commit.before", C | S | E | F},
-        {"store.sync.before", C | E | F},
-        {"store.sync.after", C | E},
-        {"store.commit.after", C | S | E},
-        {"store.sync.deferred", C | E},
-        {"store.notify.before", C | S},
-        {"res.part", C | E | F},
-        {"res.enq.before", C | E | F},
-        {"mig.segment.put", C | S | E | F},
-        {"mig.commit.before", C | S | E | F},
-        {"mig.commit.after", C | S | E},
-    };
-    unsigned passes = 4;
+    unsigned samples = 1;
     const char *only = NULL;
+    bool usage = false;
     slc_random_bytes(&seed, 4);
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--passes") == 0)
-            passes = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--point") == 0)
-            only = argv[i + 1];
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoull(argv[i + 1], NULL, 10);
+    for (int i = 1; i < argc && !usage; i++) {
+        bool value = i + 1 < argc;
+        if (strcmp(argv[i], "--all") == 0)
+            samples = 0;
+        else if (strcmp(argv[i], "--samples") == 0 && value)
+            usage = (samples = (unsigned)strtoul(argv[++i], NULL, 10)) == 0;
+        else if (strcmp(argv[i], "--point") == 0 && value)
+            only = argv[++i];
+        else if (strcmp(argv[i], "--seed") == 0 && value)
+            seed = strtoull(argv[++i], NULL, 10);
         else
-            argc = 0;
+            usage = true;
     }
-    if (argc == 0 || argc % 2 == 0 || passes == 0) {
-        fprintf(stderr, "usage: store_crash [--passes N] [--point NAME] [--seed N]\n");
+    if (usage) {
+        fprintf(stderr, "usage: store_crash [--samples N] [--all] [--point NAME] [--seed N]\n");
         return 2;
     }
 #if !SLC_FAILPOINTS
@@ -619,28 +798,27 @@ int main(int argc, char **argv)
     book = mmap(NULL, sizeof *book, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (book == MAP_FAILED)
         fail("mmap", "");
-    uint64_t base_ns = slc_clock_now_ns();
-    try_plan("", 0);
-    printf("without a fault: %llu messages migrated, %llu merged\n",
-           (unsigned long long)book->migrated, (unsigned long long)book->merged);
-    if (book->migrated == 0 || book->merged == 0)
-        fail("the scenario does not migrate or does not merge", "");
+    printf("seed %llu\n", (unsigned long long)seed);
+    picking = seed | 1;
+    uint64_t base_ns = slc_clock_now_ns(), passes[POINTS_MAX];
+    passes_count(passes);
     unsigned total = 0;
     for (uint32_t p = 0; p < SLC_ARRAY_COUNT(points); p++) {
         if (only != NULL && strcmp(only, points[p].name) != 0)
             continue;
+        if (passes[p] == 0)
+            fail("the scenario never reaches the point", points[p].name);
         for (uint32_t act = 0; act < ACTION_COUNT; act++) {
             if ((points[p].actions >> act & 1) == 0)
                 continue;
-            unsigned reached = sweep(points[p].name, (action)act, passes);
-            if (reached == 0)
-                fail("the scenario never reaches the point", points[p].name);
-            printf("%-24s %-10s %u\n", points[p].name, action_names[act], reached);
+            unsigned reached = sweep(&points[p], (action)act, samples, passes[p]);
+            printf("%-24s %-10s %u of %llu passes\n", points[p].name, action_names[act], reached,
+                   (unsigned long long)passes[p]);
             total += reached;
         }
     }
     if (only == NULL || strcmp(only, "rec.scan.mid") == 0)
-        total += sweep_recovery(passes);
+        total += sweep_recovery(samples);
     if (total == 0)
         fail("there is no such point", only);
     dir_clear();

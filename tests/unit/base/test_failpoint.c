@@ -95,6 +95,20 @@ Test(failpoint, crash_at_the_third_pass)
     cr_expect(eq(int, WTERMSIG(status), SIGKILL));
 }
 
+Test(failpoint, passes_are_counted_from_the_plan_on)
+{
+    slc_err rc = SLC_OK;
+    plan(NULL);
+    cr_expect(not(SLC_FAILPOINT("counted", &rc)));
+    cr_expect(eq(u64, slc_failpoint_passes("counted"), 0));
+    plan("counted=delay:0;other=error:EIO");
+    for (int i = 0; i < 3; i++)
+        cr_expect(not(SLC_FAILPOINT("counted", &rc)));
+    cr_expect(eq(u64, slc_failpoint_passes("counted"), 3));
+    cr_expect(eq(u64, slc_failpoint_passes("other"), 0));
+    cr_expect(eq(u64, slc_failpoint_passes("unknown"), 0));
+}
+
 Test(failpoint, bad_plans_are_named_and_change_nothing)
 {
     static const char *const bad[] = {"a",         "=crash",     "a=",        "a=crsh",
