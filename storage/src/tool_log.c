@@ -453,10 +453,31 @@ static void replay_each(tool_chunk *chunk, slc_slice value, void *arg)
         chunk_guess(shard, (uint32_t)(chunk - shard->chunks), value);
 }
 
+// As recovery: what ends earlier than the state knows has lost chunks.
+static void end_check(tool_survey *s, tool_shard *shard)
+{
+    if (shard->state_rebuilt || shard->end_lsn >= shard->state.hw)
+        return;
+    tool_damage d = {.shard = shard};
+    snprintf(d.where, sizeof d.where, "%04x.log, behind key %016" PRIx64, shard->id,
+             shard->end_lsn);
+    snprintf(d.what, sizeof d.what,
+             "the last ended batch ends with chunk %" PRIu64
+             ", the shard state knows one that ended with chunk %" PRIu64
+             ": chunks at the end of the log are missing",
+             shard->end_lsn, shard->state.hw);
+    snprintf(
+        d.means, sizeof d.means,
+        "the messages in them are lost and cannot be told; messages that they settled come back. "
+        "Salvage ends the log there");
+    slc_tool_damage(s, &d);
+}
+
 void slc_tool_log_replay(tool_survey *s, tool_shard *shard)
 {
     order_check(s, shard);
     end_find(s, shard);
+    end_check(s, shard);
     slc_tool_log_walk(s, shard, replay_each, shard);
 }
 
