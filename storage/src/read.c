@@ -86,6 +86,8 @@ static bool request_full(const read_request *q, uint64_t bytes)
 
 static void txn_age(read_request *q)
 {
+    // Their number is what is asserted: how long the machine takes for it is a figure.
+    SLC_DASSERT(q->values <= STORE_READ_VALUES);
     uint64_t age = slc_clock_now_ns() - q->since_ns;
     if (age > q->longest_ns)
         q->longest_ns = age;
