@@ -185,6 +185,27 @@ static void listener_rest(slc_listener *l)
     uv_timer_start(&l->rest, listener_rested, ACCEPT_REST_MS, 0);
 }
 
+static void log_refused(const slc_listener *l, const char *reason)
+{
+    slc_log(SLC_LOG_ERROR, "connection", "accept.refused",
+            SLC_FIELDS(SLC_F_STR("listener", l->address), SLC_F_STR("error", reason)),
+            "refusing a connection on listener %s:%u: %s (raise the limit of open files, or lower "
+            "the number of connections)",
+            l->host, l->port, reason);
+}
+
+/** The system gives the lowest free descriptor: this one says that all below it are in use. */
+static bool listener_reserve(slc_listener *l, int fd)
+{
+    if (fd < l->net->fd_reserve)
+        return false;
+    close(fd);
+    l->net->stats.refused++;
+    log_refused(l,
+                "nearly all file descriptors are in use, and the last are kept for other things");
+    return true;
+}
+
 /** Out of descriptors. Without taking the peer off the queue, the listening socket would stay readable for ever. False: nothing
  *  more can be done now. */
 static bool listener_refuse(slc_listener *l, int code)
@@ -202,12 +223,7 @@ static bool listener_refuse(slc_listener *l, int code)
         spare_open(l);
     }
     if (fd >= 0 || !had_spare) // else nobody waits: the system says EMFILE before it looks
-        slc_log(SLC_LOG_ERROR, "connection", "accept.refused",
-                SLC_FIELDS(SLC_F_STR("listener", l->address), SLC_F_STR("error", strerror(code))),
-                "refusing a connection on listener %s:%u: %s (raise the limit of open files, or "
-                "lower the "
-                "number of connections)",
-                l->host, l->port, strerror(code));
+        log_refused(l, strerror(code));
     return fd >= 0 && l->spare >= 0;
 }
 
@@ -250,7 +266,8 @@ static void listener_polled(uv_poll_t *poll, int status, int events)
         memset(&from, 0, sizeof from);
         int fd = accept4(l->fd, &from.any, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            listener_accepted(l, fd, &from);
+            if (!listener_reserve(l, fd))
+                listener_accepted(l, fd, &from);
             continue;
         }
         switch (errno) {

@@ -1,7 +1,8 @@
 /** A listening TCP socket.
  *
- *  When the process is out of descriptors a spare one is used to take the peer off the queue and
- * close it, with a log line; when even that fails, accepting rests for 100 ms. It never spins.
+ *  The last twentieth of the descriptors that the process may have is kept from peers: the admin socket, files and links to other
+ *  nodes need some. When there is none at all, a spare one is used to take the peer off the queue and close it. Both with a
+ *  log line; when even that fails, accepting rests for 100 ms. It never spins.
  * Thread: the loop's.
  */
 #ifndef SLC_NET_LISTENER_H

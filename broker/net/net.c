@@ -1,5 +1,8 @@
 #include "net/net.h"
 
+#include <limits.h>
+#include <sys/resource.h>
+
 #include "net/net_impl.h"
 
 static void net_free(slc_net *net)
@@ -99,6 +102,10 @@ slc_net *slc_net_new(uv_loop_t *loop)
     SLC_ASSERT(uv_idle_init(loop, &net->idle) == 0);
     net->tick.data = net->idle.data = net;
     net->handles = 2;
+    struct rlimit limit;
+    net->fd_reserve = INT_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
+        net->fd_reserve = (int)(limit.rlim_cur - limit.rlim_cur / 20);
     return net;
 }
 

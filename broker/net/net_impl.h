@@ -45,6 +45,7 @@ struct slc_net {
     slc_conn *ready;         // DL list by ready_prev/next: input to offer again
     slc_listener *listeners; // DL list
     uint32_t reads_since_flush;
+    int fd_reserve; // accepted sockets from here on are refused: the rest of the descriptors is for others
 
     slc_chunk *pool;
     uint32_t pool_count;
