@@ -50,13 +50,9 @@ static const char *const settings_later[] = {
     "tcp_listen_options.linger.*",
     "tcp_listen_options.exit_on_close",
     "tcp_listen_options.send_timeout*",
-    "connection_max",
-    "consumer_max_per_channel",
-    "consumer_timeout",
     "default_users.*",
     "default_policies.*",
     "default_limits.*",
-    "load_definitions",
     "definitions.*",
     "anonymous_login_user",
     "anonymous_login_pass",
@@ -458,6 +454,9 @@ static void settings_fill(slc_settings *s)
     s->tcp_sndbuf_bytes = (uint32_t)slc_config_number_or(c, KEY_TCP_SNDBUF, 0);
     s->tcp_recbuf_bytes = (uint32_t)slc_config_number_or(c, KEY_TCP_RECBUF, 0);
     s->max_connections = slc_config_number_or(c, KEY_MAX_CONNECTIONS, 0);
+    uint64_t connection_max = slc_config_number_or(c, KEY_CONNECTION_MAX, 0);
+    if (s->max_connections == 0 || (connection_max != 0 && connection_max < s->max_connections))
+        s->max_connections = connection_max;
 
     s->handshake_timeout_ms = (uint32_t)slc_config_number(c, KEY_HANDSHAKE_TIMEOUT);
     s->heartbeat_s = (uint16_t)(slc_config_number(c, KEY_HEARTBEAT) / 1000);

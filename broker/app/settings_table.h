@@ -53,6 +53,8 @@
       "Receive buffer of a connection's socket. Unless it is set: what the system chooses.")                                    \
     X(MAX_CONNECTIONS, "max_connections", INTEGER, SLC_CONFIG_RELOAD, "connections", 1, 10000000, "infinity", "infinity",       \
       "Listeners", "AMQP connections at one time; one more is refused.")                                                        \
+    X(CONNECTION_MAX, "connection_max", INTEGER, SLC_CONFIG_RELOAD, "connections", 1, 10000000, "infinity", "infinity",         \
+      "Listeners", "RabbitMQ's name for max_connections. Of both the lower counts.")                                            \
                                                                                                                                 \
     X(HANDSHAKE_TIMEOUT, "handshake_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 1, 3600 * SEC, "10000", NULL, "Protocol",      \
       "A client that has not opened its connection by then is dropped.")                                                        \
