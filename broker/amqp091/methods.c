@@ -378,7 +378,7 @@ static void channel_open(amqp_conn *c, uint16_t number, const slc_amqp_method *m
         if (open >= (uint64_t)user->max_channels) {
             slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, method->id,
                                 "number of channels opened for user '%s' has reached the maximum "
-                                "allowed user limit of %" PRId64,
+                                "allowed user limit of (%" PRId64 ")",
                                 c->user, user->max_channels);
             return;
         }
@@ -390,7 +390,7 @@ static void channel_open(amqp_conn *c, uint16_t number, const slc_amqp_method *m
         if (totals.sessions >= node_max) {
             slc_amqp_conn_error(c, SLC_AMQP_NOT_ALLOWED, method->id,
                                 "number of channels opened on node '%s' has reached the maximum "
-                                "allowed limit of %" PRIu32,
+                                "allowed limit of (%" PRIu32 ")",
                                 c->server->settings.node, node_max);
             return;
         }

@@ -307,7 +307,8 @@ slc_err slc_check_exchange_limit(slc_vhost *vhost, slc_slice name, slc_error *er
     slc_vhost *each, *next;
     if (broker->limits.exchanges == 0)
         return SLC_OK;
-    HASH_ITER(hh, broker->vhosts, each, next) total += HASH_COUNT(each->exchanges);
+    // As RabbitMQ and our lists count them: with the default exchange, which is no object here.
+    HASH_ITER(hh, broker->vhosts, each, next) total += HASH_COUNT(each->exchanges) + 1;
     char text[640];
     if (total >= broker->limits.exchanges)
         return slc_error_set(error, SLC_EPRECONDITION,

@@ -256,7 +256,7 @@ def test_limits_of_a_user(broker):
     c.channel()
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
         c.channel()
-    assert "maximum allowed user limit of 1" in error.value.reply_text
+    assert "maximum allowed user limit of (1)" in error.value.reply_text
 
 
 def test_users_of_sluicectl():
