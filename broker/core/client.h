@@ -70,6 +70,7 @@ struct slc_client {
     uint32_t session_count;
     bool hidden; // not a connection: in no list, total or limit; set before slc_client_open
     slc_queue *exclusive_queues; // DL list
+    uint64_t reply_bytes;        // of direct replies handed to it since it stopped reading
     slc_client *prev, *next;     // of the broker's clients
 };
 

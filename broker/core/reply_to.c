@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "core/internal.h"
 #include "core/properties.h"
 
@@ -16,6 +17,7 @@ enum {
 struct slc_reply_to {
     slc_consumer consumer; // in no list; no queue
     char name[NAME_BYTES + 1];
+    bool refusing;   // it does not read: it was said once
     uint64_t serial; // of the publish that it was given last: one with several keys comes once
 };
 
@@ -124,11 +126,33 @@ bool slc_reply_to_alive(const slc_session *session, slc_slice name)
     return session_of(session->broker, name) != NULL;
 }
 
+static void reply_refused(slc_session *session)
+{
+    if (session->reply_to->refusing)
+        return;
+    session->reply_to->refusing = true;
+    slc_log(SLC_LOG_WARN, "channel", "reply_to.refused",
+            SLC_FIELDS(SLC_F_STR("connection", session->client->info.name),
+                       SLC_F_U64("channel", session->number)),
+            "%s, channel %u does not read its direct replies: over %u MiB of them wait, more are "
+            "not routed until it does",
+            session->client->info.name, session->number, SLC_REPLY_BYTES_MAX >> 20);
+}
+
 static uint32_t deliver_to(slc_broker *broker, slc_message *m, slc_slice name)
 {
     slc_session *session = session_of(broker, name);
     if (session == NULL || session->reply_to->serial == broker->reply_serial)
         return 0;
+    slc_client *client = session->client;
+    if (!session->writable) {
+        if (client->reply_bytes >= SLC_REPLY_BYTES_MAX) {
+            reply_refused(session);
+            return 0;
+        }
+        client->reply_bytes += slc_message_content_bytes(m);
+    }
+    session->reply_to->refusing = false;
     session->reply_to->serial = broker->reply_serial;
     broker->totals.delivered++;
     session->ops->deliver(session, &session->reply_to->consumer, ++session->last_tag, false, m);

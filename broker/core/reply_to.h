@@ -5,7 +5,11 @@
  *      publish to the default exchange with the name as key ──> delivered to the session, or unroutable when it is gone
  *
  *  The name holds the session's handle and 16 random octets: nobody can guess them, and a session that is gone is not
- *  mistaken for a later one. Owner: the session. Thread: the loop. @spec amqp-semantics 17.1
+ *  mistaken for a later one.
+ *
+ *  No queue keeps a reply for a requester that does not read: beyond what its connection holds back for deliveries anyway it gets
+ *  up to SLC_REPLY_BYTES_MAX more, then replies are as unroutable as those to a requester that is gone. Waiting instead would
+ *  let one requester stop a service for all others. Owner: the session. Thread: the loop. @spec amqp-semantics 17.1
  */
 #ifndef SLC_CORE_REPLY_TO_H
 #define SLC_CORE_REPLY_TO_H
@@ -14,7 +18,8 @@
 
 typedef struct slc_reply_to slc_reply_to;
 
-#define SLC_REPLY_TO "amq.rabbitmq.reply-to"
+#define SLC_REPLY_TO        "amq.rabbitmq.reply-to"
+#define SLC_REPLY_BYTES_MAX (16u << 20) // of each connection; one more message may go over it
 
 /** SLC_EPRECONDITION: with acknowledgements, or there is one already. tag: not empty. */
 SLC_MUST_USE slc_err slc_reply_to_consume(slc_session *session, slc_slice tag, bool no_ack,

@@ -257,6 +257,8 @@ void slc_session_writable(slc_session *session, bool writable)
     if (session->writable == writable)
         return;
     session->writable = writable;
+    if (writable)
+        session->client->reply_bytes = 0;
     slc_consumer *consumer, *next;
     HASH_ITER(hh, session->consumers, consumer, next) slc_consumer_update(consumer);
 }
