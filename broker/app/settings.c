@@ -469,6 +469,9 @@ static void settings_fill(slc_settings *s)
     s->consumer_timeout_ms = slc_config_number_or(c, KEY_CONSUMER_TIMEOUT, SLC_ACK_TIMEOUT_OF_KIND);
     s->x_death_trust_client = slc_config_bool(c, KEY_X_DEATH_TRUST);
     s->sac_strict = slc_config_bool(c, KEY_SAC_STRICT);
+    s->ttl_head_only = slc_config_bool(c, KEY_TTL_HEAD_ONLY);
+    s->on_mismatch = (int)slc_config_enum(c, KEY_ON_MISMATCH);
+    s->due_max_ms = slc_config_number(c, KEY_DUE_MAX_DAYS) * 86400 * 1000;
     s->overflow_priority_head = slc_config_enum(c, KEY_OVERFLOW_PRIORITY) == 1;
     s->delivery_limit_count_nack = slc_config_bool(c, KEY_COUNT_NACK);
     s->product = settings_text_or(c, KEY_PRODUCT, "Sluice");

@@ -70,7 +70,9 @@ typedef struct slc_settings {
     uint32_t consumer_max_per_channel;  // 0: no limit
     uint64_t consumer_timeout_ms;       // 0: none; SLC_ACK_TIMEOUT_OF_KIND
     bool sac_strict, x_death_trust_client;
-    bool overflow_priority_head, delivery_limit_count_nack;
+    bool overflow_priority_head, delivery_limit_count_nack, ttl_head_only;
+    int on_mismatch; // an slc_on_mismatch
+    uint64_t due_max_ms;
     const char *product; // in connection.start
     const char *product_version;
     uint32_t initial_frame_max_bytes;

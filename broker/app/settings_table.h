@@ -90,6 +90,16 @@
       "so that the order of the queue holds.")                                                                                  \
     X(OVERFLOW_PRIORITY, "overflow.priority", ENUM, 0, NULL, 0, 0, "lowest", "lowest head", "Protocol",                         \
       "What a priority queue over its length limit drops first: the lowest priority, or like RabbitMQ its head, the highest.")   \
+    X(TTL_HEAD_ONLY, "ttl.head_only", BOOL, 0, NULL, 0, 0, "false", NULL, "Protocol",                                           \
+      "A message expires only when it is the first of its queue, or of its priority, as in RabbitMQ; else on time, wherever "   \
+      "it stands.")                                                                                                             \
+    X(ON_MISMATCH, "declare.on_mismatch", ENUM, 0, NULL, 0, 0, "error", "error ignore update", "Protocol",                      \
+      "What declaring a queue does that exists with other properties. error: PRECONDITION_FAILED. ignore: the queue stays as "  \
+      "it is and the client is told that all is well. update: the queue gets the new arguments, but for what cannot change "    \
+      "(durable, auto-delete, x-queue-type, x-max-priority, x-single-active-consumer), which is an error. An exclusive queue "  \
+      "of another connection is refused in any case.")                                                                          \
+    X(DUE_MAX_DAYS, "due.max_days", INTEGER, 0, "days", 1, 36500, "3650", NULL, "Protocol",                                     \
+      "Longest delay of a message of an x-delayed-message exchange; a longer one is cut to it.")                                \
     X(COUNT_NACK, "delivery_limit.count_nack", BOOL, 0, NULL, 0, 0, "true", NULL, "Protocol",                                   \
       "A basic.nack with requeue counts for the delivery limit, as in RabbitMQ up to 4.2.")                                     \
     X(X_DEATH_TRUST, "x_death.trust_client", BOOL, 0, NULL, 0, 0, "false", NULL, "Protocol",                                    \

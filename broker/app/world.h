@@ -35,7 +35,9 @@ typedef struct slc_world_options {
     slc_store_flush_mode flush;
     uint32_t flush_interval_ms;
     bool overflow_priority_head, nack_uncounted, x_death_trusted, x_death_drops_cc,
-        passive_needs_nothing; // see slc_broker_options
+        passive_needs_nothing, ttl_head_only; // see slc_broker_options
+    slc_on_mismatch on_mismatch;
+    uint64_t due_max_ms;
     uint16_t default_prefetch;
     bool unknown_type_ends_connection;
     bool sac_loose;

@@ -160,14 +160,15 @@ static slc_err check_stream_only(const slc_value *value, char *reason, size_t by
     return SLC_ENOTFOUND;
 }
 
-/** What RabbitMQ knows. Mode, version, places and sizes of groups have no effect on one node: all our queues page by
+/** What RabbitMQ knows. fixed: what a queue is made with; the others can change (declare.on_mismatch). Mode, version, places and sizes of groups have no effect on one node: all our queues page by
  *  themselves. */
 static const struct known_argument {
     const char *key;
     check_fn check;
+    bool fixed;
 } queue_arguments[] =
     {
-        {"x-queue-type", check_queue_type},
+        {"x-queue-type", check_queue_type, true},
         {"x-queue-mode", check_queue_mode},
         {"x-queue-version", check_queue_version},
         {"x-message-ttl", check_time},
@@ -178,8 +179,8 @@ static const struct known_argument {
         {"x-dead-letter-exchange", check_text},
         {"x-dead-letter-routing-key", check_text},
         {"x-dead-letter-strategy", check_dead_letter_strategy},
-        {"x-max-priority", check_priority},
-        {"x-single-active-consumer", check_boolean},
+        {"x-max-priority", check_priority, true},
+        {"x-single-active-consumer", check_boolean, true},
         {"x-delivery-limit", check_integer},
         {"x-consumer-timeout", check_not_negative},
         {"x-consumer-disconnected-timeout", check_not_yet},
@@ -342,12 +343,15 @@ static bool is_classic_or_absent(slc_slice arguments)
            (value.type == SLC_TYPE_LONGSTR && slc_slice_is(value.bytes, "classic"));
 }
 
-slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error)
+static slc_err compare_arguments(const slc_queue *queue, slc_slice arguments, bool fixed_only,
+                                 slc_error *error)
 {
     char name[640];
     slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, name, sizeof name);
     for (size_t i = 0; i < SLC_ARRAY_COUNT(queue_arguments); i++) {
         const char *key = queue_arguments[i].key;
+        if (fixed_only && !queue_arguments[i].fixed)
+            continue;
         if (strcmp(key, "x-queue-type") == 0 && is_classic_or_absent(arguments) &&
             is_classic_or_absent(queue->arguments))
             continue;
@@ -356,4 +360,14 @@ slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments,
             return rc;
     }
     return SLC_OK;
+}
+
+slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error)
+{
+    return compare_arguments(queue, arguments, false, error);
+}
+
+slc_err slc_compare_fixed_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error)
+{
+    return compare_arguments(queue, arguments, true, error);
 }

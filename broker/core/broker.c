@@ -14,6 +14,9 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->default_prefetch = options->default_prefetch;
     broker->unknown_type_ends_connection = options->unknown_type_ends_connection;
     broker->overflow_priority_head = options->overflow_priority_head;
+    broker->on_mismatch = options->on_mismatch;
+    broker->ttl_head_only = options->ttl_head_only;
+    broker->due_max_ms = options->due_max_ms != 0 ? options->due_max_ms : SLC_DELAY_MAX_MS;
     broker->nack_uncounted = options->nack_uncounted;
     broker->x_death_trusted = options->x_death_trusted;
     broker->passive_needs_nothing = options->passive_needs_nothing;

@@ -17,6 +17,13 @@
 #include "core/message.h"
 #include "core/topology.h"
 
+/** What declaring a queue does that exists with other properties. @spec amqp-semantics 9.2 */
+typedef enum slc_on_mismatch {
+    SLC_MISMATCH_ERROR,
+    SLC_MISMATCH_IGNORE,
+    SLC_MISMATCH_UPDATE, // its arguments change, as far as they can
+} slc_on_mismatch;
+
 typedef struct slc_broker_options {
     slc_env env; // copied
     uint64_t
@@ -29,6 +36,9 @@ typedef struct slc_broker_options {
         x_death_trusted; // an x-death header that a client wrote counts as history, as before RabbitMQ 4.0
     bool
         x_death_drops_cc; // where there is a dead letter routing key the CC header goes, as before RabbitMQ 3.13
+    uint64_t due_max_ms; // longer delays of a delayed exchange are cut to it; 0: ten years
+    bool ttl_head_only;  // messages expire at the head of their queue only, as in RabbitMQ
+    slc_on_mismatch on_mismatch;
     bool nack_uncounted; // a basic.nack with requeue does not count for the delivery limit
     uint16_t default_prefetch;
     bool

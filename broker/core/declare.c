@@ -379,8 +379,9 @@ static slc_err queue_found(slc_session *s, slc_queue *queue, slc_queue_declared 
     return SLC_OK;
 }
 
-static slc_err queue_compare(const slc_session *s, const slc_queue *queue,
-                             const slc_queue_declare *d, slc_error *error)
+/** What no setting makes equal: SLC_ELOCKED. */
+static slc_err queue_compare_owner(const slc_session *s, const slc_queue *queue,
+                                   const slc_queue_declare *d, slc_error *error)
 {
     char name[640];
     slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, name, sizeof name);
@@ -393,11 +394,19 @@ static slc_err queue_compare(const slc_session *s, const slc_queue *queue,
             "connection or the exclusive property value does not match that of the original "
             "declaration.",
             name);
+    return SLC_OK;
+}
+
+static slc_err queue_compare_flags(const slc_queue *queue, const slc_queue_declare *d,
+                                   slc_error *error)
+{
+    char name[640];
+    slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, name, sizeof name);
     if (!d->exclusive && queue->dest.durable != d->durable)
         return inequivalent_bool("durable", name, d->durable, queue->dest.durable, error);
     if (queue->auto_delete != d->auto_delete)
         return inequivalent_bool("auto_delete", name, d->auto_delete, queue->auto_delete, error);
-    return slc_compare_queue_arguments(queue, d->arguments, error);
+    return SLC_OK;
 }
 
 static slc_err queue_declare_passive(slc_session *s, slc_slice name, slc_queue_declared *out,
@@ -429,9 +438,9 @@ static slc_err reply_declare(slc_session *session, slc_slice name, slc_queue_dec
     return SLC_OK;
 }
 
-/** Of a queue that does not exist yet: the dead letter exchange, and room for one more. */
-static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
-                               slc_error *error)
+/** The dead letter exchange that arguments name, and their values. */
+static slc_err queue_arguments_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
+                                     slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
     static const char dlx[] = "x-dead-letter-exchange";
@@ -444,8 +453,57 @@ static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_d
         if (rc == SLC_OK)
             rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, value.bytes, error);
     }
+    return rc == SLC_OK ? slc_check_queue_arguments(vhost, name, d->arguments, error) : rc;
+}
+
+/** It gets other arguments. */
+static slc_err queue_update(slc_session *session, slc_queue *queue, const slc_queue_declare *d,
+                            slc_error *error)
+{
+    slc_err rc = slc_compare_fixed_arguments(queue, d->arguments, error);
     if (rc == SLC_OK)
-        rc = slc_check_queue_arguments(vhost, name, d->arguments, error);
+        rc = queue_arguments_check(session, queue->dest.name, d, error);
+    if (rc != SLC_OK)
+        return rc;
+    if (!queue->dest.durable) {
+        slc_queue_set_arguments(queue, d->arguments);
+        return SLC_OK;
+    }
+    uint64_t touch = slc_touch(queue->vhost, SLC_DEST_QUEUE, queue->dest.name);
+    if (slc_op_conflict(session->broker, touch, 0))
+        return slc_session_wait(session, SLC_WAIT_CONFLICT);
+    slc_changes changes = {0};
+    slc_changes_put_queue(&changes, &queue->id, &queue->vhost->id, queue->dest.name,
+                          queue->auto_delete, d->arguments);
+    slc_propose(session->broker, &changes, session, touch, 0);
+    return wait_for_op(session); // and then it is found with these
+}
+
+/** One that exists. @spec amqp-semantics 9.2 */
+static slc_err queue_declare_again(slc_session *session, slc_queue *queue,
+                                   const slc_queue_declare *d, slc_queue_declared *out,
+                                   slc_error *error)
+{
+    slc_on_mismatch on_mismatch = session->broker->on_mismatch;
+    slc_err rc = queue_compare_owner(session, queue, d, error);
+    if (rc == SLC_OK && on_mismatch != SLC_MISMATCH_IGNORE) {
+        rc = queue_compare_flags(queue, d, error);
+        if (rc == SLC_OK)
+            rc = slc_compare_queue_arguments(queue, d->arguments, error);
+        else
+            on_mismatch = SLC_MISMATCH_ERROR;
+    }
+    if (rc == SLC_EPRECONDITION && on_mismatch == SLC_MISMATCH_UPDATE)
+        rc = queue_update(session, queue, d, error);
+    return rc == SLC_OK ? queue_found(session, queue, out) : rc;
+}
+
+/** Of a queue that does not exist yet; with room for one more. */
+static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
+                               slc_error *error)
+{
+    slc_vhost *vhost = s->client->vhost;
+    slc_err rc = queue_arguments_check(s, name, d, error);
     if (rc == SLC_OK)
         rc = slc_check_queue_type(vhost, name, d->arguments, d->durable, d->exclusive,
                                   d->auto_delete, error);
@@ -489,9 +547,7 @@ static slc_err queue_declare(slc_session *session, const slc_queue_declare *decl
     }
     slc_queue *queue = slc_vhost_queue(vhost, name);
     if (queue != NULL) {
-        rc = queue_compare(session, queue, declare, error);
-        if (rc == SLC_OK)
-            queue_found(session, queue, out);
+        rc = queue_declare_again(session, queue, declare, out, error);
         slc_free((void *)generated.data);
         return rc;
     }

@@ -429,9 +429,15 @@ static bool apply_queue(slc_broker *broker, const slc_id *id, const unpacked *u)
     if (slc_table_check(arguments, NULL) != SLC_OK)
         return false;
     slc_vhost *vhost = slc_object_find(broker, SLC_OBJECT_VHOST, &vhost_id);
-    if (vhost == NULL || slc_vhost_queue(vhost, name) != NULL)
+    if (vhost == NULL)
         return true;
-    slc_queue *queue = slc_queue_new(vhost, name, id, true, auto_delete, NULL, arguments);
+    slc_queue *queue = slc_vhost_queue(vhost, name);
+    if (queue != NULL) {
+        if (memcmp(&queue->id, id, sizeof *id) == 0)
+            slc_queue_set_arguments(queue, arguments);
+        return true;
+    }
+    queue = slc_queue_new(vhost, name, id, true, auto_delete, NULL, arguments);
     if (broker->started)
         slc_queue_enter_store(queue);
     return true;

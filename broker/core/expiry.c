@@ -5,6 +5,8 @@
 //
 //      idle ──cold_due_ms reached──> scanning ──page──> scanning ──end, or in order and not yet due──> idle
 //
+// With ttl.head_only neither is used: only the first of a queue is looked at, and what follows when that is gone.
+//
 // With a TTL of the queue alone cold messages expire in their order, and a scan ends at the first that is not due. Otherwise it
 // goes through all, and the next one waits as long as this one took, so that it never takes all of the disk. After a start
 // nothing is known, so one scan finds out; what is handed out is checked again in any case. @spec amqp-semantics 13.1, 9.8
@@ -17,9 +19,10 @@ static uint64_t now_of(const slc_broker *broker)
     return broker->env.wall_ms(broker->env.arg);
 }
 
-static uint64_t or_never(uint64_t expires_ms)
+static uint64_t or_never(const slc_queue *q, uint64_t expires_ms)
 {
-    return expires_ms != 0 ? expires_ms : SLC_NEVER;
+    // Cold messages are not at the head: with ttl.head_only their time does not matter yet.
+    return expires_ms != 0 && !q->broker->ttl_head_only ? expires_ms : SLC_NEVER;
 }
 
 uint64_t slc_expiry_of(const slc_queue *queue, const slc_message *message)
@@ -42,8 +45,18 @@ static void scan_set(slc_lane *l)
     slc_due_set(&l->queue->broker->scans, &l->due, l->scanning ? SLC_NEVER : l->cold_due_ms, 0);
 }
 
+void slc_expiry_head_changed(slc_queue *queue)
+{
+    slc_due_set(&queue->broker->expiries, &queue->due,
+                queue->deleted ? SLC_NEVER : slc_ready_head_expires_ms(queue), 0);
+}
+
 void slc_expiry_add(slc_queue *queue, slc_entry *entry)
 {
+    if (queue->broker->ttl_head_only) {
+        slc_expiry_head_changed(queue);
+        return;
+    }
     slc_timed *timed = (slc_timed *)(void *)entry;
     slc_due_insert(&queue->timed, &timed->due, timed->expires_ms, entry->qseq);
     if (queue->due.place == 0 || timed->expires_ms < queue->due.when)
@@ -52,7 +65,7 @@ void slc_expiry_add(slc_queue *queue, slc_entry *entry)
 
 void slc_expiry_cold(slc_lane *lane, uint64_t expires_ms, bool appended)
 {
-    uint64_t when = or_never(expires_ms);
+    uint64_t when = or_never(lane->queue, expires_ms);
     if (appended) {
         if (when < lane->cold_expiry_ms)
             lane->cold_ordered = false;
@@ -116,6 +129,8 @@ static void scan_end(slc_lane *l, bool complete)
         slc_ready_cold_known(l);
         if (q->settings.limited)
             slc_queue_mark_dirty(q); // how much it holds is known now
+        if (broker->ttl_head_only)
+            slc_expiry_head_changed(q); // after a start it is cold
     }
     if (next < l->cold_due_ms)
         l->cold_due_ms = next;
@@ -180,7 +195,7 @@ static void scan_done(slc_err rc, const slc_env_read_message *messages, uint32_t
         }
         slc_ready_cold_sized(l, read->qseq, read->content.bytes, body_bytes_of(read->content));
         l->scan_at = read->qseq + 1;
-        uint64_t when = or_never(read->expires_ms);
+        uint64_t when = or_never(q, read->expires_ms);
         if (when <= now) {
             if (!cold_expire(l, read)) {
                 l->scan_due_ms = now + RETRY_MS;
@@ -237,6 +252,14 @@ static void scan_start(slc_lane *l)
 static void queue_expire(slc_queue *q, uint64_t now, uint32_t *budget)
 {
     slc_due *first;
+    slc_entry *head;
+    while (*budget > 0 && q->broker->ttl_head_only &&
+           (head = slc_ready_take_expired_head(q, now)) != NULL) {
+        --*budget;
+        slc_queue_die(q, head, SLC_DEATH_EXPIRED);
+    }
+    if (q->broker->ttl_head_only)
+        return; // its place was set when the last one was taken
     while (*budget > 0 && (first = slc_due_first(&q->timed)) != NULL && first->when <= now) {
         slc_entry *entry =
             &((slc_timed *)(void *)((char *)first - offsetof(slc_timed, due)))->entry;

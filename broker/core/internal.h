@@ -396,6 +396,9 @@ struct slc_broker {
     slc_due_heap expiries; // of queues: a message in memory may expire
     slc_due_heap scans;    // of lanes: a cold message may
     slc_due_heap idles;    // of queues: unused for too long
+    uint64_t due_max_ms;
+    slc_on_mismatch on_mismatch;
+    bool ttl_head_only;
     bool overflow_priority_head, nack_uncounted;
     slc_session *confirm_list; // DL: have open or unsent confirms
     slc_session *waiting;      // DL: wait != NONE
@@ -518,6 +521,8 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
 void slc_queue_delete(slc_queue *queue);
 /** Give a durable queue its qid in the store. */
 void slc_queue_enter_store(slc_queue *queue);
+/** Other arguments of the same queue; they were checked. */
+void slc_queue_set_arguments(slc_queue *queue, slc_slice arguments);
 /** What the store knows of it; uuid as slc_lane_uuid has it. */
 void slc_queue_recovered(slc_lane *lane, uint32_t qid, uint64_t next_qseq, uint64_t messages,
                          uint64_t bytes, uint64_t delivered_qseq);
@@ -574,6 +579,11 @@ slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
 slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading);
 /** One that is ready and in memory, wherever it stands, but not in the returned heap. */
 void slc_ready_remove(slc_queue *queue, slc_entry *entry);
+/** When the first message of the queue expires, of a priority queue the earliest of those that are first in their level. What is
+ *  cold there is asked for. SLC_NEVER. */
+uint64_t slc_ready_head_expires_ms(slc_queue *queue);
+/** One that is first and expired by now_ms, out of the queue; NULL: none. */
+slc_entry *slc_ready_take_expired_head(slc_queue *queue, uint64_t now_ms);
 /** All of the returned heap that expired by now_ms, linked by next, out of the queue. */
 slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms);
 /** A cold message of that many octets of content and body is out of the store, or taken over by the caller. */
@@ -651,6 +661,8 @@ static inline uint64_t slc_entry_expires_ms(const slc_entry *entry)
 }
 /** A timed entry is ready. */
 void slc_expiry_add(slc_queue *queue, slc_entry *entry);
+/** With ttl.head_only: what stands at the head may be another one. */
+void slc_expiry_head_changed(slc_queue *queue);
 /** A message that expires (0: one that does not) became cold, behind all others if appended. */
 void slc_expiry_cold(slc_lane *lane, uint64_t expires_ms, bool appended);
 /** The lane's messages were found in the store. */
@@ -773,5 +785,7 @@ slc_err slc_check_queue_type(const slc_vhost *vhost, slc_slice name, slc_slice a
 slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
                                     slc_error *error);
 slc_err slc_compare_queue_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error);
+/** The same for those that cannot change in the life of a queue. */
+slc_err slc_compare_fixed_arguments(const slc_queue *queue, slc_slice arguments, slc_error *error);
 
 #endif

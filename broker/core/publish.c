@@ -118,7 +118,8 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
             targets[stored++] = (slc_env_target){
                 .qid = publish_qid(q, message),
                 .qseq = qseq,
-                .expires_ms = q->schedule != NULL ? slc_schedule_due_ms(message) : expires_ms,
+                .expires_ms =
+                    q->schedule != NULL ? slc_schedule_due_ms(q->schedule, message) : expires_ms,
             };
         else
             publish_put(q, qseq, message, false, expires_ms);

@@ -32,6 +32,15 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     return q;
 }
 
+void slc_queue_set_arguments(slc_queue *queue, slc_slice arguments)
+{
+    slc_slice old = queue->arguments;
+    queue->arguments = slc_slice_copy(arguments);
+    slc_queue_settings_changed(
+        queue); // it reads the old settings for the last time, which point into the old arguments
+    slc_free((void *)old.data);
+}
+
 /* ---- the store ---- */
 
 slc_id slc_lane_uuid(const slc_id *queue, uint8_t level)

@@ -340,6 +340,8 @@ static void ready_uncount(slc_queue *q, slc_entry *entry)
     slc_entry_cooled(q->broker, entry);
     if (entry->flags & SLC_ENTRY_TIMED)
         slc_due_remove(&q->timed, &((slc_timed *)(void *)entry)->due);
+    if (q->broker->ttl_head_only)
+        slc_expiry_head_changed(q);
 }
 
 /** An entry becomes cold. Its confirm does not need it: that comes with its ticket. */
@@ -728,6 +730,42 @@ void slc_ready_remove(slc_queue *queue, slc_entry *entry)
     SLC_ASSERT(!(entry->flags & SLC_ENTRY_RETURNED));
     ready_unlink(queue, entry);
     ready_uncount(queue, entry);
+}
+
+/** The first message of a lane, or when others of it came back the first of those. Those that came back are known by the top of
+ *  their heap only: of lower levels they do not count here. */
+static slc_entry *lane_head(slc_lane *l)
+{
+    slc_queue *q = l->queue;
+    if (q->returned != NULL && level_of(q, q->returned) == l->level)
+        return q->returned;
+    return l->count > 0 ? lane_warm(l) : NULL;
+}
+
+uint64_t slc_ready_head_expires_ms(slc_queue *queue)
+{
+    uint64_t first = SLC_NEVER;
+    for (slc_lane *l = NULL; (l = slc_lane_next(queue, l)) != NULL;) {
+        const slc_entry *head = lane_head(l);
+        uint64_t expires_ms = head != NULL ? slc_entry_expires_ms(head) : 0;
+        if (expires_ms != 0 && expires_ms < first)
+            first = expires_ms;
+    }
+    return first;
+}
+
+slc_entry *slc_ready_take_expired_head(slc_queue *queue, uint64_t now_ms)
+{
+    for (slc_lane *l = NULL; (l = slc_lane_next(queue, l)) != NULL;) {
+        slc_entry *head = lane_head(l);
+        uint64_t expires_ms = head != NULL ? slc_entry_expires_ms(head) : 0;
+        if (expires_ms == 0 || expires_ms > now_ms)
+            continue;
+        ready_unlink(queue, head);
+        ready_uncount(queue, head);
+        return head;
+    }
+    return NULL;
 }
 
 slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms)

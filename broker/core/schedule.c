@@ -43,8 +43,7 @@ uint64_t slc_delay_of(slc_slice headers)
     if (headers.bytes == 0 || !slc_table_find(headers, slc_slice_str("x-delay"), &value) ||
         !slc_value_is_integer(&value) || value.integer <= 0)
         return 0;
-    uint64_t ms = (uint64_t)value.integer;
-    return ms < SLC_DELAY_MAX_MS ? ms : SLC_DELAY_MAX_MS;
+    return (uint64_t)value.integer;
 }
 
 /** x-delay becomes negative, as a consumer of the plugin sees it. In place, so an unsigned type becomes the signed one of its
@@ -183,14 +182,16 @@ uint64_t slc_schedule_count(const slc_schedule *schedule)
 
 /* ---- in ---- */
 
-uint64_t slc_schedule_due_ms(const slc_message *message)
+uint64_t slc_schedule_due_ms(const slc_schedule *schedule, const slc_message *message)
 {
-    return message->ts_ms + slc_delay_of(slc_message_headers(message));
+    uint64_t ms = slc_delay_of(slc_message_headers(message));
+    uint64_t max_ms = schedule->broker->due_max_ms;
+    return message->ts_ms + (ms < max_ms ? ms : max_ms);
 }
 
 void slc_schedule_put(slc_schedule *schedule, uint64_t qseq, slc_message *message, bool stored)
 {
-    uint64_t due_ms = slc_schedule_due_ms(message);
+    uint64_t due_ms = slc_schedule_due_ms(schedule, message);
     bool keep = !stored || due_ms <= message->ts_ms + SOON_MS;
     heap_push(schedule, (waiting){due_ms, qseq, keep ? slc_message_ref(message) : NULL});
     schedule_wake(schedule);

@@ -25,7 +25,7 @@ typedef struct slc_broker slc_broker;
 typedef struct slc_queue slc_queue;
 typedef struct slc_message slc_message;
 
-/** Longer delays are cut to this: ten years. */
+/** Longer delays are cut to this unless due.max_days says otherwise: ten years. */
 #define SLC_DELAY_MAX_MS (3650ull * 86400 * 1000)
 
 /** Milliseconds of header x-delay, 0: none, negative or no integer. headers: checked table content. */
@@ -40,7 +40,7 @@ slc_queue *slc_schedule_queue(const slc_schedule *schedule);
 uint64_t slc_schedule_count(const slc_schedule *schedule);
 
 /** When a message that is routed to the schedule now is due: absolute wall clock. */
-uint64_t slc_schedule_due_ms(const slc_message *message);
+uint64_t slc_schedule_due_ms(const slc_schedule *schedule, const slc_message *message);
 /** Keep it. stored: it was appended at qseq with its due time. */
 void slc_schedule_put(slc_schedule *schedule, uint64_t qseq, slc_message *message, bool stored);
 

@@ -30,6 +30,7 @@ struct fake_world {
         large_bytes; // the last one with the mark; bodies of which size get it, 0: none
     uint32_t last_qid;
     uint64_t random, cache_bytes;
+    slc_broker_options options;
     bool system_exchanges;
     bool hold, hold_reads, damaged;
     fake_client *clients;

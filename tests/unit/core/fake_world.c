@@ -449,16 +449,16 @@ void fake_turn(fake_world *w)
 
 static void broker_make(fake_world *w)
 {
-    slc_broker_options options = {
-        .env = {w, fake_now_ns, fake_wall_ms, fake_random, fake_queue_new, fake_queue_del,
-                fake_append, fake_drop, fake_atomic, fake_drop_range, fake_read, fake_delivered,
-                fake_propose},
-        .cache_bytes = w->cache_bytes,
-        .default_vhost = "/",
-        .node = "sluice@test",
-        .event_vhost = w->system_exchanges ? "/" : NULL,
-        .log_lines = w->system_exchanges,
-    };
+    slc_broker_options options = w->options;
+    options.env = (slc_env){
+        w,           fake_now_ns, fake_wall_ms, fake_random,     fake_queue_new, fake_queue_del,
+        fake_append, fake_drop,   fake_atomic,  fake_drop_range, fake_read,      fake_delivered,
+        fake_propose};
+    options.cache_bytes = w->cache_bytes;
+    options.default_vhost = "/";
+    options.node = "sluice@test";
+    options.event_vhost = w->system_exchanges ? "/" : NULL;
+    options.log_lines = w->system_exchanges;
     w->broker = slc_broker_new(&options);
 }
 
@@ -477,6 +477,11 @@ fake_world *fake_world_new(void)
 void fake_cache_bytes(fake_world *w, uint64_t bytes)
 {
     w->cache_bytes = bytes;
+}
+
+slc_broker_options *fake_options(fake_world *w)
+{
+    return &w->options;
 }
 
 void fake_system_exchanges(fake_world *w)
@@ -643,6 +648,11 @@ void fake_world_free(fake_world *w)
         w->definitions = next;
     }
     slc_free(w);
+}
+
+uint64_t fake_now_ms(const fake_world *w)
+{
+    return w->time_ms;
 }
 
 void fake_advance(fake_world *w, uint64_t ms)

@@ -25,6 +25,7 @@ void fake_sync(fake_world *w);
 /** Messages of bytes or more get tickets with the mark SLC_TICKET_LARGE, and are on disk with fake_sync_large only. */
 void fake_large_from(fake_world *w, uint64_t bytes);
 void fake_sync_large(fake_world *w);
+uint64_t fake_now_ms(const fake_world *w);
 /** The wall clock goes on, then turns run. */
 void fake_pass_time(fake_world *w, uint64_t ms);
 /** Run turns (applying proposals, and syncing unless held) until nothing changes. */
@@ -52,6 +53,8 @@ void fake_damage(fake_world *w, bool damaged);
 void fake_damage_at(fake_world *w, uint64_t qseq);    // this position of any queue; 0: none
 void fake_lose(fake_world *w, uint64_t qseq);         // without a word to core
 void fake_cache_bytes(fake_world *w, uint64_t bytes); // for the next start
+/** What the next start begins with, but for what the functions above set. */
+slc_broker_options *fake_options(fake_world *w);
 /** From the next start on: events and the lines of the log go to exchanges of vhost "/". */
 void fake_system_exchanges(fake_world *w);
 

@@ -401,3 +401,32 @@ Test(delayed, it_keeps_its_expiration_and_all_of_its_keys, .timeout = 60)
     }
     fake_world_free(w);
 }
+
+Test(delayed, the_longest_delay_is_a_setting)
+{
+    fake_world *w = fake_world_new();
+    static const uint64_t day_ms = 86400000;
+    static const struct {
+        uint64_t max_ms, delay_ms, want_ms;
+    } cases[] = {
+        {0, 3650 * day_ms, 3650 * day_ms},
+        {0, 4000 * day_ms, 3650 * day_ms},
+        {2 * day_ms, day_ms, day_ms},
+        {2 * day_ms, 3 * day_ms, 2 * day_ms},
+        {4000 * day_ms, INT64_MAX, 4000 * day_ms},
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
+        fake_options(w)->due_max_ms = cases[i].max_ms;
+        fake_restart(w);
+        slc_session *s = fake_session(fake_client_open(w));
+        declare_delayed(w, s, "x", "fanout", false);
+        fake_queue(w, s, "q", "");
+        fake_bind(w, s, "q", "x", "");
+        publish_delayed(s, "x", "", "m", (int64_t)cases[i].delay_ms, false);
+        fake_pass_time(w, cases[i].want_ms - 1);
+        cr_expect(fake_get(w, s, "q", true, NULL) == NULL, "case %zu", i);
+        fake_pass_time(w, 1);
+        cr_expect(fake_get(w, s, "q", true, NULL) != NULL, "case %zu", i);
+    }
+    fake_world_free(w);
+}

@@ -359,6 +359,62 @@ Test(queue_limits, higher_priority_first_and_after_a_restart)
     cr_expect(eq(u64, queue_named(w, "q")->ready_bytes, 0));
 }
 
+Test(queue_limits, declaring_again_with_other_properties)
+{
+    static const struct {
+        slc_on_mismatch how;
+        const char *key, *name; // the argument, and the text that goes with it
+        int64_t value;
+        slc_err rc;
+        uint64_t length; // x-max-length afterwards
+        bool durable;
+    } cases[] = {
+        {SLC_MISMATCH_ERROR, "x-max-length", NULL, 5, SLC_OK, 5, true},
+        {SLC_MISMATCH_ERROR, "x-max-length", NULL, 6, SLC_EPRECONDITION, 5, true},
+        {SLC_MISMATCH_ERROR, "x-max-length", NULL, 5, SLC_EPRECONDITION, 5, false},
+        {SLC_MISMATCH_IGNORE, "x-max-length", NULL, 6, SLC_OK, 5, true},
+        {SLC_MISMATCH_IGNORE, "x-max-length", NULL, 5, SLC_OK, 5, false},
+        {SLC_MISMATCH_IGNORE, "x-max-length", "x-queue-type=quorum", 5, SLC_OK, 5, true},
+        {SLC_MISMATCH_UPDATE, "x-max-length", NULL, 5, SLC_OK, 5, true},
+        {SLC_MISMATCH_UPDATE, "x-max-length", NULL, 6, SLC_OK, 6, true},
+        {SLC_MISMATCH_UPDATE, "x-max-length", NULL, 2, SLC_OK, 2, true},
+        {SLC_MISMATCH_UPDATE, "x-message-ttl", NULL, 1000, SLC_OK, SLC_UNLIMITED, true},
+        {SLC_MISMATCH_UPDATE, "x-max-length", NULL, -1, SLC_EPRECONDITION, 5, true},
+        {SLC_MISMATCH_UPDATE, "x-max-length", NULL, 5, SLC_EPRECONDITION, 5, false},
+        {SLC_MISMATCH_UPDATE, "x-max-length", "x-queue-type=quorum", 5, SLC_EPRECONDITION, 5, true},
+        {SLC_MISMATCH_UPDATE, "x-max-priority", NULL, 5, SLC_EPRECONDITION, 5, true},
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
+        fake_options(w)->on_mismatch = cases[i].how;
+        fake_restart(w);
+        start();
+        cr_assert(eq(int, declare_one("q", true, "x-max-length", 5), SLC_OK));
+        for (int n = 0; n < 4; n++)
+            publish_n("q", n, true, 0, 0);
+        slc_err rc =
+            declare("q", cases[i].durable, cases[i].name, 1, &cases[i].key, &cases[i].value);
+        cr_expect(eq(int, rc, cases[i].rc), "case %zu: %s", i, last_error.text);
+        for (int restarts = 0; restarts < 2; restarts++) {
+            fake_turn(w);
+            const slc_queue *q = queue_named(w, "q");
+            cr_expect(eq(u64, q->settings.max_length, cases[i].length), "case %zu", i);
+            cr_expect(eq(u64, q->ready, cases[i].length < 4 ? cases[i].length : 4), "case %zu", i);
+            if (restarts == 0)
+                fake_restart(w);
+        }
+        start();
+        cr_assert(eq(int, fake_queue_delete(w, s, "q"), SLC_OK));
+    }
+    // What belongs to another connection is no mismatch.
+    fake_options(w)->on_mismatch = SLC_MISMATCH_IGNORE;
+    fake_restart(w);
+    start();
+    cr_assert(eq(int, fake_queue(w, s, "q", "x"), SLC_OK));
+    slc_session *other = fake_session(fake_client_open(w));
+    cr_expect(eq(int, fake_queue(w, other, "q", ""), SLC_ELOCKED));
+    cr_expect(eq(int, fake_queue(w, s, "q", "d"), SLC_ELOCKED));
+}
+
 Test(queue_limits, a_message_that_fails_too_often_goes)
 {
     const char *key = "x-delivery-limit";
