@@ -8,6 +8,7 @@
 #include "auth/auth.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "http/api.h"
 #include "http/login.h"
 
@@ -183,12 +184,21 @@ static void handle_as(slc_http_request *request, const slc_auth_user *user)
         slc_http_answer(request);
 }
 
+/** Of a check of name and password. error says why not, for the log alone. */
+static void login_settled(slc_http_request *request, slc_err rc, const slc_error *error)
+{
+    slc_http_attempt(request->http, rc == SLC_OK);
+    if (rc != SLC_OK)
+        slc_log(SLC_LOG_WARN, "http", "http.login_refused",
+                SLC_FIELDS(SLC_F_STR("peer", request->peer.address)),
+                "HTTP access denied for %s: %s", request->peer.address, error->text);
+}
+
 static void basic_checked(slc_err rc, const slc_error *error, void *arg)
 {
     slc_http_request *request = arg;
     const slc_http_options *options = slc_http_options_of(request->http);
-    (void)error; // slc_auth_check has logged it
-    slc_http_attempt(request->http, rc == SLC_OK);
+    login_settled(request, rc, error);
     const slc_auth_user *user =
         rc == SLC_OK ? slc_auth_user_find(options->auth, slc_slice_str(request->user)) : NULL;
     if (user != NULL)
@@ -272,8 +282,7 @@ static void session_checked(slc_err rc, const slc_error *error, void *arg)
 {
     slc_http_request *request = arg;
     const slc_http_options *options = slc_http_options_of(request->http);
-    (void)error;
-    slc_http_attempt(request->http, rc == SLC_OK);
+    login_settled(request, rc, error);
     const slc_auth_user *user =
         rc == SLC_OK ? slc_auth_user_find(options->auth, slc_slice_str(request->user)) : NULL;
     if (user == NULL || (user->tag_bits & SLC_AUTH_TAG_MANAGEMENT) == 0) {

@@ -9,6 +9,8 @@ import socket
 import struct
 import sys
 import time
+from base64 import b64encode
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pika
@@ -121,6 +123,31 @@ def test_an_address_that_fails_too_often_is_refused_unread(broker):
     assert tries(OTHER, "good", "pw")
     assert tries(GUESSER, "good", "pw")  # by now that is known too
     support.wait_until(lambda: f"too many failed logins from {GUESSER} within a minute" in broker.log_text(), 20, "the line")
+
+
+@pytest.mark.parametrize("broker", [{"auth.max_failures_per_minute": "3"}], indirect=True)
+def test_http_and_amqp_count_together(broker):
+    def http(user, password, address):
+        host, port = broker.addresses["http"].rsplit(":", 1)
+        connection = HTTPConnection(host, int(port), timeout=30, source_address=(address, 0))
+        login = b64encode(f"{user}:{password}".encode()).decode()
+        connection.request("GET", "/api/whoami", headers={"Authorization": f"Basic {login}"})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+    ctl(broker, "set_user_tags", "good", "management")
+    for user in ("good", "nobody\nforged"):
+        assert http(user, "secret guess", GUESSER) == 401
+    with guess(broker, "good", "wrong") as s:
+        assert not verdict(s)
+    assert http("good", "pw", GUESSER) == 401
+    with guess(broker, "good", "pw") as s:
+        assert not verdict(s)
+    assert http("good", "pw", OTHER) == 200
+    for line in (f"HTTP access denied for {GUESSER}: user 'good' - invalid credentials",
+                 f"HTTP access denied for {GUESSER}: too many failed logins from {GUESSER} within a minute"):
+        support.wait_until(lambda text=line: text in broker.log_text(), 20, line)
+    assert "\nforged" not in broker.log_text() and "secret guess" not in broker.log_text()
 
 
 @pytest.mark.parametrize("broker", [{"auth.failure_delay": "700ms"}], indirect=True)
