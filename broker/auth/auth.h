@@ -14,7 +14,8 @@
  *
  *  A password costs about 75 ms of a worker (argon2id, 19 MiB, 2 passes) the first time; the pair is then known for
  *  auth.cache_ttl, as an HMAC under a key of this process. Many checks of one pair at a time share one computation.
- *  Refusals are late by auth.failure_delay, and a peer address that failed too often in a minute is refused unread.
+ *  Refusals are late by auth.failure_delay, and a peer address (of IPv6: its network of 64 bits) that failed too often in a
+ *  minute is refused unread.
  *
  *  Owner: the caller. Thread: the loop, all of it; callbacks come on it, and never inside the call that caused them.
  *  @spec amqp-semantics 4.2, 6.3, 6.4; operations 5

@@ -10,6 +10,7 @@
 // A ticket is one peer that waits; it is in the list of its job, or in `delayed`. A job without tickets that has not begun
 // is dropped: peers that go away cost nothing. Of the jobs that wait, one of an address with the fewest failures is next, so
 // that guessing makes the guesser wait and nobody else.
+#include <arpa/inet.h>
 #include <sodium.h>
 #include <stdio.h>
 
@@ -125,6 +126,20 @@ static void known_add(slc_auth *auth, const auth_job *job)
 }
 
 /* ---- addresses that fail ---- */
+
+/** Whom failures are counted for: an IPv4 address, or the 64 bits of an IPv6 address that a network gives away. Whoever has
+ *  one of those addresses has them all. */
+static void address_key(const char *address, char out[ADDRESS_BYTES])
+{
+    struct in6_addr v6;
+    snprintf(out, ADDRESS_BYTES, "%s", address);
+    if (inet_pton(AF_INET6, address, &v6) != 1)
+        return;
+    memset(v6.s6_addr + 8, 0, 8);
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(AF_INET6, &v6, text, sizeof text);
+    snprintf(out, ADDRESS_BYTES, "%s/64", text);
+}
 
 static auth_address *address_find(slc_auth *auth, const char *name)
 {
@@ -428,7 +443,7 @@ slc_err slc_auth_check(slc_auth *auth, slc_slice user, slc_slice password, const
     ticket->loopback = loopback;
     ticket->user = auth_copy(user);
     ticket->from_ms = now_ms(auth);
-    snprintf(ticket->address, sizeof ticket->address, "%s", address);
+    address_key(address, ticket->address);
     *out = ticket;
     bool limited = address_limited(auth, ticket->address);
     bool full = queue_full(auth, ticket->address);

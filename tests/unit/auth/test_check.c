@@ -189,6 +189,33 @@ Test(auth, failed_addresses_take_bounded_memory_and_the_oldest_is_forgotten)
     uv_run(&loop, UV_RUN_DEFAULT);
 }
 
+Test(auth, failures_count_for_a_whole_network_of_ipv6)
+{
+    static const struct {
+        const char *address;
+        bool limited; // after three failures of 2001:db8:1:2::1 and its neighbours
+    } cases[] = {
+        {"2001:db8:1:2::1", true},  {"2001:db8:1:2:ffff:ffff:ffff:ffff", true},
+        {"2001:db8:1:3::1", false}, {"2001:db8::1:2:0:1", false},
+        {"192.0.2.1", false},       {"", false},
+    };
+    slc_auth_ticket *ticket;
+    slc_auth_counts counts;
+    for (int i = 0; i < 3; i++) {
+        char address[32];
+        snprintf(address, sizeof address, "2001:db8:1:2::%d", i);
+        cr_assert_eq(check_from(address, "u", "", &ticket), SLC_EPENDING);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        slc_auth_counts_get(auth, &counts);
+        uint64_t before = counts.limited;
+        cr_assert_eq(check_from(cases[i].address, "u", "", &ticket), SLC_EPENDING);
+        slc_auth_counts_get(auth, &counts);
+        cr_expect_eq(counts.limited - before, cases[i].limited ? 1u : 0u, "%s", cases[i].address);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
 Test(auth, a_flood_is_bounded_refused_unread_at_its_limit_and_nobody_else_is)
 {
     enum { LOGINS = 20000, QUEUE = 10000 }; // the other half is for those who have not failed
