@@ -40,6 +40,7 @@ typedef struct slc_amqp_settings {
     const char *version;
     const char *cluster_name;
     unsigned mechanisms;      // SLC_AMQP_MECHANISM_... that are offered [PLAIN, AMQPLAIN]
+    bool require_tls;         // no passwords from other machines without TLS
     slc_tls_login cert_login; // where EXTERNAL finds the user
     slc_tls_san cert_san;
     uint32_t cert_san_index;

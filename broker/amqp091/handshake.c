@@ -8,9 +8,17 @@
 #include "core/event.h"
 #include "core/parameter.h"
 
+/** A password would cross the network for everybody to read: it is not asked for, then no good client sends it. */
+static bool clear_text(const amqp_conn *c)
+{
+    return c->server->settings.require_tls && !c->secure && !c->loopback;
+}
+
 static unsigned mechanisms_of(const amqp_conn *c)
 {
     unsigned set = c->server->settings.mechanisms;
+    if (clear_text(c))
+        return 0;
     return c->secure ? set : set & ~(unsigned)SLC_AMQP_MECHANISM_EXTERNAL;
 }
 
@@ -241,8 +249,9 @@ static void handle_start_ok(amqp_conn *c, const slc_amqp_connection_start_ok *ok
     c->mechanism = mechanism_find(c, ok->mechanism);
     if (c->mechanism == NULL) {
         slc_amqp_conn_error(c, SLC_AMQP_COMMAND_INVALID, SLC_AMQP_CONNECTION_START_OK,
-                            "unknown authentication mechanism '%.*s'",
-                            SLC_SLICE_FMT(ok->mechanism));
+                            "unknown authentication mechanism '%.*s'%s",
+                            SLC_SLICE_FMT(ok->mechanism),
+                            clear_text(c) ? ": this broker wants TLS (auth.require_tls)" : "");
         return;
     }
     sasl_step(c, SLC_AMQP_CONNECTION_START_OK, ok->response);

@@ -401,6 +401,7 @@ static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
         .version = s->product_version,
         .cluster_name = s->cluster_name,
         .mechanisms = s->mechanisms,
+        .require_tls = s->auth_require_tls,
         .cert_login = s->cert_login,
         .cert_san = s->cert_san,
         .cert_san_index = s->cert_san_index,

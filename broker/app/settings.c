@@ -486,6 +486,7 @@ static void settings_fill(slc_settings *s)
     s->default_read = slc_config_text(c, KEY_DEFAULT_READ);
     s->password_hashing = slc_config_enum(c, KEY_PASSWORD_HASHING);
     s->auth_cache_ttl_ms = (uint32_t)slc_config_number(c, KEY_AUTH_CACHE_TTL);
+    s->auth_require_tls = slc_config_bool(c, KEY_AUTH_REQUIRE_TLS);
     s->auth_failure_delay_ms = (uint32_t)slc_config_number(c, KEY_AUTH_FAILURE_DELAY);
     s->auth_max_failures_per_minute = (uint32_t)slc_config_number(c, KEY_AUTH_MAX_FAILURES);
     s->channel_max_per_node = (uint32_t)slc_config_number_or(c, KEY_CHANNEL_MAX_NODE, 0);

@@ -50,6 +50,7 @@ typedef struct slc_settings {
     slc_tls_options tls; // counts when there are such listeners
     bool tls_watch;
     bool proxy_protocol;
+    bool auth_require_tls;
     unsigned mechanisms; // SLC_AMQP_MECHANISM_...; 0: the default
     slc_tls_login cert_login;
     slc_tls_san cert_san;

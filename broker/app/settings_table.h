@@ -180,8 +180,10 @@
     X(AUTH_FAILURE_DELAY, "auth.failure_delay", DURATION, SLC_CONFIG_RELOAD, "ms", 0, 60 * SEC, "200", NULL, "Users",           \
       "Least time until a refused login is answered.")                                                                          \
     X(AUTH_MAX_FAILURES, "auth.max_failures_per_minute", INTEGER, SLC_CONFIG_RELOAD, "logins", 0, 1000000, "300", NULL,         \
-      "Users", "Refused logins of one address after which its others are refused unread, for the rest of the minute. "          \
-      "Passwords that are known (auth.cache_ttl) pass. 0: no limit.")                                                           \
+      "Users", "Refused logins of one address (IPv6: of one /64) after which its others are refused unread, for the rest of "   \
+      "the minute. Passwords that are known (auth.cache_ttl) pass. 0: no limit.")                                               \
+    X(AUTH_REQUIRE_TLS, "auth.require_tls", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "Users",                        \
+      "AMQP clients of other machines are offered no login unless they come over TLS. A proxy that ends TLS counts as none.")   \
     X(LOAD_DEFINITIONS, "load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                                        \
       "A file of definitions (JSON, as RabbitMQ exports them), or a directory of *.json, loaded at every start before "         \
       "anybody can connect. Where it has users, default_user is not created.")                                                  \

@@ -130,6 +130,24 @@ def test_failed_logins_count_for_the_client_not_for_the_proxy(make):
             broker.logged(f"({source}:40000 -> 192.0.2.9:5672, state: starting): PLAIN login refused: {reason}")
 
 
+@pytest.mark.parametrize("secure,header,offered", [
+    (False, REMOTE, b""), (True, REMOTE, b"PLAIN AMQPLAIN"), (False, b"PROXY UNKNOWN\r\n", b"PLAIN AMQPLAIN"),
+], ids=["remote", "remote tls", "local"])
+def test_no_password_without_tls(make, ctl, secure, header, offered):
+    with make(proxy_protocol="true", **{"auth.require_tls": "true"}) as broker:
+        ctl(broker, "add_user", "far", "away")
+        with peer(broker, secure, header) as s:
+            start = frame(s)
+            assert start.endswith(struct.pack(">I", len(offered)) + offered + b"\0\0\0\5en_US")
+            s.sendall(start_ok(b"far", b"away"))
+            answer = frame(s)
+            if offered:
+                assert answer[:4] == TUNE
+            else:
+                assert answer[:6] == CLOSE + struct.pack(">H", 503)
+                assert b"unknown authentication mechanism 'PLAIN': this broker wants TLS (auth.require_tls)" in answer
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("sent", [b"", b"P", REMOTE[:-1], V2, v2(1, 0x11, b"x" * 12)[:-1]],
                          ids=["nothing", "a letter", "no line end", "signature", "all but one"])
