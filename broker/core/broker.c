@@ -272,7 +272,9 @@ bool slc_broker_turn(slc_broker *broker)
     }
     if (broker->hot_bytes > slc_broker_warm_bytes(broker))
         broker_cool(broker);
-    return more || broker->resume_due || broker->orphans_due || broker->trash != NULL;
+    // A queue that was over its limit has given something up since the dead letters' turn.
+    return more || broker->resume_due || broker->orphans_due || broker->trash != NULL ||
+           !slc_dead_letter_idle(broker);
 }
 
 void slc_broker_durable(slc_broker *broker, uint64_t ticket)
