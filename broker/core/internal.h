@@ -137,8 +137,7 @@ typedef struct slc_consumer_level {
 typedef struct slc_lanes slc_lanes;
 typedef struct slc_deaths slc_deaths;
 
-/** Ready messages in order of position, but for those that were given back: all of a queue, or one level of a priority queue,
- *  which has a queue in the store for each level that was ever used. queue_ready.c draws the parts. */
+/** Ready messages, those that were given back first: all of a queue, or one level of a priority queue, which has a queue in the store for each level that was ever used. queue_ready.c draws the parts. */
 typedef struct slc_lane {
     slc_queue *queue;
     uint32_t qid; // 0: not in the store
@@ -147,6 +146,7 @@ typedef struct slc_lane {
     bool damaged;            // a read failed: what it asked for is not served
     uint64_t count;          // messages in it
     uint64_t delivered_qseq; // the highest ever handed out, before the start too
+    slc_entry *returned;     // pairing heap by qseq
     slc_entry_list fifo;
     // The cold part.
     uint64_t cold_from, cold_to;     // positions; SLC_NOT_COLD
@@ -188,7 +188,6 @@ struct slc_queue {
     uint64_t next_qseq;
     slc_lane lane;                   // of a priority queue level 0
     slc_lanes *lanes;                // NULL: not a priority queue
-    slc_entry *returned;             // pairing heap by qseq; of a priority queue by level first
     slc_due_heap timed;              // what is ready, in memory and expires
     slc_due due;                     // in broker->expiries
     slc_due idle;                    // in broker->idles: x-expires

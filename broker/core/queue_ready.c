@@ -1,6 +1,6 @@
 // The ready messages of a queue, in order of position. Memory holds the head of a long queue, not an entry per message:
 //
-//      of the queue    │ of a lane: the queue's only one, or one for each level of a priority queue
+//  of a lane: the queue's only one, or one for each level of a priority queue
 //      returned (heap) │ fifo (list) │ cold: no entry, [cold_from .. cold_to) │ tail of late
 //                      │             │    late: entries in between            │
 //
@@ -15,8 +15,8 @@
 //                                ^                        │ cool: memory is short, nobody waits
 //                                └────────────────────────┘
 //
-//  The next message of a priority queue is the top of returned or the first of its highest lane. Its lanes share positions,
-//  counters and the window: when that is full each still has a little in memory.
+//  The next message of a priority queue is the first of its highest lane, the first to give up that of its lowest. Its lanes
+//  share positions, counters and the window: when that is full each still has a little in memory.
 //
 //  A lane that is not cold has cold_from = cold_to = SLC_NOT_COLD and nothing in late. While the newest messages are cold
 //  cold_to is SLC_NOT_COLD. When a read is under way that will bring nearly all of the cold ones, new messages stay in
@@ -129,25 +129,13 @@ static void ready_count(slc_queue *q, uint64_t body_bytes)
 
 /* ---- heap ---- */
 
-static uint8_t level_of(const slc_queue *q, const slc_entry *entry)
-{
-    return q->lanes == NULL ? 0 : slc_lanes_level(q->lanes, entry->message->priority);
-}
-
-static bool heap_before(const slc_queue *q, const slc_entry *a, const slc_entry *b)
-{
-    uint8_t level_a = level_of(q, a);
-    uint8_t level_b = level_of(q, b);
-    return level_a != level_b ? level_a > level_b : a->qseq < b->qseq;
-}
-
-static slc_entry *heap_merge(const slc_queue *q, slc_entry *a, slc_entry *b)
+static slc_entry *heap_merge(slc_entry *a, slc_entry *b)
 {
     if (a == NULL)
         return b;
     if (b == NULL)
         return a;
-    if (heap_before(q, b, a)) {
+    if (b->qseq < a->qseq) {
         slc_entry *swap = a;
         a = b;
         b = swap;
@@ -158,7 +146,7 @@ static slc_entry *heap_merge(const slc_queue *q, slc_entry *a, slc_entry *b)
 }
 
 /** Pairing heap: merge the children two by two, then all pairs. Iterative: a peer decides how many there are. */
-static slc_entry *heap_pop(const slc_queue *q, slc_entry *top)
+static slc_entry *heap_pop(slc_entry *top)
 {
     slc_entry *pairs = NULL;
     slc_entry *child = top->child;
@@ -169,7 +157,7 @@ static slc_entry *heap_pop(const slc_queue *q, slc_entry *top)
         a->next = NULL;
         if (b != NULL)
             b->next = NULL;
-        slc_entry *pair = heap_merge(q, a, b);
+        slc_entry *pair = heap_merge(a, b);
         pair->next = pairs;
         pairs = pair;
     }
@@ -177,7 +165,7 @@ static slc_entry *heap_pop(const slc_queue *q, slc_entry *top)
     while (pairs != NULL) {
         slc_entry *next = pairs->next;
         pairs->next = NULL;
-        merged = heap_merge(q, merged, pairs);
+        merged = heap_merge(merged, pairs);
         pairs = next;
     }
     top->child = NULL;
@@ -555,13 +543,14 @@ void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool s
 
 void slc_ready_return(slc_queue *queue, slc_entry *entry)
 {
-    const slc_lane *lane = slc_lane_of(queue, entry);
+    slc_lane *lane = slc_lane_of(queue, entry);
     SLC_ASSERT(lane->fifo.head == NULL || entry->qseq < lane->fifo.head->qseq);
     SLC_ASSERT(entry->qseq < lane->cold_from);
     entry->flags |= SLC_ENTRY_DELIVERED | SLC_ENTRY_RETURNED;
     entry->child = NULL;
     entry->next = NULL;
-    queue->returned = heap_merge(queue, queue->returned, entry);
+    lane->returned = heap_merge(lane->returned, entry);
+    lane_add(lane, 1);
     ready_count(queue, entry->body_bytes);
     entry_heated(queue->broker, entry);
     if (entry->flags & SLC_ENTRY_TIMED)
@@ -671,23 +660,20 @@ static void read_ahead(slc_lane *l)
 
 /* ---- out ---- */
 
-/** The lane whose turn it is; NULL: that of the top of returned, or nothing is ready. */
-static const slc_lane *lane_next(const slc_queue *q)
+/** The lane whose turn it is, the highest (or lowest) that has something; NULL: nothing is ready. */
+static slc_lane *lane_next(const slc_queue *q, bool highest)
 {
-    const slc_lane *lane = q->lanes != NULL    ? slc_lanes_first(q->lanes, true)
-                           : q->lane.count > 0 ? &q->lane
-                                               : NULL;
-    // Of one lane those that were handed out come first.
-    return lane == NULL || (q->returned != NULL && level_of(q, q->returned) >= lane->level) ? NULL
-                                                                                            : lane;
+    if (q->lanes != NULL)
+        return slc_lanes_first(q->lanes, highest);
+    return q->lane.count > 0 ? (slc_lane *)&q->lane : NULL;
 }
 
 slc_next slc_queue_next(const slc_queue *queue)
 {
-    const slc_lane *lane = lane_next(queue);
+    const slc_lane *lane = lane_next(queue, true);
     if (lane == NULL)
-        return queue->returned != NULL ? SLC_NEXT_HOT : SLC_NEXT_NONE;
-    if (lane->fifo.head != NULL || lane->cold_count == 0)
+        return SLC_NEXT_NONE;
+    if (lane->returned != NULL || lane->fifo.head != NULL || lane->cold_count == 0)
         return SLC_NEXT_HOT;
     return lane->damaged ? SLC_NEXT_DAMAGED : lane->reading ? SLC_NEXT_READING : SLC_NEXT_COLD;
 }
@@ -700,20 +686,18 @@ static slc_entry *lane_warm(slc_lane *l)
             lane_thaw(l); // only transient messages had been moved behind
         read_ahead(l);
     }
-    return l->fifo.head;
+    return l->returned != NULL ? l->returned : l->fifo.head;
 }
 
-/** Out of its list, and if it is the top out of the heap. */
+/** Out of its list, or as the top out of its heap. */
 static void ready_unlink(slc_queue *q, slc_entry *entry)
 {
-    if (entry->flags & SLC_ENTRY_RETURNED) {
-        SLC_ASSERT(entry == q->returned);
-        q->returned = heap_pop(q, entry);
-        entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
-        return;
-    }
     slc_lane *l = slc_lane_of(q, entry);
-    if (entry->qseq >= l->cold_from) {
+    if (entry->flags & SLC_ENTRY_RETURNED) {
+        SLC_ASSERT(entry == l->returned);
+        l->returned = heap_pop(entry);
+        entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
+    } else if (entry->qseq >= l->cold_from) {
         if (l->cold_to != SLC_NOT_COLD && entry->qseq >= l->cold_to) {
             l->tail_count--;
             l->tail_bytes -= entry->body_bytes;
@@ -732,13 +716,9 @@ void slc_ready_remove(slc_queue *queue, slc_entry *entry)
     ready_uncount(queue, entry);
 }
 
-/** The first message of a lane, or when others of it came back the first of those. Those that came back are known by the top of
- *  their heap only: of lower levels they do not count here. */
+/** The first message of a lane; NULL: there is none, or it has to be read. */
 static slc_entry *lane_head(slc_lane *l)
 {
-    slc_queue *q = l->queue;
-    if (q->returned != NULL && level_of(q, q->returned) == l->level)
-        return q->returned;
     return l->count > 0 ? lane_warm(l) : NULL;
 }
 
@@ -771,26 +751,31 @@ slc_entry *slc_ready_take_expired_head(slc_queue *queue, uint64_t now_ms)
 slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms)
 {
     // The heap has no way to one in its middle: take it apart. It holds what consumers gave back, not the backlog.
-    slc_entry *gone = NULL, *kept = NULL;
-    while (queue->returned != NULL) {
-        slc_entry *entry = queue->returned;
-        queue->returned = heap_pop(queue, entry);
-        uint64_t expires_ms = slc_entry_expires_ms(entry);
-        bool expired = expires_ms != 0 && expires_ms <= now_ms;
-        slc_entry **list = expired ? &gone : &kept;
-        entry->next = *list;
-        *list = entry;
-        if (expired) {
-            entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
-            ready_uncount(queue, entry);
+    slc_entry *gone = NULL;
+    slc_lane *lane = NULL;
+    while ((lane = slc_lane_next(queue, lane)) != NULL) {
+        slc_entry *kept = NULL;
+        while (lane->returned != NULL) {
+            slc_entry *entry = lane->returned;
+            lane->returned = heap_pop(entry);
+            uint64_t expires_ms = slc_entry_expires_ms(entry);
+            bool expired = expires_ms != 0 && expires_ms <= now_ms;
+            slc_entry **list = expired ? &gone : &kept;
+            entry->next = *list;
+            *list = entry;
+            if (expired) {
+                entry->flags &= ~(uint32_t)SLC_ENTRY_RETURNED;
+                lane_remove(lane);
+                ready_uncount(queue, entry);
+            }
         }
-    }
-    while (kept != NULL) {
-        slc_entry *entry = kept;
-        kept = entry->next;
-        entry->next = NULL;
-        entry->child = NULL;
-        queue->returned = heap_merge(queue, queue->returned, entry);
+        while (kept != NULL) {
+            slc_entry *entry = kept;
+            kept = entry->next;
+            entry->next = NULL;
+            entry->child = NULL;
+            lane->returned = heap_merge(lane->returned, entry);
+        }
     }
     slc_entry *ordered = NULL; // it was turned round
     while (gone != NULL) {
@@ -803,25 +788,17 @@ slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms)
 }
 
 /** The next one; NULL: nothing is ready, or *reading. Asks for what is cold and near. */
-static slc_entry *ready_first(slc_queue *q, const slc_lane *lane, bool *reading)
+static slc_entry *ready_first(slc_lane *lane, bool *reading)
 {
-    *reading = false;
-    if (lane == NULL) {
-        if (q->returned != NULL && lane_is_cold(slc_lane_of(q, q->returned)))
-            read_ahead(slc_lane_of(q, q->returned));
-        return q->returned;
-    }
-    slc_entry *entry = lane_warm((slc_lane *)lane);
-    *reading = entry == NULL;
+    slc_entry *entry = lane != NULL ? lane_warm(lane) : NULL;
+    *reading = lane != NULL && entry == NULL;
     return entry;
 }
 
 slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading)
 {
-    const slc_lane *lane = NULL;
-    if (queue->lanes != NULL && !queue->broker->overflow_priority_head)
-        lane = slc_lanes_first(queue->lanes, false);
-    slc_entry *entry = ready_first(queue, lane != NULL ? lane : lane_next(queue), reading);
+    slc_entry *entry =
+        ready_first(lane_next(queue, queue->broker->overflow_priority_head), reading);
     if (entry == NULL)
         return NULL;
     ready_unlink(queue, entry);
@@ -832,7 +809,7 @@ slc_entry *slc_ready_take_victim(slc_queue *queue, bool *reading)
 slc_entry *slc_queue_take(slc_queue *queue, bool *reading)
 {
     for (;;) {
-        slc_entry *entry = ready_first(queue, lane_next(queue), reading);
+        slc_entry *entry = ready_first(lane_next(queue, true), reading);
         if (entry == NULL)
             return NULL;
         ready_unlink(queue, entry);
@@ -866,12 +843,13 @@ static void chain_append(slc_entry **first, slc_entry **last, const slc_entry_li
 void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting)
 {
     slc_broker *broker = queue->broker;
-    *returned = queue->returned;
-    *waiting = NULL;
+    *returned = *waiting = NULL;
     slc_entry *last = NULL;
     slc_expiry_clear(queue);
     slc_lane *l = NULL;
     while ((l = slc_lane_next(queue, l)) != NULL) {
+        *returned = heap_merge(*returned, l->returned);
+        l->returned = NULL;
         chain_append(waiting, &last, &l->fifo);
         chain_append(waiting, &last, &l->late);
         if (l->cold_count > 0 && !queue->deleted) {
@@ -894,7 +872,6 @@ void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting
     broker->totals.ready -= queue->ready;
     queue->ready = queue->ready_bytes = queue->cold_count = queue->cold_bytes = 0;
     queue->unsized_bytes = 0;
-    queue->returned = NULL;
 }
 
 /* ---- giving up memory ---- */

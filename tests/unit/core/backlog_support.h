@@ -88,7 +88,8 @@ static inline void recount_list(const slc_entry_list *list, uint64_t *last, cons
 }
 
 /** Every counter of a lane, from its entries and the store; last: the highest position of those that came back. */
-static inline void recount_lane(fake_world *w, const slc_lane *q, uint64_t last, const char *what)
+static inline void recount_lane(fake_world *w, const slc_lane *q, uint64_t last, uint64_t returned,
+                                const char *what)
 {
     recount_list(&q->fifo, &last, what);
     cr_assert(last < q->cold_from, "%s: the fifo is before the cold part", what);
@@ -109,7 +110,8 @@ static inline void recount_lane(fake_world *w, const slc_lane *q, uint64_t last,
             cr_fatal("%s: a stored message between cold ones", what);
     }
     cr_assert(eq(u64, tail, q->tail_count), "%s: tail", what);
-    cr_assert(eq(u64, q->count, q->fifo.count + q->late.count + q->cold_count), "%s: count", what);
+    cr_assert(eq(u64, q->count, returned + q->fifo.count + q->late.count + q->cold_count),
+              "%s: count", what);
 }
 
 /** Every counter of the ready part of a queue, from its entries and the store. */
@@ -119,28 +121,31 @@ static inline void recount(fake_world *w, const slc_queue *queue, const char *wh
     uint64_t count = 0;
     uint64_t bytes = 0;
     uint64_t last[256] = {0}; // by level
-    // The heap, flattened into a stack of siblings through an array of its own.
+    // The heaps, flattened into a stack of siblings through an array of its own.
     const slc_entry **stack = malloc((q->ready + 1) * sizeof(const slc_entry *));
-    size_t depth = 0;
-    if (q->returned != NULL)
-        stack[depth++] = q->returned;
-    while (depth > 0) {
-        const slc_entry *e = stack[--depth];
-        if (e->next != NULL)
-            stack[depth++] = e->next;
-        if (e->child != NULL)
-            stack[depth++] = e->child;
-        count++;
-        bytes += e->body_bytes;
-        uint8_t level = slc_lane_of(q, e)->level;
-        if (e->qseq > last[level])
-            last[level] = e->qseq;
+    uint64_t returned[256] = {0}; // by level
+    for (const slc_lane *l = NULL; (l = slc_lane_next(q, l)) != NULL;) {
+        size_t depth = 0;
+        if (l->returned != NULL)
+            stack[depth++] = l->returned;
+        while (depth > 0) {
+            const slc_entry *e = stack[--depth];
+            if (e->next != NULL)
+                stack[depth++] = e->next;
+            if (e->child != NULL)
+                stack[depth++] = e->child;
+            returned[l->level]++;
+            bytes += e->body_bytes;
+            cr_assert(slc_lane_of(q, e) == l, "%s: returned to another level", what);
+            if (e->qseq > last[l->level])
+                last[l->level] = e->qseq;
+        }
     }
     free(stack);
     uint64_t cold = 0;
     uint64_t cold_bytes = 0;
     for (const slc_lane *l = NULL; (l = slc_lane_next(q, l)) != NULL;) {
-        recount_lane(w, l, last[l->level], what);
+        recount_lane(w, l, last[l->level], returned[l->level], what);
         count += l->count;
         bytes += l->fifo.bytes + l->late.bytes + l->cold_bytes;
         cold += l->cold_count;
