@@ -45,6 +45,25 @@ static void declare_with(fake_world *w, slc_session *s, const char *name, slc_ta
     (void)w;
 }
 
+/** A durable quorum queue with a single active consumer. */
+static void declare_quorum(fake_world *w, slc_session *s, const char *name)
+{
+    slc_table_builder b = {0};
+    slc_error error = {0};
+    slc_queue_declared out;
+    slc_table_put_text(&b, "x-queue-type", "quorum");
+    slc_table_put_bool(&b, "x-single-active-consumer", true);
+    slc_queue_declare declare = {
+        .name = slc_slice_str(name), .durable = true, .arguments = slc_table_builder_content(&b)};
+    slc_err rc = SLC_EPENDING;
+    for (int i = 0; i < 10 && rc == SLC_EPENDING; i++) {
+        rc = slc_session_queue_declare(s, &declare, &out, &error);
+        fake_turn(w);
+    }
+    cr_assert(rc == SLC_OK, "%s", error.text);
+    slc_table_builder_fini(&b);
+}
+
 static void declare_single_active(fake_world *w, slc_session *s, const char *name)
 {
     slc_table_builder b = {0};
@@ -76,7 +95,7 @@ typedef struct model {
     slc_session *publisher;
     model_consumer consumers[CONSUMERS_MAX];
     model_consumer *active;
-    bool single;
+    bool single, quorum;
     uint64_t clock;
     char ready[STEPS + 1][16]; // in order
     uint32_t first, count;
@@ -179,6 +198,10 @@ static void model_subscribe(model *m, model_consumer *c)
     c->there = true;
     c->came = ++m->clock;
     c->was_ready = false;
+    if (m->quorum && m->active != NULL && c->priority > m->active->priority) {
+        m->active->drains = m->active->unacked > 0; // it steps down
+        m->active = NULL;
+    }
 }
 
 static void model_cancel(model *m, model_consumer *c)
@@ -213,7 +236,7 @@ static void model_step(model *m)
     model_dispatch(m);
 }
 
-static void model_run(bool single)
+static void model_run(bool single, bool quorum)
 {
     const char *given = getenv("SLC_TEST_SEED");
     struct timespec now;
@@ -223,10 +246,13 @@ static void model_run(bool single)
     state = seed;
     model *m = slc_alloc_zero(1, sizeof *m);
     m->single = single;
+    m->quorum = quorum;
     m->w = fake_world_new();
     m->client = fake_client_open(m->w);
     m->publisher = fake_session(m->client);
-    if (single)
+    if (quorum)
+        declare_quorum(m->w, m->publisher, "q");
+    else if (single)
         declare_single_active(m->w, m->publisher, "q");
     else
         cr_assert(fake_queue(m->w, m->publisher, "q", "") == SLC_OK);
@@ -254,12 +280,17 @@ static void model_run(bool single)
 
 Test(consumer, priorities_agree_with_a_naive_model, .timeout = 60)
 {
-    model_run(false);
+    model_run(false, false);
 }
 
 Test(consumer, single_active_agrees_with_a_naive_model, .timeout = 60)
 {
-    model_run(true);
+    model_run(true, false);
+}
+
+Test(consumer, single_active_of_a_quorum_queue_agrees_with_a_naive_model, .timeout = 60)
+{
+    model_run(true, true);
 }
 
 /* ---- priorities ---- */
@@ -522,25 +553,6 @@ Test(consumer, a_late_single_active_consumer_hands_over, .timeout = 60)
                      "cancelled first; deliver 3 second m1 again; deliver 4 second m2 again");
     fake_client_close(c);
     fake_world_free(w);
-}
-
-/** A durable quorum queue with a single active consumer. */
-static void declare_quorum(fake_world *w, slc_session *s, const char *name)
-{
-    slc_table_builder b = {0};
-    slc_error error = {0};
-    slc_queue_declared out;
-    slc_table_put_text(&b, "x-queue-type", "quorum");
-    slc_table_put_bool(&b, "x-single-active-consumer", true);
-    slc_queue_declare declare = {
-        .name = slc_slice_str(name), .durable = true, .arguments = slc_table_builder_content(&b)};
-    slc_err rc = SLC_EPENDING;
-    for (int i = 0; i < 10 && rc == SLC_EPENDING; i++) {
-        rc = slc_session_queue_declare(s, &declare, &out, &error);
-        fake_turn(w);
-    }
-    cr_assert(rc == SLC_OK, "%s", error.text);
-    slc_table_builder_fini(&b);
 }
 
 Test(consumer, a_policy_sets_the_timeout_and_the_smaller_one_counts, .timeout = 60)
