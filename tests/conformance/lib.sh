@@ -44,11 +44,6 @@ suite_end() {
     exit "$status"
 }
 
-# left_out SUITE: the tests of this suite that left-out.txt lists, one a line; none with CONF_ALL=1.
-left_out() {
-    [ "${CONF_ALL:-0}" = 1 ] || awk -v suite="$1" '$1 == suite { print $2 }' "$conf_dir/left-out.txt"
-}
-
 # log_file NAME: where the output of a suite goes.
 log_file() { echo "$CONF_SCRATCH/log/$1.txt"; }
 

@@ -82,6 +82,16 @@ def test_generated_names(ch):
     assert len(set(qs)) == len(set(tags)) == 20
 
 
+@spec("6.1", vector=26)
+def test_empty_name_is_the_generated_one(ch):
+    q = ch.queue("", exclusive=True).queue
+    tag = ch.consume("", no_ack=True)
+    ch.bind("", "amq.direct")  # with its name as the key
+    ch.publish("amq.direct", q, b"x")
+    d = ch.expect("basic.deliver")
+    assert (d.consumer_tag, d.routing_key, d.body) == (tag, q, b"x")
+
+
 STANDARD = [("amq.direct", "direct"), ("amq.fanout", "fanout"), ("amq.topic", "topic"),
             ("amq.headers", "headers"), ("amq.match", "headers")]
 

@@ -32,6 +32,9 @@ class After:
             ch.exchange(f"{kind}-exchange", "fanout", durable=durable)
             for mode in (1, 2):
                 pub.publish("", f"{kind}-queue", b"mode %d" % mode, {"delivery_mode": mode})
+        ch.queue("quorum-queue", durable=True, arguments={"x-queue-type": "quorum"})
+        for mode in (1, 2):
+            pub.publish("", "quorum-queue", b"mode %d" % mode, {"delivery_mode": mode})
         ch.queue("bound", durable=True)
         for x in ("durable-exchange", "transient-exchange"):
             ch.bind("bound", x)
@@ -126,11 +129,28 @@ def test_durable_queue_keeps_persistent_messages_only(after):
 
 
 @spec("20", vector=74)
+def test_quorum_queue_keeps_every_message(after):
+    got = []
+
+    def both():
+        got.extend(after.ch.drain("quorum-queue"))
+        return len(got) >= 2
+
+    support.wait_until(both, 30, "both messages")  # RabbitMQ chooses a leader first
+    assert got == [b"mode 1", b"mode 2"]
+
+
+@spec("20", vector=74)
 def test_transient_objects_are_gone(after):
     after.missing("queue", "transient-queue")
     after.missing("exchange", "transient-exchange")
     after.missing("queue", "exclusive")
-    after.missing("queue", "deleted")
+
+
+@spec("20")
+def test_deleted_queue_stays_away(after):
+    if after.clean or differs("R2", True, rabbitmq=False):
+        after.missing("queue", "deleted")
 
 
 @spec("20", vector=74)

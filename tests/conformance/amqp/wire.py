@@ -2,18 +2,19 @@
 
 Nothing here is clever on purpose. Bytes go out exactly as a test asks for them, right or wrong, and
 what comes back is kept as bytes beside its decoded form, so that a test can compare octets. Every
-wait has a deadline (TIMEOUT unless told otherwise).
+wait has a deadline (AMQP_TIMEOUT seconds unless told otherwise).
 
   Wire      one TCP connection: bytes and frames
   Conn      a Wire after (or during) the handshake: methods, channels
   Channel   one channel: call(), send(), expect(), publish(), content
 """
 
+import os
 import socket
 import struct
 import time
 
-TIMEOUT = 8.0
+TIMEOUT = float(os.environ.get("AMQP_TIMEOUT", 8))
 HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD, HEADER_FRAME, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE
