@@ -16,6 +16,20 @@ const slc_ctl_command slc_ctl_commands[] = {
 
     {"await_startup", "Nodes", "", 0, 0, 0, slc_ctl_await_startup,
      "Waits until the broker accepts connections", NULL},
+    {"check_running", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_check_running,
+     "Checks that the broker runs and serves", NULL},
+    {"enable_feature_flag", "Nodes", "all|<name>", 1, 1, OPT_CHANGE, slc_ctl_enable_feature_flag,
+     "Does nothing: every feature flag that is known is on", NULL},
+    {"is_booting", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_is_booting,
+     "Displays whether the broker is starting", NULL},
+    {"is_running", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_is_running,
+     "Displays whether the broker runs", NULL},
+    {"list_feature_flags", "Nodes", "[<column>...]", 0, -1, LIST, slc_ctl_list_run,
+     "Lists feature flags, for tools that ask for them", &slc_ctl_feature_flags},
+    {"product_info", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_product_info,
+     "Displays name and version of the broker", NULL},
+    {"set_cluster_name", "Nodes", "<name>", 1, 1, OPT_CHANGE, slc_ctl_set_cluster_name,
+     "Sets the name that tools and clients show", NULL},
     {"ping", "Nodes", "", 0, 0, 0, slc_ctl_ping, "Checks that the broker answers", NULL},
     {"server_version", "Nodes", "", 0, 0, 0, slc_ctl_server_version,
      "Displays the version of the broker", NULL},
@@ -37,6 +51,28 @@ const slc_ctl_command slc_ctl_commands[] = {
      "years",
      NULL},
 
+    {"alarms", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_alarms, "Displays alarms that are in effect",
+     NULL},
+    {"check_alarms", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_check_alarms,
+     "Checks that no alarm is in effect", NULL},
+    {"check_local_alarms", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_check_local_alarms,
+     "Checks that no alarm is in effect on this node", NULL},
+    {"check_port_connectivity", "Checks", "", 0, 0, OPT_FORMAT | OPT_ADDRESS,
+     slc_ctl_check_port_connectivity,
+     "Checks that every port of the broker takes a TCP connection from here", NULL},
+    {"check_port_listener", "Checks", "<port>", 1, 1, OPT_FORMAT, slc_ctl_check_port_listener,
+     "Checks that the broker listens on a port", NULL},
+    {"check_protocol_listener", "Checks", "<protocol>", 1, 1, OPT_FORMAT,
+     slc_ctl_check_protocol_listener, "Checks that the broker listens for a protocol", NULL},
+    {"check_virtual_hosts", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_check_virtual_hosts,
+     "Checks that all virtual hosts are up", NULL},
+    {"memory_breakdown", "Checks", "", 0, 0, OPT_FORMAT | OPT_UNIT, slc_ctl_memory_breakdown,
+     "Displays what the memory is used for", NULL},
+    {"node_health_check", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_node_health_check,
+     "Checks that the broker answers and has no alarm; the old name of check_alarms", NULL},
+    {"tls_versions", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_tls_versions,
+     "Displays the versions of TLS that can be spoken", NULL},
+
     {"list_bindings", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
      "Lists bindings of a virtual host", &slc_ctl_bindings},
     {"list_channels", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists channels",
@@ -52,7 +88,7 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"list_vhosts", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists virtual hosts",
      &slc_ctl_vhosts},
 
-    {"add_user", "Users", "<user> [<password>]", 1, 2, OPT_CHANGE, slc_ctl_add_user,
+    {"add_user", "Users", "<user> [<password>]", 1, 2, OPT_HASHED | OPT_CHANGE, slc_ctl_add_user,
      "Creates a user; without <password> it is read from standard input", NULL},
     {"authenticate_user", "Users", "<user> [<password>]", 1, 2, 0, slc_ctl_authenticate_user,
      "Checks a user's password", NULL},
@@ -64,6 +100,11 @@ const slc_ctl_command slc_ctl_commands[] = {
      slc_ctl_clear_user_limits, "Takes limits of a user away", NULL},
     {"delete_user", "Users", "<user>", 1, 1, OPT_CHANGE, slc_ctl_delete_user,
      "Deletes a user with all permissions and closes the user's connections", NULL},
+    {"hash_password", "Users", "[<password>]", 0, 1, 0, slc_ctl_hash_password,
+     "Displays the salted SHA-256 hash of a password, as definitions and --pre-hashed-password "
+     "have "
+     "it",
+     NULL},
     {"list_user_limits", "Users", "", 0, 0, OPT_USER | OPT_GLOBAL | LIST, slc_ctl_list_user_limits,
      "Lists limits of users", NULL},
     {"list_users", "Users", "", 0, 0, LIST, slc_ctl_list_users, "Lists users and their tags", NULL},
@@ -86,6 +127,9 @@ const slc_ctl_command slc_ctl_commands[] = {
      slc_ctl_list_user_topic_permissions, "Lists topic permissions of a user", NULL},
     {"set_permissions", "Access", "<user> <configure> <write> <read>", 4, 4, OPT_VHOST | OPT_CHANGE,
      slc_ctl_set_permissions, "Sets a user's permissions in a virtual host", NULL},
+    {"set_permissions_globally", "Access", "<user> <configure> <write> <read>", 4, 4, OPT_CHANGE,
+     slc_ctl_set_permissions_globally, "Sets a user's permissions in every virtual host there is",
+     NULL},
     {"set_topic_permissions", "Access", "<user> <exchange> <write> <read>", 4, 4,
      OPT_VHOST | OPT_CHANGE, slc_ctl_set_topic_permissions,
      "Sets a user's permissions for routing keys of a topic exchange", NULL},
@@ -100,6 +144,8 @@ const slc_ctl_command slc_ctl_commands[] = {
      slc_ctl_list_vhost_limits, "Lists limits of virtual hosts", NULL},
     {"set_vhost_limits", "Vhosts", "<JSON>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_set_vhost_limits,
      "Sets limits of a virtual host, such as {\"max-queues\": 10}", NULL},
+    {"set_vhost_tags", "Vhosts", "<vhost> [<tag>...]", 1, -1, OPT_CHANGE, slc_ctl_set_vhost_tags,
+     "Sets the tags of a virtual host", NULL},
     {"update_vhost_metadata", "Vhosts", "<vhost>", 1, 1, OPT_VHOST_DATA | OPT_CHANGE,
      slc_ctl_update_vhost_metadata, "Changes what a virtual host says of itself", NULL},
 
@@ -111,6 +157,8 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"close_all_connections", "Operations", "<explanation>", 1, 1,
      OPT_VHOST | OPT_GLOBAL | OPT_LIMIT | OPT_DELAY | OPT_CHANGE, slc_ctl_connection_close_all,
      "Closes the connections to a virtual host or to the whole broker", NULL},
+    {"close_all_user_connections", "Operations", "<user> <explanation>", 2, 2, OPT_CHANGE,
+     slc_ctl_connection_close_user, "Closes all connections of a user", NULL},
     {"close_connection", "Operations", "<pid or name> <explanation>", 2, 2, OPT_CHANGE,
      slc_ctl_connection_close, "Closes one connection; its client gets the explanation", NULL},
     {"delete_queue", "Operations", "<queue>", 1, 1,
@@ -184,6 +232,15 @@ const slc_ctl_command slc_ctl_commands[] = {
      "wrong, none",
      NULL},
 
+    {"list", "Plugins", "[<pattern>]", 0, 1, OPT_PLUGINS, slc_ctl_plugins_list,
+     "Lists what is built in, by the names of RabbitMQ's plugins", NULL},
+    {"is_enabled", "Plugins", "<plugin>...", 1, -1, 0, slc_ctl_plugins_is_enabled,
+     "Checks that a plugin of RabbitMQ is built in", NULL},
+    {"enable", "Plugins", "<plugin>...", 1, -1, 0, slc_ctl_plugins_change,
+     "Does nothing for what is built in, and refuses everything else", NULL},
+    {"disable", "Plugins", "<plugin>...", 1, -1, 0, slc_ctl_plugins_change,
+     "Does nothing for what is built in, and refuses everything else", NULL},
+
     {"__complete", NULL, "", 0, -1, 0, slc_ctl_complete, NULL, NULL},
     {"__man", NULL, "", 0, 0, 0, slc_ctl_man, NULL, NULL},
     {0},
@@ -220,6 +277,12 @@ const slc_ctl_option slc_ctl_options[] = {
     {0, "default-queue-type", "<type>", OPT_VHOST_DATA,
      "type of queues that are declared without one: classic, quorum, stream"},
     {0, "user", "<user>", OPT_USER, "of this user only"},
+    {0, "pre-hashed-password", NULL, OPT_HASHED,
+     "<password> is a hash as hash_password displays it"},
+    {'m', "minimal", NULL, OPT_PLUGINS, "names only"},
+    {'E', "enabled", NULL, OPT_PLUGINS, "only what is enabled: everything is"},
+    {0, "address", "<host>", OPT_ADDRESS, "connect to this address instead of the listener's own"},
+    {0, "unit", "<unit>", OPT_UNIT, "gb (default), mb, kb, gib, mib, kib or bytes"},
     {0, "dir", "<directory>", OPT_STORE,
      "data directory, or the store directory in it, of a node that is stopped, or a copy of one; "
      "by "
@@ -370,6 +433,14 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         ctl->default_queue_type = value;
     else if (strcmp(name, "user") == 0)
         ctl->user = value;
+    else if (strcmp(name, "pre-hashed-password") == 0)
+        ctl->pre_hashed = true;
+    else if (strcmp(name, "minimal") == 0)
+        ctl->minimal = true;
+    else if (strcmp(name, "address") == 0)
+        ctl->address = value;
+    else if (strcmp(name, "unit") == 0)
+        ctl->unit = value;
     else if (strcmp(name, "rate") == 0)
         ctl->rate = value;
     else if (strcmp(name, "yes") == 0)
@@ -382,7 +453,7 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         return strcmp(value, "json") == 0;
     else if (strcmp(name, "dry-run") == 0)
         ctl->dry_run = true;
-    return true; // --online and --local choose everything on a single node
+    return true; // --online, --local and --enabled choose everything there is
 }
 
 /* ---- the parser ---- */

@@ -136,7 +136,7 @@ static int close_each(slc_ctl *ctl, const json_t *connections, uint64_t *closed)
             pause_ms(ctl->delay_ms);
         slc_ctl_reply reply;
         char *path = slc_ctl_path("/api/connections/%s", pid);
-        int rc = slc_ctl_request(ctl, "DELETE", path, ctl->args[0], &reply);
+        int rc = slc_ctl_request(ctl, "DELETE", path, ctl->args[ctl->arg_count - 1], &reply);
         slc_free(path);
         if (rc != CTL_OK)
             return rc;
@@ -173,6 +173,36 @@ int slc_ctl_connection_close_all(slc_ctl *ctl)
         rc = close_each(ctl, list.body, &closed);
     slc_ctl_reply_fini(&list);
     if (rc == CTL_OK && !ctl->quiet && !ctl->dry_run)
+        printf("Closed %" PRIu64 " connections\n", closed);
+    return rc;
+}
+
+int slc_ctl_connection_close_user(slc_ctl *ctl)
+{
+    slc_ctl_banner(ctl, "Closing connections of user %s, reason: %s...", ctl->args[0],
+                   ctl->args[1]);
+    slc_ctl_reply list;
+    bool dry_run = ctl->dry_run;
+    ctl->dry_run = false; // the list changes nothing
+    int rc = slc_ctl_request(ctl, "GET", "/api/connections?columns=pid,user", NULL, &list);
+    ctl->dry_run = dry_run;
+    if (rc != CTL_OK)
+        return rc;
+    uint64_t closed = 0;
+    json_t *own = json_array();
+    size_t i;
+    json_t *connection;
+    json_array_foreach(list.body, i, connection)
+    {
+        const char *user = json_string_value(json_object_get(connection, "user"));
+        if (user != NULL && strcmp(user, ctl->args[0]) == 0)
+            json_array_append(own, connection);
+    }
+    rc = list.status == 200 ? close_each(ctl, own, &closed)
+                            : slc_ctl_reply_error(&list, CTL_SOFTWARE);
+    json_decref(own);
+    slc_ctl_reply_fini(&list);
+    if (rc == CTL_OK && !ctl->quiet && !ctl->dry_run && !ctl->alias)
         printf("Closed %" PRIu64 " connections\n", closed);
     return rc;
 }

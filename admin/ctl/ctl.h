@@ -62,8 +62,12 @@ enum {
     OPT_RATE = 1 << 11,        // --rate
     OPT_VHOST_DATA = 1 << 12,  // --description, --tags, --default-queue-type
     OPT_USER = 1 << 13,        // --user
+    OPT_UNIT = 1 << 14,        // --unit
+    OPT_ADDRESS = 1 << 15,     // --address
     OPT_POLICY = 1 << 16,      // --priority, --apply-to
     OPT_DEFINITIONS = 1 << 17, // --format
+    OPT_HASHED = 1 << 18,      // --pre-hashed-password
+    OPT_PLUGINS = 1 << 19,     // --minimal, --enabled
 };
 
 struct slc_ctl {
@@ -90,8 +94,10 @@ struct slc_ctl {
     uint64_t limit, delay_ms;
     const char *dir; // of data; NULL: the running broker, or what the configuration says
     bool yes, socket_given;
-    const char *rate;                                           // as given or NULL
-    const char *priority, *apply_to;                            // as given or NULL
+    const char *rate;                // as given or NULL
+    const char *priority, *apply_to; // as given or NULL
+    const char *unit, *address;      // likewise
+    bool pre_hashed, minimal;
     const char *description, *tags, *default_queue_type, *user; // as given or NULL
 
     bool tty;          // stdout is a terminal, native: aligned columns
@@ -169,6 +175,7 @@ typedef enum slc_ctl_cell_kind {
     CELL_NUMBER, // text is its JSON spelling
     CELL_BOOL,
     CELL_AMQP_TABLE, // octets of a field table
+    CELL_LIST,       // JSON text of an array of strings, shown as [a, b]
 } slc_ctl_cell_kind;
 
 typedef struct slc_ctl_cell {
@@ -191,6 +198,7 @@ typedef struct slc_ctl_output {
     const char *const *columns;
     uint32_t column_count;
     uint64_t rows;
+    bool is_whole;      // rabbitmqctl has all rows before it prints: none are an empty line
     slc_ctl_cell *kept; // pretty_table and aligned: all rows, to know the widths
     uint64_t kept_cap;
 } slc_ctl_output;
@@ -243,7 +251,7 @@ const slc_ctl_column *slc_ctl_list_column(const slc_ctl_list *list, slc_slice na
 /* ---- nouns ---- */
 extern const slc_ctl_list slc_ctl_queues, slc_ctl_exchanges, slc_ctl_bindings, slc_ctl_connections,
     slc_ctl_channels, slc_ctl_consumers, slc_ctl_vhosts, slc_ctl_policies,
-    slc_ctl_operator_policies, slc_ctl_parameters, slc_ctl_globals;
+    slc_ctl_operator_policies, slc_ctl_parameters, slc_ctl_globals, slc_ctl_feature_flags;
 extern const slc_ctl_list slc_ctl_certificates;
 int slc_ctl_check_certificate_expiration(slc_ctl *ctl);
 int slc_ctl_policy_set(slc_ctl *ctl); // and operator policies, by the command's name
@@ -291,9 +299,48 @@ int slc_ctl_list_vhost_limits(slc_ctl *ctl);
 /** A request with a JSON body (taken; NULL: none). Codes as slc_ctl_request; an answer that is no 2xx becomes an error with
  *  not_found for 404. */
 int slc_ctl_apply(slc_ctl *ctl, const char *method, char *path, json_t *body, int not_found);
-/** GET path (taken) and print its objects: columns are shown, keys say where they are. */
+/** GET path (taken) and print its objects: columns are shown, keys say where they are. A 404 means that the user of the first
+ *  argument, or else the vhost, is not there. */
 int slc_ctl_rows(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
                  uint32_t count);
+/** "there is no such user, vhost": texts and codes of rabbitmqctl, which has others where users are changed (changing). */
+int slc_ctl_no_user(const slc_ctl *ctl, const char *name, bool changing);
+int slc_ctl_no_vhost(const slc_ctl *ctl);
+/** The broker's name as it gives it; the caller's to free; NULL: said what is wrong, *rc is the code. */
+char *slc_ctl_node_name(slc_ctl *ctl, int *rc);
+int slc_ctl_set_permissions_globally(slc_ctl *ctl);
+int slc_ctl_set_vhost_tags(slc_ctl *ctl);
+int slc_ctl_hash_password(slc_ctl *ctl);
+int slc_ctl_connection_close_user(slc_ctl *ctl);
+int slc_ctl_set_cluster_name(slc_ctl *ctl);
+int slc_ctl_enable_feature_flag(slc_ctl *ctl);
+int slc_ctl_alarms(slc_ctl *ctl);
+int slc_ctl_check_alarms(slc_ctl *ctl);
+int slc_ctl_check_local_alarms(slc_ctl *ctl);
+int slc_ctl_check_port_connectivity(slc_ctl *ctl);
+int slc_ctl_check_port_listener(slc_ctl *ctl);
+int slc_ctl_check_protocol_listener(slc_ctl *ctl);
+int slc_ctl_check_running(slc_ctl *ctl);
+int slc_ctl_check_virtual_hosts(slc_ctl *ctl);
+int slc_ctl_is_booting(slc_ctl *ctl);
+int slc_ctl_is_running(slc_ctl *ctl);
+int slc_ctl_memory_breakdown(slc_ctl *ctl);
+int slc_ctl_node_health_check(slc_ctl *ctl);
+int slc_ctl_product_info(slc_ctl *ctl);
+int slc_ctl_tls_versions(slc_ctl *ctl);
+int slc_ctl_plugins_list(slc_ctl *ctl);
+int slc_ctl_plugins_is_enabled(slc_ctl *ctl);
+int slc_ctl_plugins_change(slc_ctl *ctl); // enable and disable
+/** The arguments behind the first, and the banner that says so; what: "user". */
+json_t *slc_ctl_tags(const slc_ctl *ctl, const char *what);
+/** GET path (taken) and print the limits of the one in the answer, as they are set; none: the text for no limits. */
+int slc_ctl_limits_line(slc_ctl *ctl, char *path, const char *none);
+/** PUT each limit of the JSON object text; path has two %s, for name and limit. A key that is neither max-connections nor other is
+ *  refused before anything is changed; no_object: code of a 404. */
+int slc_ctl_limits_set(slc_ctl *ctl, const char *text, const char *path, const char *name,
+                       const char *other, const char *what, int no_object);
+/** The value as a cell: a list as [a, b], an object as JSON with sorted keys. */
+slc_ctl_cell slc_ctl_json_cell(const json_t *value);
 int slc_ctl_memory_limit(slc_ctl *ctl);
 int slc_ctl_disk_limit(slc_ctl *ctl);
 int slc_ctl_environment(slc_ctl *ctl);

@@ -128,9 +128,10 @@ static slc_ctl_cell cell_from_json(const json_t *value)
         cell.owned = true;
         break;
     }
+    case JSON_ARRAY:
+        return slc_ctl_json_cell(value);
     case JSON_NULL:
     case JSON_OBJECT:
-    case JSON_ARRAY:
         break; // no column of ours is one; empty
     }
     return cell;
@@ -230,6 +231,7 @@ static void print_rows(slc_ctl *ctl, const chosen *columns, const json_t *array)
 
     slc_ctl_output out;
     slc_ctl_output_begin(&out, ctl, stdout, columns->names, columns->count);
+    out.is_whole = ctl->command->list->of_vhost;
     for (size_t i = 0; i < count; i++) {
         slc_ctl_cell cells[COLUMNS_MAX];
         for (uint32_t k = 0; k < columns->count; k++)

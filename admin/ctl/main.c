@@ -1,4 +1,4 @@
-// sluicectl, also called rabbitmqctl.
+// sluicectl, also called rabbitmqctl, rabbitmq-diagnostics, rabbitmq-queues and rabbitmq-plugins.
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,7 +24,9 @@ static bool is_local(const slc_ctl_command *command)
 {
     return command->run == slc_ctl_help || command->run == slc_ctl_version ||
            command->run == slc_ctl_man || command->run == slc_ctl_complete ||
-           command->run == slc_ctl_await_startup || command->run == slc_ctl_store;
+           command->run == slc_ctl_await_startup || command->run == slc_ctl_store ||
+           command->run == slc_ctl_hash_password || command->run == slc_ctl_plugins_list ||
+           command->run == slc_ctl_plugins_is_enabled || command->run == slc_ctl_plugins_change;
 }
 
 int main(int argc, char **argv)
@@ -34,7 +36,10 @@ int main(int argc, char **argv)
 
     slc_ctl ctl = {.vhost = "/", .timeout_s = 60};
     ctl.program = argc > 0 ? base_name(argv[0]) : "sluicectl";
-    ctl.alias = strcmp(ctl.program, "rabbitmqctl") == 0;
+    static const char *const aliases[] = {"rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-queues",
+                                          "rabbitmq-plugins"};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(aliases); i++)
+        ctl.alias |= strcmp(ctl.program, aliases[i]) == 0;
     ctl.socket = environment("SLUICECTL_SOCKET");
     ctl.node = environment("SLUICECTL_NODE");
     if (ctl.node == NULL)

@@ -149,6 +149,20 @@ static void print_status(const slc_ctl *ctl, const json_t *s)
     print_listeners(json_object_get(s, "listeners"));
 }
 
+/** Keys that tools of RabbitMQ look up, where there is nothing here that they could mean. */
+static void add_of_rabbitmq(json_t *status)
+{
+    const json_t *files = json_object_get(status, "file_descriptors");
+    json_t *more = json_pack(
+        "{s:[],s:s,s:s,s:s,s:i,s:{s:I,s:I},s:s,s:i}", "active_plugins", "enabled_plugin_file", "",
+        "erlang_version", "0", "release_series_support_status", "supported", "net_ticktime", 60,
+        "processes", "limit", json_integer_value(json_object_get(files, "total_limit")), "used",
+        json_integer_value(json_object_get(files, "total_used")),
+        "vm_memory_high_watermark_setting", "relative", "run_queue", 0);
+    json_object_update_missing(status, more);
+    json_decref(more);
+}
+
 int slc_ctl_status(slc_ctl *ctl)
 {
     slc_ctl_reply reply;
@@ -156,6 +170,8 @@ int slc_ctl_status(slc_ctl *ctl)
     if (rc != CTL_OK)
         return rc;
     if (ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM) {
+        if (ctl->alias)
+            add_of_rabbitmq(reply.body);
         json_dumpf(reply.body, stdout, JSON_COMPACT);
         putchar('\n');
     } else {
@@ -213,6 +229,59 @@ int slc_ctl_listeners(slc_ctl *ctl)
     }
     slc_ctl_reply_fini(&reply);
     return CTL_OK;
+}
+
+/* ---- names ---- */
+
+char *slc_ctl_node_name(slc_ctl *ctl, int *rc)
+{
+    slc_ctl_reply reply;
+    bool dry_run = ctl->dry_run;
+    ctl->dry_run = false; // it changes nothing
+    *rc = get(ctl, "/api/sluice/status", &reply);
+    ctl->dry_run = dry_run;
+    if (*rc != CTL_OK)
+        return NULL;
+    char *name = slc_strdup(text_of(reply.body, "node"));
+    slc_ctl_reply_fini(&reply);
+    return name;
+}
+
+int slc_ctl_set_cluster_name(slc_ctl *ctl)
+{
+    slc_ctl_banner(ctl, "Setting cluster name to %s ...", ctl->args[0]);
+    json_t *body = json_pack("{s:s}", "name", ctl->args[0]);
+    if (body == NULL)
+        return slc_ctl_error(CTL_DATA, "the name is not UTF-8");
+    return slc_ctl_apply(ctl, "PUT", slc_strdup("/api/cluster-name"), body, CTL_DATA);
+}
+
+static const slc_ctl_column feature_columns[] = {
+    {.name = "name", .text = "name of the feature flag"},
+    {.name = "state", .text = "enabled"},
+    {.name = "stability", .text = "stable"},
+    {.name = "provided_by", .text = "who needs it"},
+    {.name = "desc", .text = "what it is for"},
+    {.name = "doc_url", .text = "where to read about it"},
+    {0},
+};
+
+const slc_ctl_list slc_ctl_feature_flags = {
+    .banner = "Listing feature flags ...",
+    .path = "/api/feature-flags",
+    .defaults = "name,state",
+    .columns = feature_columns,
+};
+
+int slc_ctl_enable_feature_flag(slc_ctl *ctl)
+{
+    if (strcmp(ctl->args[0], "all") == 0) {
+        slc_ctl_banner(ctl, "Enabling all feature flags ...");
+        return CTL_OK;
+    }
+    slc_ctl_banner(ctl, "Enabling feature flag \"%s\" ...", ctl->args[0]);
+    return slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/feature-flags/%s/enable", ctl->args[0]),
+                         json_object(), CTL_DATA);
 }
 
 /* ---- waiting ---- */

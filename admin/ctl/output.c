@@ -10,6 +10,35 @@
 #include "base/alloc.h"
 #include "ctl.h"
 
+static void list_text(slc_slice json, slc_buffer *out)
+{
+    json_t *list = json_loadb((const char *)json.data, json.bytes, JSON_ALLOW_NUL, NULL);
+    slc_buffer_text(out, "[");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        slc_buffer_text(out, i > 0 ? ", " : "");
+        slc_buffer_put(out, json_string_value(item), json_string_length(item));
+    }
+    slc_buffer_text(out, "]");
+    json_decref(list);
+}
+
+slc_ctl_cell slc_ctl_json_cell(const json_t *value)
+{
+    if (value == NULL || json_is_null(value))
+        return (slc_ctl_cell){0};
+    if (json_is_string(value))
+        return (slc_ctl_cell){
+            .kind = CELL_TEXT,
+            .text = slc_slice_of(json_string_value(value), json_string_length(value))};
+    char *json = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+    size_t bytes = json != NULL ? strlen(json) : 0;
+    slc_ctl_cell cell = {.kind = json_is_array(value) ? CELL_LIST : CELL_TEXT, .owned = true};
+    cell.text = slc_slice_of(slc_strndup(json != NULL ? json : "", bytes), bytes);
+    free(json); // NOLINT: jansson's own allocation
+    return cell;
+}
+
 void slc_ctl_cell_text(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
 {
     switch (cell->kind) {
@@ -27,6 +56,9 @@ void slc_ctl_cell_text(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
             slc_ctl_erlang_table(cell->text, out);
         else
             slc_table_text(cell->text, out);
+        break;
+    case CELL_LIST:
+        list_text(cell->text, out);
         break;
     }
 }
@@ -77,6 +109,9 @@ void slc_ctl_cell_json(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
             slc_ctl_typed_json(cell->text, out);
         else
             slc_table_json(cell->text, out);
+        break;
+    case CELL_LIST:
+        slc_buffer_put(out, cell->text.data, cell->text.bytes);
         break;
     }
 }
@@ -339,6 +374,8 @@ void slc_ctl_output_end(slc_ctl_output *out)
         aligned_end(out);
     if (out->ctl->format == CTL_JSON)
         fputs("]\n", out->file);
+    if (out->is_whole && out->rows == 0 && out->ctl->alias && out->ctl->format == CTL_TABLE)
+        fputs("\n", out->file);
     for (uint64_t i = 0; is_aligned(out) && i < out->rows * out->column_count; i++)
         slc_ctl_cell_fini(&out->kept[i]);
     slc_free(out->kept);

@@ -46,6 +46,11 @@ const slc_ctl_list slc_ctl_bindings = {
 static const slc_ctl_column vhost_columns[] = {
     {.name = "name", .text = "name of the virtual host"},
     {.name = "tracing", .text = "whether tracing is on"},
+    {.name = "description", .text = "what it is for"},
+    {.name = "tags", .text = "its tags"},
+    {.name = "default_queue_type", .text = "type of queues that are declared without one"},
+    {.name = "cluster_state", .json = true, .text = "state on each node, as JSON"},
+    {.name = "metadata", .json = true, .text = "description, tags and default queue type, as JSON"},
     {0},
 };
 

@@ -19,19 +19,28 @@ int slc_ctl_add_vhost(slc_ctl *ctl)
     return vhost_put(ctl);
 }
 
-int slc_ctl_update_vhost_metadata(slc_ctl *ctl)
+static int vhost_there(slc_ctl *ctl, bool *there)
 {
     slc_ctl_reply reply;
     char *path = slc_ctl_path("/api/vhosts/%s", ctl->args[0]);
     bool dry_run = ctl->dry_run;
-    ctl->dry_run = false;
+    ctl->dry_run = false; // it changes nothing
     int rc = slc_ctl_request(ctl, "GET", path, NULL, &reply);
     ctl->dry_run = dry_run;
     slc_free(path);
     if (rc != CTL_OK)
         return rc;
-    bool there = reply.status == 200;
+    *there = reply.status == 200;
     slc_ctl_reply_fini(&reply);
+    return CTL_OK;
+}
+
+int slc_ctl_update_vhost_metadata(slc_ctl *ctl)
+{
+    bool there;
+    int rc = vhost_there(ctl, &there);
+    if (rc != CTL_OK)
+        return rc;
     if (!there)
         return slc_ctl_error(CTL_DATA, "Virtual host '%s' does not exist", ctl->args[0]);
     slc_ctl_banner(ctl, "Updating metadata of vhost \"%s\" ...", ctl->args[0]);
@@ -45,26 +54,27 @@ int slc_ctl_delete_vhost(slc_ctl *ctl)
                          CTL_DATA);
 }
 
+int slc_ctl_set_vhost_tags(slc_ctl *ctl)
+{
+    json_t *tags = slc_ctl_tags(ctl, "virtual host");
+    bool there;
+    int rc = vhost_there(ctl, &there);
+    if (rc == CTL_OK && !there)
+        rc = slc_ctl_error(CTL_DATA, "Virtual host \"%s\" does not exist", ctl->args[0]);
+    if (rc != CTL_OK) {
+        json_decref(tags);
+        return rc;
+    }
+    return slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/vhosts/%s", ctl->args[0]),
+                         json_pack("{s:o}", "tags", tags), CTL_DATA);
+}
+
 int slc_ctl_set_vhost_limits(slc_ctl *ctl)
 {
-    json_t *limits = json_loads(ctl->args[0], 0, NULL);
-    int rc = CTL_OK;
-    if (!json_is_object(limits))
-        rc = slc_ctl_error(CTL_DATA, "'%s' is no JSON object", ctl->args[0]);
-    else
-        slc_ctl_banner(ctl, "Setting vhost limits to \"%s\" for vhost \"%s\" ...", ctl->args[0],
-                       ctl->vhost);
-    const char *name;
-    json_t *value;
-    json_object_foreach(limits, name, value)
-    {
-        if (rc == CTL_OK)
-            rc =
-                slc_ctl_apply(ctl, "PUT", slc_ctl_path("/api/vhost-limits/%s/%s", ctl->vhost, name),
-                              json_pack("{s:O}", "value", value), CTL_DATA);
-    }
-    json_decref(limits);
-    return rc;
+    slc_ctl_banner(ctl, "Setting vhost limits to \"%s\" for vhost \"%s\" ...", ctl->args[0],
+                   ctl->vhost);
+    return slc_ctl_limits_set(ctl, ctl->args[0], "/api/vhost-limits/%s/%s", ctl->vhost,
+                              "max-queues", "vhost", CTL_DATA);
 }
 
 int slc_ctl_clear_vhost_limits(slc_ctl *ctl)
@@ -85,8 +95,7 @@ int slc_ctl_list_vhost_limits(slc_ctl *ctl)
     static const char *const columns[] = {"vhost", "limits"}, *const keys[] = {"vhost", "value"};
     if (!ctl->global) {
         slc_ctl_banner(ctl, "Listing limits for vhost \"%s\" ...", ctl->vhost);
-        return slc_ctl_rows(ctl, slc_ctl_path("/api/vhost-limits/%s", ctl->vhost), columns + 1,
-                            keys + 1, 1);
+        return slc_ctl_limits_line(ctl, slc_ctl_path("/api/vhost-limits/%s", ctl->vhost), "");
     }
     slc_ctl_banner(ctl, "Listing limits for all vhosts ...");
     return slc_ctl_rows(ctl, slc_strdup("/api/vhost-limits"), columns, keys, 2);

@@ -17,12 +17,13 @@ from support import broker as support  # noqa: E402
 
 
 class Ctl:
-    """Runs sluicectl, or rabbitmqctl, which is the same program by another name."""
+    """Runs sluicectl, or rabbitmqctl and rabbitmq-diagnostics, which are the same program by another name."""
 
     def __init__(self, directory, socket):
         self.program = os.environ["SLUICECTL"]
         self.alias = directory / "rabbitmqctl"
-        self.alias.symlink_to(Path(self.program).resolve())
+        for name in ("rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-plugins"):
+            (directory / name).symlink_to(Path(self.program).resolve())
         self.socket = socket
 
     def environment(self, **extra):
@@ -32,8 +33,8 @@ class Ctl:
         return env
 
     def run(self, *arguments, alias=False, before=(), timeout=30, **environment):
-        """The finished process: .returncode, .stdout and .stderr as text."""
-        program = str(self.alias if alias else self.program)
+        """The finished process: .returncode, .stdout and .stderr as text. alias: True (rabbitmqctl) or a name."""
+        program = str(self.alias.with_name(alias) if isinstance(alias, str) else self.alias if alias else self.program)
         return subprocess.run([*before, program, *arguments], env=self.environment(**environment),
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False,
                               encoding="utf-8")

@@ -279,6 +279,6 @@ Test(parser, columns_of_lists_are_found, .timeout = 2)
             at += bytes + (at[bytes] == ',');
         }
     }
-    cr_expect_null(slc_ctl_command_find("list"), "prefixes are no names");
+    cr_expect_null(slc_ctl_command_find("list_queue"), "prefixes are no names");
     cr_expect_null(slc_ctl_command_find("list_queuesx"));
 }
