@@ -30,6 +30,8 @@ KINDS = [
     ("read", ["set_permissions", "{user}", ".*", ".*", "^$"], ["set_permissions", "{user}", ".*", ".*", ".*"],
      lambda ch: ch.basic_get("changes-q", auto_ack=True)),
     ("all", ["clear_permissions", "{user}"], ["set_permissions", "{user}", ".*", ".*", ".*"], publish()),
+    ("globally", ["set_permissions", "{user}", ".*", "^$", ".*"], ["set_permissions_globally", "{user}", ".*", ".*", ".*"],
+     publish()),
     ("topic-write", ["set_topic_permissions", "{user}", "amq.topic", "^a", ".*"],
      ["clear_topic_permissions", "{user}", "amq.topic"], publish("b.c", "amq.topic")),
     ("topic-read", ["set_topic_permissions", "{user}", "amq.topic", ".*", "^a"], ["clear_topic_permissions", "{user}"],
