@@ -119,24 +119,35 @@ static size_t list_rewrite(const slc_session *session, const slc_incoming *in, b
     return headers.bytes;
 }
 
-slc_message *slc_incoming_message(const slc_session *session, const slc_incoming *in,
-                                  slc_slice *headers)
+/** One with a CC or BCC header, or with the pseudo queue in reply-to. */
+static slc_message *message_rewritten(const slc_session *session, const slc_incoming *in,
+                                      size_t *headers_bytes)
 {
     slc_slice list = in->list;
-    size_t headers_bytes = in->headers.bytes;
     slc_buffer changed = {0}, hidden = {0};
     bool bcc = in->more_keys && slc_table_find(in->headers, slc_slice_str("BCC"), NULL);
-    *headers = (slc_slice){0};
     if (bcc | in->fast_reply) {
         if (bcc)
             slc_headers_hidden_keys(in->headers, &hidden);
-        headers_bytes = list_rewrite(session, in, bcc, &changed);
+        *headers_bytes = list_rewrite(session, in, bcc, &changed);
         list = slc_buffer_slice(&changed);
     }
     slc_message *m = slc_message_new_hidden(in->exchange, in->key, list, in->body_bytes,
                                             in->persistent, slc_buffer_slice(&hidden));
     slc_buffer_fini(&changed);
     slc_buffer_fini(&hidden);
+    return m;
+}
+
+slc_message *slc_incoming_message(const slc_session *session, const slc_incoming *in,
+                                  slc_slice *headers)
+{
+    size_t headers_bytes = in->headers.bytes;
+    slc_message *m =
+        in->more_keys | in->fast_reply
+            ? message_rewritten(session, in, &headers_bytes)
+            : slc_message_new(in->exchange, in->key, in->list, in->body_bytes, in->persistent);
+    *headers = (slc_slice){0};
     if (m == NULL)
         return NULL;
     m->priority = in->priority;

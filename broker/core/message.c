@@ -105,16 +105,10 @@ static slc_message *message_alloc(uint64_t content_bytes)
     return m;
 }
 
-slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
-                             uint64_t body_bytes, bool persistent)
+/** The body and the hidden keys uninitialised. */
+static slc_message *message_new(slc_slice exchange, slc_slice key, slc_slice props,
+                                uint64_t body_bytes, bool persistent, size_t hidden_bytes)
 {
-    return slc_message_new_hidden(exchange, key, props, body_bytes, persistent, (slc_slice){0});
-}
-
-slc_message *slc_message_new_hidden(slc_slice exchange, slc_slice key, slc_slice props,
-                                    uint64_t body_bytes, bool persistent, slc_slice hidden)
-{
-    size_t hidden_bytes = hidden.bytes == 0 ? 0 : hidden.bytes + sizeof(uint32_t);
     SLC_ASSERT(hidden_bytes <= UINT32_MAX);
     SLC_ASSERT(exchange.bytes <= UINT8_MAX);
     SLC_ASSERT(key.bytes <= UINT8_MAX);
@@ -146,12 +140,26 @@ slc_message *slc_message_new_hidden(slc_slice exchange, slc_slice key, slc_slice
     at += key.bytes;
     if (props.bytes > 0)
         memcpy(at, props.data, props.bytes);
-    if (hidden_bytes > 0) {
-        m->content[3] |= SLC_MESSAGE_HIDDEN;
-        at += props.bytes + body_bytes;
-        memcpy(at, hidden.data, hidden.bytes);
-        put_u32(at + hidden.bytes, (uint32_t)hidden.bytes);
-    }
+    return m;
+}
+
+slc_message *slc_message_new(slc_slice exchange, slc_slice key, slc_slice props,
+                             uint64_t body_bytes, bool persistent)
+{
+    return message_new(exchange, key, props, body_bytes, persistent, 0);
+}
+
+slc_message *slc_message_new_hidden(slc_slice exchange, slc_slice key, slc_slice props,
+                                    uint64_t body_bytes, bool persistent, slc_slice hidden)
+{
+    size_t hidden_bytes = hidden.bytes == 0 ? 0 : hidden.bytes + sizeof(uint32_t);
+    slc_message *m = message_new(exchange, key, props, body_bytes, persistent, hidden_bytes);
+    if (m == NULL || hidden_bytes == 0)
+        return m;
+    m->content[3] |= SLC_MESSAGE_HIDDEN;
+    uint8_t *at = slc_message_body(m) + body_bytes;
+    memcpy(at, hidden.data, hidden.bytes);
+    put_u32(at + hidden.bytes, (uint32_t)hidden.bytes);
     return m;
 }
 
