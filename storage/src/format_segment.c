@@ -180,6 +180,17 @@ uint32_t slc_directory_encode(uint8_t *out, uint16_t shard, uint32_t qid, uint64
     return bytes;
 }
 
+// Bits that are not set; those behind the last position do not count.
+static uint32_t map_live(const uint8_t *dead, uint64_t span)
+{
+    uint32_t live = 0;
+    for (uint64_t i = 0; i < span / 8; i++)
+        live += 8 - (uint32_t)__builtin_popcount(dead[i]);
+    if (span % 8 != 0)
+        live += (uint32_t)__builtin_popcount(~(uint32_t)dead[span / 8] & ((1u << span % 8) - 1));
+    return live;
+}
+
 slc_err slc_directory_decode(slc_slice value, uint16_t shard, uint32_t qid, uint64_t first,
                              slc_directory *out, slc_error *error)
 {
@@ -204,6 +215,11 @@ slc_err slc_directory_decode(slc_slice value, uint16_t shard, uint32_t qid, uint
         (out->dead_bytes == 0 && out->live != span) || out->residents > out->count)
         return slc_error_set(error, SLC_ECORRUPT, "a directory record contradicts itself");
     out->dead = out->dead_bytes == 0 ? NULL : value.data + SLC_DIRECTORY_HEAD_BYTES;
+    if (out->dead_bytes != 0 && map_live(out->dead, span) != out->live)
+        return slc_error_set(error, SLC_ECORRUPT,
+                             "a directory record says %" PRIu32
+                             " live messages, and its map says %" PRIu32,
+                             out->live, map_live(out->dead, span));
     out->resident_data = value.data + SLC_DIRECTORY_HEAD_BYTES + out->dead_bytes;
     return SLC_OK;
 }

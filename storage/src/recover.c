@@ -232,6 +232,17 @@ static slc_err segments_read(recovery *r)
     mdb_cursor_close(cursor);
     if (rc == SLC_OK && code != MDB_NOTFOUND)
         rc = slc_store_env_error(code, r->error, "reading the directory of segments");
+    // Of a segment whose record is gone nothing else tells.
+    MDB_stat segments, records;
+    if (rc == SLC_OK && ((code = mdb_stat(r->txn, shard->seg, &segments)) != 0 ||
+                         (code = mdb_stat(r->txn, shard->smd, &records)) != 0))
+        rc = slc_store_env_error(code, r->error, "counting the segments");
+    if (rc == SLC_OK && segments.ms_entries != records.ms_entries)
+        rc =
+            slc_error_set(r->error, SLC_ECORRUPT,
+                          "shard %04x: there are %zu segments in %04x.seg and %zu directory "
+                          "records in %04x.smd; each has one of the other",
+                          shard->id, segments.ms_entries, shard->id, records.ms_entries, shard->id);
     return rc;
 }
 

@@ -246,3 +246,21 @@ Test(format, a_value_under_another_key_or_in_another_shard_is_refused)
     cr_expect(eq(int, slc_directory_decode(in, SHARD, 6, 99, &directory, NULL), SLC_ECORRUPT));
     cr_expect(eq(int, slc_directory_decode(in, SHARD + 1, 6, 100, &directory, NULL), SLC_ECORRUPT));
 }
+
+// Recovery takes the number of live messages from the record, so it has to be that of the map.
+Test(format, a_directory_record_counts_its_map)
+{
+    static uint8_t bytes[SLC_DIRECTORY_MAX];
+    uint8_t dead[2] = {0x81, 0xfe}; // the last bits are behind position 109
+    slc_error error = {0};
+    slc_directory read;
+    for (uint32_t live = 0; live <= 9; live++) {
+        slc_directory directory = {
+            .count = 9, .live = live, .last = 109, .dead = dead, .dead_bytes = 2};
+        slc_slice in =
+            slc_slice_of(bytes, slc_directory_encode(bytes, SHARD, 6, 100, &directory, NULL));
+        slc_err rc = slc_directory_decode(in, SHARD, 6, 100, &read, &error);
+        cr_expect(eq(int, rc, live == 7 ? SLC_OK : SLC_ECORRUPT), "%u: %s", live, error.text);
+    }
+    cr_expect(eq(str, error.text, "a directory record says 9 live messages, and its map says 7"));
+}
