@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "core/definitions_file.h"
+#include "core/parameter.h"
 
 enum { FILE_BYTES_MAX = 64 * 1024 * 1024, FILES_MAX = 1024 };
 
@@ -18,6 +20,9 @@ typedef struct boot {
     char *paths[FILES_MAX];
     json_t *roots[FILES_MAX];
     uint32_t count, at;
+    bool changed_only;
+    crypto_hash_sha256_state hashing;
+    char hash[2 * crypto_hash_sha256_BYTES + 1]; // of all files
     void (*done)(slc_err rc, const slc_error *error, void *arg);
     void *arg;
 } boot;
@@ -51,9 +56,13 @@ static slc_err file_read(const char *path, slc_buffer *out, slc_error *error)
 
 static slc_err boot_parse(boot *b, slc_error *error)
 {
+    crypto_hash_sha256_init(&b->hashing);
     for (uint32_t i = 0; i < b->count; i++) {
         slc_buffer text = {0};
         slc_err rc = file_read(b->paths[i], &text, error);
+        uint64_t bytes = text.bytes; // where one file ends counts
+        crypto_hash_sha256_update(&b->hashing, (const uint8_t *)&bytes, sizeof bytes);
+        crypto_hash_sha256_update(&b->hashing, text.data, text.bytes);
         if (rc == SLC_OK) {
             rc = slc_definitions_parse(slc_buffer_slice(&text), &b->roots[i], error);
             if (rc != SLC_OK)
@@ -63,6 +72,9 @@ static slc_err boot_parse(boot *b, slc_error *error)
         if (rc != SLC_OK)
             return rc;
     }
+    uint8_t digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_final(&b->hashing, digest);
+    sodium_bin2hex(b->hash, sizeof b->hash, digest, sizeof digest);
     return SLC_OK;
 }
 
@@ -136,28 +148,56 @@ static void boot_imported(slc_err rc, const char *report, void *arg)
     boot_next(b);
 }
 
+/** RabbitMQ keeps it under that name, too. */
+static const char hash_parameter[] = "imported_definition_hash_value";
+
+static bool boot_is_loaded(const boot *b)
+{
+    const slc_parameter *p =
+        slc_parameter_find(b->broker, NULL, (slc_slice){0}, slc_slice_str(hash_parameter));
+    const char *hash = p != NULL ? json_string_value(p->value) : NULL;
+    return hash != NULL && strcmp(hash, b->hash) == 0;
+}
+
+static void boot_noted(slc_err rc, bool created, const slc_error *error, void *arg)
+{
+    (void)created;
+    boot_end(arg, rc, error);
+}
+
 static void boot_next(boot *b)
 {
     slc_error none = {0};
-    if (b->at == b->count)
+    if (b->at == b->count && b->changed_only) {
+        json_t *hash = json_string(b->hash);
+        slc_parameter_set(b->broker, NULL, (slc_slice){0}, slc_slice_str(hash_parameter), hash,
+                          boot_noted, b);
+        json_decref(hash);
+    } else if (b->at == b->count)
         boot_end(b, SLC_OK, &none);
     else
         slc_definitions_import(b->broker, b->roots[b->at], (slc_slice){0}, boot_imported, b);
 }
 
-void slc_boot_definitions(slc_broker *broker, const char *path,
+void slc_boot_definitions(slc_broker *broker, const char *path, bool changed_only,
                           void (*done)(slc_err rc, const slc_error *error, void *arg), void *arg)
 {
     boot *b = slc_alloc_zero(1, sizeof *b);
     b->broker = broker;
+    b->changed_only = changed_only;
     b->done = done;
     b->arg = arg;
     slc_error error = {0};
     slc_err rc = boot_find(b, path, &error);
     if (rc == SLC_OK)
         rc = boot_parse(b, &error);
-    if (rc != SLC_OK)
+    if (rc == SLC_OK && changed_only && boot_is_loaded(b)) {
+        slc_log(SLC_LOG_INFO, "default", "definitions.unchanged", SLC_NO_FIELDS,
+                "definitions of %s were loaded before and are skipped", path);
+        boot_end(b, SLC_OK, &error);
+    } else if (rc != SLC_OK) {
         boot_end(b, rc, &error);
-    else
+    } else {
         boot_next(b);
+    }
 }

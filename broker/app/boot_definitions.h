@@ -10,9 +10,9 @@
 
 #include "core/broker.h"
 
-/** done runs once, maybe inside this call. Not SLC_OK: error names the file and what is wrong in it; nothing of that file was
+/** changed_only: not when these files are those that were loaded last so (a global parameter keeps their hash). done runs once, maybe inside this call. Not SLC_OK: error names the file and what is wrong in it; nothing of that file was
  *  applied. */
-void slc_boot_definitions(slc_broker *broker, const char *path,
+void slc_boot_definitions(slc_broker *broker, const char *path, bool changed_only,
                           void (*done)(slc_err rc, const slc_error *error, void *arg), void *arg);
 
 #endif

@@ -22,6 +22,7 @@
 #include "app/status.h"
 #include "app/user_definitions.h"
 #include "app/user_events.h"
+#include "app/vhost_seeds.h"
 #include "app/world.h"
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -66,6 +67,7 @@ typedef struct daemon_state {
     slc_net *net;
     slc_auth *auth;
     slc_user_definitions *user_definitions;
+    slc_vhost_seeds *vhost_seeds;
     slc_tls *tls;   // NULL: no TLS listener
     slc_tls *https; // that of the management API, which libmicrohttpd reads by itself; NULL: none
     slc_amqp_server *amqp;
@@ -262,7 +264,8 @@ static void daemon_serve(daemon_state *d)
     if (d->settings->load_definitions != NULL && !d->definitions_loaded) {
         if (!d->definitions_begun) {
             d->definitions_begun = true;
-            slc_boot_definitions(d->world.broker, d->settings->load_definitions, boot_loaded, d);
+            slc_boot_definitions(d->world.broker, d->settings->load_definitions,
+                                 d->settings->load_definitions_changed_only, boot_loaded, d);
         }
         if (!d->definitions_loaded)
             return;
@@ -376,13 +379,23 @@ static void daemon_stop(daemon_state *d, const char *why)
 
 /* ---- settings become options of the parts ---- */
 
+static uint64_t memory_total(const slc_settings *s)
+{
+    return s->memory_total_override_bytes > 0 ? s->memory_total_override_bytes : slc_total_memory();
+}
+
 static uint64_t memory_limit(const slc_settings *s)
 {
     if (s->memory_watermark_is_absolute)
         return s->memory_watermark_absolute;
-    uint64_t total =
-        s->memory_total_override_bytes > 0 ? s->memory_total_override_bytes : slc_total_memory();
-    return (uint64_t)((double)total * s->memory_watermark_relative);
+    return (uint64_t)((double)memory_total(s) * s->memory_watermark_relative);
+}
+
+static uint64_t disk_limit(const slc_settings *s)
+{
+    if (!s->disk_free_limit_is_relative)
+        return s->disk_free_limit_bytes;
+    return (uint64_t)((double)memory_total(s) * s->disk_free_limit_relative);
 }
 
 static void amqp_settings(const slc_settings *s, slc_amqp_settings *out)
@@ -558,8 +571,8 @@ static void daemon_reload(daemon_state *d)
     slc_user_definitions_hashing(d->user_definitions, auth.hashing);
     broker_limits(d, fresh);
     daemon_reload_tls(d, &fresh->tls);
-    slc_monitor_limits(&d->monitor, memory_limit(fresh), fresh->disk_free_limit_bytes);
-    slc_app_backup_keep_free(d->backup, fresh->disk_free_limit_bytes);
+    slc_monitor_limits(&d->monitor, memory_limit(fresh), disk_limit(fresh));
+    slc_app_backup_keep_free(d->backup, disk_limit(fresh));
     slc_broker_ack_timeout(d->world.broker, fresh->consumer_timeout_ms);
     slc_settings_free(d->settings);
     d->settings = fresh;
@@ -661,20 +674,15 @@ static slc_err http_set_limit(const char *limit, const char *value, slc_error *e
 {
     daemon_state *d = arg;
     uint64_t memory = d->monitor.memory_limit, disk = d->monitor.disk_limit;
-    uint64_t total = d->settings->memory_total_override_bytes > 0
-                         ? d->settings->memory_total_override_bytes
-                         : slc_total_memory();
-    // The disk's share is written as the memory's is, and has no key of its own.
-    bool of_disk = strcmp(limit, "disk_free_limit.relative") == 0;
-    bool share = of_disk || strcmp(limit, "vm_memory_high_watermark.relative") == 0;
+    bool share = strstr(limit, ".relative") != NULL;
     double fraction = 0;
     uint64_t bytes = 0;
-    slc_err rc = slc_settings_value(of_disk ? "vm_memory_high_watermark.relative" : limit, value,
-                                    share ? NULL : &bytes, share ? &fraction : NULL, error);
+    slc_err rc =
+        slc_settings_value(limit, value, share ? NULL : &bytes, share ? &fraction : NULL, error);
     if (rc != SLC_OK)
         return rc;
     if (share)
-        bytes = (uint64_t)((double)total * fraction);
+        bytes = (uint64_t)((double)memory_total(d->settings) * fraction);
     if (strncmp(limit, "vm_memory", 9) == 0)
         memory = bytes;
     else
@@ -766,6 +774,8 @@ static int daemon_open_world(daemon_state *d, slc_error *error)
         .node = s->node_name,
         .event_vhost = s->event_vhost,
         .log_lines = s->log_exchange,
+        .vhost_new = slc_vhost_seeds_begin,
+        .vhost_new_arg = d->vhost_seeds,
         .first_user = s->load_definitions == NULL ? first_user(s) : (slc_auth_first){0},
     };
     switch (slc_world_open(&d->world, &options, &d->recovered, error)) {
@@ -865,6 +875,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
     slc_auth_options auth;
     auth_options(d, s, &auth);
     d->auth = d->world.auth = slc_auth_new(&auth);
+    d->vhost_seeds = slc_vhost_seeds_new(s, d->auth);
     int status = daemon_open_world(d, error);
     if (status != 0) {
         slc_auth_free(d->auth);
@@ -887,7 +898,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .node = s->node_name,
         .version = SLC_VERSION,
     });
-    slc_app_backup_keep_free(d->backup, s->disk_free_limit_bytes);
+    slc_app_backup_keep_free(d->backup, disk_limit(s));
     char fallback[4096];
     snprintf(fallback, sizeof fallback, "%s/admin.sock", d->instance.dir);
     slc_http_options http = {
@@ -936,8 +947,8 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .arg = d,
     };
     http_headers(&http, s);
-    slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s),
-                      s->disk_free_limit_bytes, s->memory_monitor_interval_ms);
+    slc_monitor_start(&d->monitor, &d->world, d->instance.dir, memory_limit(s), disk_limit(s),
+                      s->memory_monitor_interval_ms);
     daemon_handles(d);
     slc_error lines_error = {0};
     if (s->log_exchange &&
@@ -1015,6 +1026,7 @@ free_daemon:
         slc_settings_free(d->settings);
     slc_options_free(d->options);
     slc_tls_free(d->tls);
+    slc_vhost_seeds_free(d->vhost_seeds);
     slc_tls_free(d->https);
     slc_free(d->listeners);
     slc_free(d);

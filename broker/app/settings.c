@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/settings_table.h"
+#include "auth/pattern.h"
 #include "base/alloc.h"
 #include "core/broker.h"
 
@@ -31,6 +32,18 @@ static const slc_config_key settings_keys[KEY_COUNT] = {
 #undef SETTINGS_KEY
 };
 
+/** Values of default_policies.operator.NAME, by the names they have in the policy. */
+static const struct {
+    enum settings_key key;
+    const char *name;
+} seed_values[SLC_SETTINGS_SEED_VALUES] = {
+    {KEY_SEED_POLICY_EXPIRES, "expires"},
+    {KEY_SEED_POLICY_MESSAGE_TTL, "message-ttl"},
+    {KEY_SEED_POLICY_MAX_LENGTH, "max-length"},
+    {KEY_SEED_POLICY_MAX_LENGTH_BYTES, "max-length-bytes"},
+    {KEY_SEED_POLICY_DELIVERY_LIMIT, "delivery-limit"},
+};
+
 // Keys of RabbitMQ that will mean something here. Refusing them would stop people from bringing their file along.
 static const char *const settings_later[] = {
     "ssl_options.secure_renegotiate",
@@ -50,10 +63,9 @@ static const char *const settings_later[] = {
     "tcp_listen_options.linger.*",
     "tcp_listen_options.exit_on_close",
     "tcp_listen_options.send_timeout*",
-    "default_users.*",
-    "default_policies.*",
-    "default_limits.*",
-    "definitions.*",
+    "definitions.tls.*",
+    "definitions.https.*",
+    "definitions.hashing.*",
     "anonymous_login_user",
     "anonymous_login_pass",
     "auth_backends.*",
@@ -64,7 +76,6 @@ static const char *const settings_later[] = {
     "credential_validator.*",
     "vm_memory_high_watermark_paging_ratio",
     "vm_memory_calculation_strategy",
-    "disk_free_limit.relative",
     "collect_statistics",
     "collect_statistics_interval",
     "management.tcp.compress",
@@ -438,8 +449,68 @@ static void settings_check_tls(slc_config *config)
                                   "ssl_options.sni.%s.certfile is missing", values[i].element);
 }
 
+const char *slc_settings_seed_value_name(int index)
+{
+    return seed_values[index].name;
+}
+
+/** The element that a list has for name; NULL: none. */
+static const char *seed_text(const slc_config *c, enum settings_key key, const char *name)
+{
+    const slc_config_value *value = slc_config_element(c, key, name);
+    return value != NULL ? value->text : NULL;
+}
+
+static int64_t seed_number(const slc_config *c, enum settings_key key, const char *name)
+{
+    const slc_config_value *value = slc_config_element(c, key, name);
+    return value != NULL ? (int64_t)value->number : -1;
+}
+
+static void settings_fill_seeds(slc_settings *s)
+{
+    const slc_config *c = s->config;
+    uint32_t count = 0;
+    const slc_config_value *v = slc_config_list(c, KEY_SEED_LIMIT_PATTERN, &count);
+    s->seed_limits = slc_alloc_zero(count + 1, sizeof *s->seed_limits);
+    s->seed_limit_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        s->seed_limits[i] = (slc_settings_seed_limit){
+            .pattern = v[i].text,
+            .max_connections = seed_number(c, KEY_SEED_LIMIT_CONNECTIONS, v[i].element),
+            .max_queues = seed_number(c, KEY_SEED_LIMIT_QUEUES, v[i].element),
+        };
+    v = slc_config_list(c, KEY_SEED_POLICY_VHOST, &count);
+    s->seed_policies = slc_alloc_zero(count + 1, sizeof *s->seed_policies);
+    s->seed_policy_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        slc_settings_seed_policy *p = &s->seed_policies[i];
+        p->name = v[i].element;
+        p->vhost_pattern = v[i].text;
+        p->queue_pattern = seed_text(c, KEY_SEED_POLICY_QUEUE, p->name);
+        for (int k = 0; k < SLC_SETTINGS_SEED_VALUES; k++)
+            p->values[k] = seed_number(c, seed_values[k].key, p->name);
+    }
+    v = slc_config_list(c, KEY_SEED_USER_VHOST, &count);
+    s->seed_users = slc_alloc_zero(count + 1, sizeof *s->seed_users);
+    s->seed_user_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        const char *name = v[i].element;
+        s->seed_users[i] = (slc_settings_seed_user){
+            .name = name,
+            .vhost_pattern = v[i].text,
+            .password = seed_text(c, KEY_SEED_USER_PASSWORD, name),
+            .tags = seed_text(c, KEY_SEED_USER_TAGS, name),
+            .configure = seed_text(c, KEY_SEED_USER_CONFIGURE, name),
+            .write = seed_text(c, KEY_SEED_USER_WRITE, name),
+            .read = seed_text(c, KEY_SEED_USER_READ, name),
+        };
+    }
+}
+
 static void settings_fill(slc_settings *s)
 {
+    settings_fill_seeds(s);
     const slc_config *c = s->config;
     settings_fill_tls(s);
     s->node_name = settings_node_name(s);
@@ -495,7 +566,9 @@ static void settings_fill(slc_settings *s)
     s->cluster_exchange_limit = (uint32_t)slc_config_number_or(c, KEY_CLUSTER_EXCHANGE_LIMIT, 0);
     static const char *const queue_types[] = {"classic", "quorum", "stream"};
     s->default_queue_type = queue_types[slc_config_enum(c, KEY_DEFAULT_QUEUE_TYPE)];
-    s->load_definitions = slc_config_text(c, KEY_LOAD_DEFINITIONS);
+    s->load_definitions =
+        settings_text_or(c, KEY_LOAD_DEFINITIONS, slc_config_text(c, KEY_DEF_PATH));
+    s->load_definitions_changed_only = slc_config_bool(c, KEY_DEF_SKIP);
 
     s->memory_watermark_relative = slc_config_get(c, KEY_MEMORY_RELATIVE)->fraction;
     s->memory_watermark_is_absolute =
@@ -504,6 +577,10 @@ static void settings_fill(slc_settings *s)
     s->memory_total_override_bytes = slc_config_number_or(c, KEY_MEMORY_TOTAL, 0);
     s->memory_monitor_interval_ms = (uint32_t)slc_config_number(c, KEY_MEMORY_INTERVAL);
     s->disk_free_limit_bytes = slc_config_number(c, KEY_DISK_LIMIT);
+    s->disk_free_limit_is_relative =
+        slc_config_is_set(c, KEY_DISK_RELATIVE) && !slc_config_is_set(c, KEY_DISK_LIMIT);
+    if (s->disk_free_limit_is_relative)
+        s->disk_free_limit_relative = slc_config_get(c, KEY_DISK_RELATIVE)->fraction;
     s->cache_bytes = slc_config_number(c, KEY_CACHE_BYTES);
     s->window_bytes = slc_config_number(c, KEY_WINDOW_BYTES);
 
@@ -588,10 +665,71 @@ static void settings_check_management(slc_config *config)
                               "or blank");
 }
 
+/** Each element of key is a regular expression. */
+static void settings_check_pattern(slc_config *config, enum settings_key key)
+{
+    uint32_t count = 0;
+    const slc_config_value *v = slc_config_list(config, key, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        slc_pattern *pattern = NULL;
+        slc_error error = {0};
+        if (slc_pattern_new(slc_slice_str(v[i].text), &pattern, &error) != SLC_OK)
+            slc_config_note_about(config, true, key, NULL, "of %s: %s", v[i].element, error.text);
+        slc_pattern_free(pattern);
+    }
+}
+
+static void settings_check_seeds(slc_config *config)
+{
+    static const struct {
+        enum settings_key key, needs;
+    } rules[] = {
+        {KEY_SEED_LIMIT_CONNECTIONS, KEY_SEED_LIMIT_PATTERN},
+        {KEY_SEED_LIMIT_QUEUES, KEY_SEED_LIMIT_PATTERN},
+        {KEY_SEED_POLICY_QUEUE, KEY_SEED_POLICY_VHOST},
+        {KEY_SEED_POLICY_EXPIRES, KEY_SEED_POLICY_VHOST},
+        {KEY_SEED_POLICY_MESSAGE_TTL, KEY_SEED_POLICY_VHOST},
+        {KEY_SEED_POLICY_MAX_LENGTH, KEY_SEED_POLICY_VHOST},
+        {KEY_SEED_POLICY_MAX_LENGTH_BYTES, KEY_SEED_POLICY_VHOST},
+        {KEY_SEED_POLICY_DELIVERY_LIMIT, KEY_SEED_POLICY_VHOST},
+        {KEY_SEED_USER_PASSWORD, KEY_SEED_USER_VHOST},
+        {KEY_SEED_USER_TAGS, KEY_SEED_USER_VHOST},
+        {KEY_SEED_USER_CONFIGURE, KEY_SEED_USER_VHOST},
+        {KEY_SEED_USER_WRITE, KEY_SEED_USER_VHOST},
+        {KEY_SEED_USER_READ, KEY_SEED_USER_VHOST},
+    };
+    static const enum settings_key patterns[] = {
+        KEY_SEED_LIMIT_PATTERN,  KEY_SEED_POLICY_VHOST, KEY_SEED_POLICY_QUEUE, KEY_SEED_USER_VHOST,
+        KEY_SEED_USER_CONFIGURE, KEY_SEED_USER_WRITE,   KEY_SEED_USER_READ};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(rules); i++) {
+        uint32_t count = 0;
+        const slc_config_value *v = slc_config_list(config, rules[i].key, &count);
+        for (uint32_t k = 0; k < count; k++) {
+            if (slc_config_element(config, rules[i].needs, v[k].element) == NULL)
+                slc_config_note_about(config, true, rules[i].key, NULL,
+                                      "of %s: %s is missing, so it has no effect", v[k].element,
+                                      settings_keys[rules[i].needs].name);
+        }
+    }
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(patterns); i++)
+        settings_check_pattern(config, patterns[i]);
+    uint32_t count = 0;
+    const slc_config_value *v = slc_config_list(config, KEY_SEED_POLICY_VHOST, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        bool any = false;
+        for (int k = 0; k < SLC_SETTINGS_SEED_VALUES; k++)
+            any |= slc_config_element(config, seed_values[k].key, v[i].element) != NULL;
+        if (!any)
+            slc_config_note_about(config, true, KEY_SEED_POLICY_VHOST, NULL,
+                                  "of %s: the policy sets nothing", v[i].element);
+    }
+}
+
 static void settings_check(slc_config *config)
 {
     uint32_t listeners = 0;
     settings_check_tls(config);
+    settings_check_seeds(config);
     slc_config_list(config, KEY_TCP_N, &listeners);
     if (listeners > SLC_SETTINGS_LISTENERS_MAX)
         slc_config_note_about(config, true, KEY_TCP_N, NULL,
@@ -603,10 +741,16 @@ static void settings_check(slc_config *config)
         slc_config_is_set(config, KEY_MEMORY_RELATIVE))
         slc_config_note_about(config, false, KEY_MEMORY_ABSOLUTE, NULL,
                               "has no effect, vm_memory_high_watermark.relative is set too");
+    if (slc_config_is_set(config, KEY_DISK_LIMIT) && slc_config_is_set(config, KEY_DISK_RELATIVE))
+        slc_config_note_about(config, false, KEY_DISK_RELATIVE, NULL,
+                              "has no effect, disk_free_limit.absolute is set too");
     if (slc_config_is_set(config, KEY_FLUSH_INTERVAL) &&
         slc_config_enum(config, KEY_FLUSH) != SLC_SETTINGS_FLUSH_INTERVAL)
         slc_config_note_about(config, false, KEY_FLUSH_INTERVAL, NULL,
                               "has no effect without store.flush = interval");
+    if (slc_config_is_set(config, KEY_DEF_PATH) && slc_config_is_set(config, KEY_LOAD_DEFINITIONS))
+        slc_config_note_about(config, false, KEY_DEF_PATH, NULL,
+                              "has no effect, load_definitions is set too");
     if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
         slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
     settings_check_management(config);
@@ -647,6 +791,9 @@ void slc_settings_free(slc_settings *settings)
     if (settings == NULL)
         return;
     slc_free(settings->default_tags);
+    slc_free(settings->seed_limits);
+    slc_free(settings->seed_policies);
+    slc_free(settings->seed_users);
     for (uint32_t i = 0; i < settings->owned_count; i++)
         slc_free(settings->owned[i]);
     slc_config_free(settings->config);

@@ -31,6 +31,25 @@ typedef enum slc_settings_flush {
     SLC_SETTINGS_FLUSH_INTERVAL,
 } slc_settings_flush;
 
+enum { SLC_SETTINGS_SEED_VALUES = 5 };
+
+/** What new vhosts begin with: default_limits.vhosts, default_policies.operator, default_users. -1 and NULL: not set. */
+typedef struct slc_settings_seed_limit {
+    const char *pattern;
+    int64_t max_connections, max_queues;
+} slc_settings_seed_limit;
+
+typedef struct slc_settings_seed_policy {
+    const char *name, *vhost_pattern, *queue_pattern;
+    int64_t values[SLC_SETTINGS_SEED_VALUES]; // named by slc_settings_seed_value_name
+} slc_settings_seed_policy;
+
+typedef struct slc_settings_seed_user {
+    const char *name, *vhost_pattern;
+    const char *password; // secret
+    const char *tags, *configure, *write, *read;
+} slc_settings_seed_user;
+
 typedef struct slc_settings {
     slc_config *config;
     char *config_file; // the main file that was read; NULL: none
@@ -85,6 +104,12 @@ typedef struct slc_settings {
     char *default_tags; // separated by commas; owned
     const char *default_configure, *default_write, *default_read;
 
+    // new vhosts; owned, the texts are config's
+    slc_settings_seed_limit *seed_limits;
+    slc_settings_seed_policy *seed_policies;
+    slc_settings_seed_user *seed_users;
+    uint32_t seed_limit_count, seed_policy_count, seed_user_count;
+
     // users
     int password_hashing; // slc_auth_hashing
     uint32_t auth_cache_ttl_ms, auth_failure_delay_ms, auth_max_failures_per_minute;
@@ -93,6 +118,7 @@ typedef struct slc_settings {
     uint32_t channel_max_per_node, vhost_max, cluster_queue_limit, cluster_exchange_limit;
     const char *default_queue_type;
     const char *load_definitions; // file or directory; NULL: none
+    bool load_definitions_changed_only;
 
     // resources
     double
@@ -102,6 +128,8 @@ typedef struct slc_settings {
     uint64_t memory_total_override_bytes; // 0: ask the system
     uint32_t memory_monitor_interval_ms;
     uint64_t disk_free_limit_bytes;
+    bool disk_free_limit_is_relative; // then it is the share of the memory there is
+    double disk_free_limit_relative;
     uint64_t cache_bytes;
     uint64_t window_bytes;
 
@@ -169,6 +197,8 @@ SLC_MUST_USE slc_err slc_settings_load(const slc_settings_sources *sources, slc_
                                        slc_error *error);
 void slc_settings_free(slc_settings *settings);
 
+/** "max-length": the name that a value of a seeded policy has there. */
+const char *slc_settings_seed_value_name(int index);
 /** Whether user may only connect from this machine (loopback_users). */
 bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user);
 /** It says that it is a RabbitMQ (amqp.emulate_*) older than this. */

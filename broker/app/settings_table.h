@@ -171,6 +171,22 @@
       "What that user may write to there.")                                                                                     \
     X(DEFAULT_READ, "default_permissions.read", TEXT, 0, NULL, 0, 4096, ".*", NULL, "Users",                                    \
       "What that user may read from there.")                                                                                    \
+    X(SEED_LIMIT_PATTERN, "default_limits.vhosts.$name.pattern", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "Virtual hosts whose names this regular expression finds get these limits when they are created. $name is only a label.")\
+    X(SEED_LIMIT_CONNECTIONS, "default_limits.vhosts.$name.max_connections", INTEGER, 0, "connections", 0, 100000000, NULL, NULL, "Users", "Their limit of connections.")\
+    X(SEED_LIMIT_QUEUES, "default_limits.vhosts.$name.max_queues", INTEGER, 0, "queues", 0, 100000000, NULL, NULL, "Users", "Their limit of queues.")\
+    X(SEED_POLICY_VHOST, "default_policies.operator.$name.vhost_pattern", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "Virtual hosts whose names this regular expression finds get the operator policy $name when they are created.")\
+    X(SEED_POLICY_QUEUE, "default_policies.operator.$name.queue_pattern", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "The pattern of that policy, for the names of queues. Unless it is set: all.")\
+    X(SEED_POLICY_EXPIRES, "default_policies.operator.$name.expires", DURATION, 0, "ms", 1, 3650 * DAY, NULL, NULL, "Users", "Life of a queue that is not used.")\
+    X(SEED_POLICY_MESSAGE_TTL, "default_policies.operator.$name.message_ttl", DURATION, 0, "ms", 0, 3650 * DAY, NULL, NULL, "Users", "Life of a message.")\
+    X(SEED_POLICY_MAX_LENGTH, "default_policies.operator.$name.max_length", INTEGER, 0, "messages", 0, 4294967295ull, NULL, NULL, "Users", "Messages in a queue.")\
+    X(SEED_POLICY_MAX_LENGTH_BYTES, "default_policies.operator.$name.max_length_bytes", SIZE, 0, NULL, 0, 0, NULL, NULL, "Users", "Bytes of messages in a queue.")\
+    X(SEED_POLICY_DELIVERY_LIMIT, "default_policies.operator.$name.delivery_limit", INTEGER, 0, "deliveries", 0, 4294967295ull, NULL, NULL, "Users", "Unsuccessful deliveries of a message of a quorum queue.")\
+    X(SEED_USER_VHOST, "default_users.$name.vhost_pattern", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "The user $name gets permissions in virtual hosts whose names this regular expression finds, when they are created. A user who is not there yet is created then.")\
+    X(SEED_USER_PASSWORD, "default_users.$name.password", TEXT, SLC_CONFIG_SECRET, NULL, 1, 1024, NULL, NULL, "Users", "Password of that user. Unless it is set, no password logs in.")\
+    X(SEED_USER_TAGS, "default_users.$name.tags", TEXT, 0, NULL, 0, 1024, NULL, NULL, "Users", "Tags of that user, separated by commas.")\
+    X(SEED_USER_CONFIGURE, "default_users.$name.configure", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "What that user may configure there: a regular expression for names. Unless it is set: nothing.")\
+    X(SEED_USER_WRITE, "default_users.$name.write", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "What that user may write to there.")\
+    X(SEED_USER_READ, "default_users.$name.read", TEXT, 0, NULL, 0, 4096, NULL, NULL, "Users", "What that user may read from there.")\
     X(PASSWORD_HASHING, "password_hashing_module", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "argon2id",                             \
       "argon2id rabbit_password_hashing_sha256 rabbit_password_hashing_sha512", "Users",                                        \
       "How new passwords are kept. With the last two, users log in to a RabbitMQ that takes the definitions; argon2id it keeps "   \
@@ -187,6 +203,9 @@
     X(LOAD_DEFINITIONS, "load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                                        \
       "A file of definitions (JSON, as RabbitMQ exports them), or a directory of *.json, loaded at every start before "         \
       "anybody can connect. Where it has users, default_user is not created.")                                                  \
+    X(DEF_BACKEND, "definitions.import_backend", ENUM, 0, NULL, 0, 0, "local_filesystem", "local_filesystem", "Users", "Where definitions.local.path is: here.")\
+    X(DEF_PATH, "definitions.local.path", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users", "The same as load_definitions, which comes first.")\
+    X(DEF_SKIP, "definitions.skip_if_unchanged", BOOL, 0, NULL, 0, 0, "false", NULL, "Users", "Load definitions only when the files are not those that were loaded last: what was changed or deleted since then stays so.")\
     X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
       "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \
     X(LOOPBACK_NAME, "loopback_users.$name", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, NULL, "Users",                          \
@@ -204,6 +223,8 @@
       "Memory there is, where the system's answer is wrong.")                                                                   \
     X(DISK_LIMIT, "disk_free_limit.absolute", SIZE, SLC_CONFIG_RELOAD, NULL, 0, 0, "1GiB", NULL, "Resources",                   \
       "Free space of the data directory's file system below which publishers are blocked.")                                     \
+    X(DISK_RELATIVE, "disk_free_limit.relative", FRACTION, SLC_CONFIG_RELOAD, NULL, 0, 100000, NULL, NULL, "Resources",         \
+      "The same limit as a share of the memory. Counts when disk_free_limit.absolute is not set.")                              \
     X(CACHE_BYTES, "memory.cache_bytes", SIZE, 0, NULL, 0, TIB, "64MiB", NULL, "Resources",                                     \
       "Waiting messages in memory, of all queues; stored ones beyond it are read back when their turn comes near.")             \
     X(WINDOW_BYTES, "memory.window_bytes", SIZE, 0, NULL, MIB, TIB, "64MiB", NULL, "Resources",                                 \

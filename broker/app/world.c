@@ -351,6 +351,8 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
         .node = options->node,
         .event_vhost = options->event_vhost,
         .log_lines = options->log_lines,
+        .vhost_new = options->vhost_new,
+        .vhost_new_arg = options->vhost_new_arg,
     };
     world->broker = slc_broker_new(&broker_options);
 

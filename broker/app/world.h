@@ -46,6 +46,8 @@ typedef struct slc_world_options {
     const char *default_vhost;
     const char *node, *event_vhost; // as in slc_broker_options
     bool log_lines;
+    slc_vhost_new_hook vhost_new;
+    void *vhost_new_arg;
     slc_auth_first
         first_user; // created where there is nothing at all; user NULL: not by slc_world_open
 } slc_world_options;

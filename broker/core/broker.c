@@ -28,6 +28,8 @@ slc_broker *slc_broker_new(const slc_broker_options *options)
     broker->ack_timeout_ms = options->ack_timeout_ms;
     broker->system.node = slc_strdup(options->node != NULL ? options->node : "");
     broker->system.log_lines = options->log_lines;
+    broker->vhost_new = options->vhost_new;
+    broker->vhost_new_arg = options->vhost_new_arg;
     if (options->event_vhost != NULL)
         broker->system.event_vhost = slc_strdup(options->event_vhost);
     return broker;
@@ -137,7 +139,7 @@ static void propose_vhost(slc_broker *broker, slc_slice name)
         slc_changes_put_exchange(&changes, &id, &vhost, slc_slice_str(x->name),
                                  slc_slice_str(x->type), false, x->internal, (slc_slice){0});
     }
-    slc_system_exchanges(broker, &changes, NULL, name, &vhost);
+    slc_vhost_begins(broker, &changes, name, &vhost);
     slc_propose(broker, &changes, NULL, 0, 0);
 }
 

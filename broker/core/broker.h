@@ -24,6 +24,18 @@ typedef enum slc_on_mismatch {
     SLC_MISMATCH_UPDATE, // its arguments change, as far as they can
 } slc_on_mismatch;
 
+struct json_t;
+
+/** What else a new vhost begins with, in the proposal that makes it: runtime parameters of it, and changes of others (values and keys
+ *  are copied). */
+typedef struct slc_vhost_begin {
+    void (*parameter)(struct slc_vhost_begin *begin, const char *component, const char *name,
+                      const struct json_t *value);
+    void (*put)(struct slc_vhost_begin *begin, slc_slice key, slc_slice value);
+} slc_vhost_begin;
+/** Called for each new vhost that somebody creates, imports, or that is the default one. */
+typedef void (*slc_vhost_new_hook)(slc_slice name, slc_vhost_begin *begin, void *arg);
+
 typedef struct slc_broker_options {
     slc_env env; // copied
     uint64_t
@@ -50,6 +62,8 @@ typedef struct slc_broker_options {
     uint64_t ack_timeout_ms;        // as in slc_broker_ack_timeout
     const char *node;               // name in traces and events; copied; NULL: ""
     const char *event_vhost;        // events go to its amq.rabbitmq.event; copied; NULL: no events
+    slc_vhost_new_hook vhost_new;   // NULL: new vhosts begin with their exchanges
+    void *vhost_new_arg;
     bool log_lines; // slc_broker_log_line publishes to amq.rabbitmq.log of the default vhost
 } slc_broker_options;
 

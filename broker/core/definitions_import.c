@@ -11,7 +11,6 @@
 #include "core/definitions_file.h"
 #include "core/internal.h"
 #include "core/json_table.h"
-#include "core/system_message.h"
 
 enum { REPORT_LINES = 20 };
 
@@ -277,7 +276,7 @@ static void vhost_make(slc_import *job, slc_slice name, const slc_vhost_metadata
                                       slc_exchange_kind_find(type), true, false, x->internal,
                                       (slc_slice){0});
     }
-    slc_system_exchanges(broker, &job->changes, NULL, name, &staged->id);
+    slc_vhost_begins(broker, &job->changes, name, &staged->id);
 }
 
 static void import_vhost(slc_import *job, const json_t *item)

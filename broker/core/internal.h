@@ -373,6 +373,8 @@ struct slc_broker {
     slc_object *objects;
     slc_parameter_entry *parameters; // by stored key
     bool parameters_sorted;
+    slc_vhost_new_hook vhost_new; // NULL: none
+    void *vhost_new_arg;
     const struct slc_definitions_users *definitions_users; // core/definitions_file.h; NULL: none
     struct slc_import
         *imports; // DL: they wait until no proposal is under way; core/definitions_import.c
@@ -479,6 +481,8 @@ typedef struct slc_predeclared {
 extern const slc_predeclared slc_predeclared_exchanges[];
 extern const uint32_t slc_predeclared_count;
 slc_vhost *slc_vhost_new(slc_broker *broker, slc_slice name, const slc_id *id);
+/** What a new vhost begins with besides its predeclared exchanges, behind the change that puts it. */
+void slc_vhost_begins(slc_broker *broker, slc_changes *changes, slc_slice name, const slc_id *id);
 void slc_vhost_free(slc_vhost *vhost);
 slc_queue *slc_vhost_queue(const slc_vhost *vhost, slc_slice name);
 void slc_vhost_add_exchange(slc_vhost *vhost, slc_exchange *exchange);

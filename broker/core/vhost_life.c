@@ -62,6 +62,34 @@ static void put_predeclared(slc_broker *broker, slc_changes *changes, const slc_
     }
 }
 
+typedef struct vhost_beginning {
+    slc_vhost_begin begin; // first
+    slc_changes *changes;
+    const slc_id *id;
+} vhost_beginning;
+
+static void begin_parameter(slc_vhost_begin *begin, const char *component, const char *name,
+                            const json_t *value)
+{
+    const vhost_beginning *b = (const vhost_beginning *)begin;
+    slc_changes_put_parameter(b->changes, b->id, slc_slice_str(component), slc_slice_str(name),
+                              value);
+}
+
+static void begin_put(slc_vhost_begin *begin, slc_slice key, slc_slice value)
+{
+    slc_changes_add_raw(((vhost_beginning *)begin)->changes, slc_slice_copy(key),
+                        slc_slice_copy(value));
+}
+
+void slc_vhost_begins(slc_broker *broker, slc_changes *changes, slc_slice name, const slc_id *id)
+{
+    slc_system_exchanges(broker, changes, NULL, name, id);
+    vhost_beginning b = {{begin_parameter, begin_put}, changes, id};
+    if (broker->vhost_new != NULL)
+        broker->vhost_new(name, &b.begin, broker->vhost_new_arg);
+}
+
 static uint32_t vhosts_limit(const slc_broker *broker)
 {
     return broker->limits.vhosts;
@@ -115,7 +143,7 @@ void slc_broker_vhost_put(slc_broker *broker, slc_slice name, const slc_vhost_me
     slc_changes_put_vhost_with(&changes, &id, name, metadata);
     if (vhost == NULL) {
         put_predeclared(broker, &changes, &id);
-        slc_system_exchanges(broker, &changes, NULL, name, &id);
+        slc_vhost_begins(broker, &changes, name, &id);
     }
     for (uint32_t i = 0; i < extra_count; i++)
         slc_changes_add_raw(&changes, slc_slice_copy(extra[i].key),

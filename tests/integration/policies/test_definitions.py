@@ -310,6 +310,32 @@ def test_no_default_user_where_the_file_has_users(tmp_path):
         assert "there are no users" in running.log_text()
 
 
+def test_files_that_were_loaded_are_skipped_when_asked_to(tmp_path):
+    path = tmp_path / "boot.json"
+
+    def write(limit):
+        path.write_text(json.dumps({"policies": [
+            {"vhost": "/", "name": "p", "pattern": "", "definition": {"max-length": limit}}]}))
+
+    write(1)
+    config = {"definitions.local.path": str(path), "definitions.skip_if_unchanged": "true"}
+    with support.new(kind="sluice", config=config) as running:
+        admin = Admin(running)
+        assert admin.http("GET", "policies", "/", "p")[1]["definition"] == {"max-length": 1}
+        assert admin.http("DELETE", "policies", "/", "p")[0] == 204
+        running.restart()
+        assert admin.http("GET", "policies", "/", "p")[0] == 404
+        assert "were loaded before and are skipped" in running.log_text()
+        write(2)
+        running.restart()
+        assert admin.http("GET", "policies", "/", "p")[1]["definition"] == {"max-length": 2}
+        # Without the key they are loaded at every start.
+        assert admin.http("DELETE", "policies", "/", "p")[0] == 204
+        running.config["definitions.skip_if_unchanged"] = "false"
+        running.restart()
+        assert admin.http("GET", "policies", "/", "p")[0] == 200
+
+
 @pytest.mark.skipif(not os.environ.get("RABBITMQ"), reason="takes a RabbitMQ; RABBITMQ=1 runs it")
 def test_to_a_real_rabbitmq_and_back(admin):
     """What Sluice exports RabbitMQ takes whole; what RabbitMQ then exports comes out of another Sluice equal."""

@@ -264,9 +264,67 @@ Test(settings, a_file_of_rabbitmq_is_taken_along)
         eq(str, notes,
            "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
            "cluster_partition_handling, log.connection.level, "
-           "collect_statistics_interval, "
-           "disk_free_limit.relative\n"));
+           "collect_statistics_interval\n"));
+    cr_expect(settings->disk_free_limit_is_relative);
+    cr_expect(ieee_ulp_eq(dbl, settings->disk_free_limit_relative, 1.5, 4));
     cr_expect(eq(int, settings->tcp[0].address.port, 5673));
+}
+
+Test(settings, what_new_vhosts_begin_with)
+{
+    loads("default_limits.vhosts.small.pattern = ^s\ndefault_limits.vhosts.small.max_queues = 7\n"
+          "default_policies.operator.cap.vhost_pattern = .*\n"
+          "default_policies.operator.cap.queue_pattern = ^q\n"
+          "default_policies.operator.cap.expires = 2m\n"
+          "default_policies.operator.cap.max_length_bytes = 1k\n"
+          "default_users.qa.vhost_pattern = ^qa\ndefault_users.qa.password = secret\n"
+          "default_users.qa.tags = policymaker,monitoring\ndefault_users.qa.read = .*\n");
+    cr_assert(eq(u32, settings->seed_limit_count, 1));
+    cr_expect(eq(str, (char *)settings->seed_limits[0].pattern, "^s"));
+    cr_expect(eq(i64, settings->seed_limits[0].max_queues, 7));
+    cr_expect(eq(i64, settings->seed_limits[0].max_connections, -1));
+    cr_assert(eq(u32, settings->seed_policy_count, 1));
+    cr_expect(eq(str, (char *)settings->seed_policies[0].name, "cap"));
+    cr_expect(eq(str, (char *)settings->seed_policies[0].queue_pattern, "^q"));
+    static const int64_t want[SLC_SETTINGS_SEED_VALUES] = {120000, -1, -1, 1024, -1};
+    for (int i = 0; i < SLC_SETTINGS_SEED_VALUES; i++)
+        cr_expect(eq(i64, settings->seed_policies[0].values[i], want[i]), "%s",
+                  slc_settings_seed_value_name(i));
+    cr_assert(eq(u32, settings->seed_user_count, 1));
+    cr_expect(eq(str, (char *)settings->seed_users[0].password, "secret"));
+    cr_expect(eq(str, (char *)settings->seed_users[0].tags, "policymaker,monitoring"));
+    cr_expect(eq(ptr, (void *)settings->seed_users[0].write, NULL));
+}
+
+Test(settings, half_of_a_seed_is_refused)
+{
+    static const struct {
+        const char *text, *note;
+    } cases[] = {
+        {"default_limits.vhosts.l.max_queues = 7\n",
+         "default_limits.vhosts.$name.pattern is missing"},
+        {"default_limits.vhosts.l.pattern = (\n", "'(' is no regular expression"},
+        {"default_policies.operator.p.max_length = 7\n",
+         "default_policies.operator.$name.vhost_pattern is missing"},
+        {"default_policies.operator.p.vhost_pattern = .*\n", "the policy sets nothing"},
+        {"default_users.u.password = x\n", "default_users.$name.vhost_pattern is missing"},
+        {"default_users.u.vhost_pattern = .*\ndefault_users.u.read = [\n", "of u: "},
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
+        cr_expect(eq(int, load(cases[i].text), SLC_EINVAL));
+        expect_in(notes, cases[i].note);
+    }
+}
+
+Test(settings, definitions_under_the_name_of_later_versions)
+{
+    loads("definitions.import_backend = local_filesystem\ndefinitions.local.path = /a\n"
+          "definitions.skip_if_unchanged = true\n");
+    cr_expect(eq(str, (char *)settings->load_definitions, "/a"));
+    cr_expect(settings->load_definitions_changed_only);
+    loads("definitions.local.path = /a\nload_definitions = /b\n");
+    cr_expect(eq(str, (char *)settings->load_definitions, "/b"));
+    expect_in(notes, "has no effect, load_definitions is set too");
 }
 
 Test(settings, contradictions_are_warned_of)
