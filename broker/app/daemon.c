@@ -841,7 +841,9 @@ static slc_err https_check(daemon_state *d, slc_error *error)
                                           .cacertfile = s->management_ca,
                                           .certfile = s->management_cert,
                                           .keyfile = s->management_key,
-                                          .password = s->management_key_password},
+                                          .password = s->management_key_password,
+                                          .tls12 = s->management_tls12,
+                                          .tls13 = s->management_tls13},
                        &d->https, error);
 }
 
@@ -931,6 +933,8 @@ static int daemon_run(daemon_state *d, slc_error *error)
                     .cert_file = s->management_cert,
                     .key_file = s->management_key,
                     .key_password = s->management_key_password,
+                    .tls12 = s->management_tls12,
+                    .tls13 = s->management_tls13,
                     .ca_file = s->management_ca,
                 },
             },

@@ -51,7 +51,6 @@ static const char *const settings_later[] = {
     "ssl_options.reuse_session",
     "ssl_options.dhfile",
     "ssl_options.dh",
-    "ssl_options.crl_check",
     "ssl_options.log_alert",
     "ssl_options.log_level",
     "ssl_options.bypass_pem_cache",
@@ -87,13 +86,10 @@ static const char *const settings_later[] = {
     "management.ssl.idle_timeout",
     "management.ssl.inactivity_timeout",
     "management.ssl.request_timeout",
-    "management.ssl.verify",
-    "management.ssl.fail_if_no_peer_cert",
     "management.ssl.honor_cipher_order",
     "management.ssl.honor_ecc_order",
     "management.ssl.client_renegotiation",
     "management.ssl.secure_renegotiate",
-    "management.ssl.versions.*",
     "management.ssl.ciphers.*",
     "management.ssl.depth",
     "management.ssl.dh",
@@ -366,6 +362,15 @@ static void settings_fill_listeners(slc_settings *s)
         s->tcp[s->tcp_count++] = (slc_settings_listener){.name = "1", .address.port = 5672};
 }
 
+static void settings_versions(const slc_config *c, enum settings_key key, bool *tls12, bool *tls13)
+{
+    uint32_t count = 0;
+    const slc_config_value *values = slc_config_list(c, key, &count);
+    *tls12 = *tls13 = count == 0;
+    for (uint32_t i = 0; i < count; i++)
+        *(values[i].word == 0 ? tls12 : tls13) = true;
+}
+
 static void settings_fill_tls(slc_settings *s)
 {
     const slc_config *c = s->config;
@@ -382,11 +387,7 @@ static void settings_fill_tls(slc_settings *s)
     t->verify_peer = slc_config_enum(c, KEY_TLS_VERIFY) == 1;
     t->fail_if_no_peer_cert = slc_config_bool(c, KEY_TLS_FAIL);
     t->depth = (uint32_t)slc_config_number(c, KEY_TLS_DEPTH);
-    values = slc_config_list(c, KEY_TLS_VERSIONS, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        t->tls12 |= values[i].word == 0;
-        t->tls13 |= values[i].word == 1;
-    }
+    settings_versions(c, KEY_TLS_VERSIONS, &t->tls12, &t->tls13);
     values = slc_config_list(c, KEY_TLS_CIPHERS, &count);
     for (uint32_t i = 0; i < count && i < SLC_TLS_CIPHERS_MAX; i++)
         t->ciphers[t->cipher_count++] = values[i].text;
@@ -602,6 +603,7 @@ static void settings_fill(slc_settings *s)
     s->management_cert = slc_config_text(c, KEY_MGMT_SSL_CERT);
     s->management_key = slc_config_text(c, KEY_MGMT_SSL_KEY);
     s->management_key_password = slc_config_text(c, KEY_MGMT_SSL_PASSWORD);
+    settings_versions(c, KEY_MGMT_SSL_VERSIONS, &s->management_tls12, &s->management_tls13);
     s->management_realm = slc_config_text(c, KEY_MGMT_REALM);
     s->management_body_bytes = slc_config_number(c, KEY_MGMT_BODY);
     s->management_prefix = slc_config_text(c, KEY_MGMT_PREFIX);

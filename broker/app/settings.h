@@ -146,6 +146,7 @@ typedef struct slc_settings {
     int32_t management_port, management_ssl_port;  // -1: off
     const char *management_ca, *management_cert, *management_key;
     const char *management_key_password; // secret
+    bool management_tls12, management_tls13;
     const char *management_realm;
     uint64_t management_body_bytes;
     const char *management_prefix; // NULL: none; so are the other texts

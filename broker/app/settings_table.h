@@ -137,6 +137,8 @@
       "The server's order of elliptic curves counts. OpenSSL has one switch for both orders.")                                  \
     X(TLS_RENEGOTIATION, "ssl_options.client_renegotiation", ENUM, 0, NULL, 0, 0, "false", "false", "TLS",                      \
       "Clients cannot renegotiate: nothing but false is possible.")                                                             \
+    X(TLS_CRL, "ssl_options.crl_check", ENUM, 0, NULL, 0, 0, "false", "false", "TLS",                                           \
+      "Lists of revoked certificates are not read: nothing but false is possible.")                                             \
     X(TLS_SNI_CERT, "ssl_options.sni.$name.certfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                \
       "A further certificate, for clients that ask for a host name it is made for. $name is only a label, without dots.")       \
     X(TLS_SNI_KEY, "ssl_options.sni.$name.keyfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                  \
@@ -262,6 +264,12 @@
       "Private key of that certificate (PEM).")                                                                                 \
     X(MGMT_SSL_PASSWORD, "management.ssl.password", TEXT, SLC_CONFIG_SECRET, NULL, 0, 1024, NULL, NULL, "Management",           \
       "Password of that key.")                                                                                                  \
+    X(MGMT_SSL_VERSIONS, "management.ssl.versions.N", ENUM, 0, NULL, 0, 0, NULL, "tlsv1.2 tlsv1.3", "Management",               \
+      "A version that is spoken there. Without any of these keys: both.")                                                       \
+    X(MGMT_SSL_VERIFY, "management.ssl.verify", ENUM, 0, NULL, 0, 0, "verify_none", "verify_none", "Management",                \
+      "Users are known by name and password there, not by certificates: nothing but verify_none is possible.")                  \
+    X(MGMT_SSL_FAIL, "management.ssl.fail_if_no_peer_cert", ENUM, 0, NULL, 0, 0, "false", "false", "Management",                \
+      "For the same reason nothing but false is possible.")                                                                     \
     X(MGMT_REALM, "management.auth_realm", TEXT, 0, NULL, 1, 255, "RabbitMQ Management", NULL, "Management",                    \
       "Realm in the challenge for a user name. Some monitoring scripts log in only when they see the default.")                 \
     X(MGMT_BODY, "management.http.max_body_size", SIZE, 0, NULL, KIB, GIB, "20000000", NULL, "Management",                      \

@@ -135,6 +135,7 @@ typedef struct slc_http_options {
         bool tls;
         const char *cert_file, *key_file; // PEM; needed with tls
         const char *key_password;         // NULL: none
+        bool tls12, tls13;                // the versions that are spoken
         const char *ca_file;              // NULL: clients need no certificate
     } tcp[SLC_HTTP_TCP_MAX];
     uint64_t max_body_bytes;    // of a request

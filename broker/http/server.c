@@ -788,7 +788,8 @@ static slc_err endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *erro
 {
     endpoint *e = &http->endpoints[1 + which];
     const slc_http_options *o = &http->options;
-    struct MHD_OptionItem tls[5] = {{MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem tls[6] = {{MHD_OPTION_END, 0, NULL}};
+    char versions[64];
     char *texts[3] = {NULL};
     uint32_t count = 0;
     int fd = -1;
@@ -815,6 +816,11 @@ static slc_err endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *erro
         if (o->tcp[which].key_password != NULL)
             tls[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_KEY_PASSWORD, 0,
                                                    (char *)(uintptr_t)o->tcp[which].key_password};
+        // GnuTLS would speak TLS 1.0 too.
+        snprintf(versions, sizeof versions, "NORMAL:-VERS-ALL%s%s",
+                 o->tcp[which].tls13 ? ":+VERS-TLS1.3" : "",
+                 o->tcp[which].tls12 ? ":+VERS-TLS1.2" : "");
+        tls[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, versions};
         tls[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     }
     if (rc == SLC_OK)

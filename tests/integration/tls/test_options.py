@@ -254,6 +254,27 @@ def test_bad_files_of_https_are_named(pki, tmp_path, certfile, keyfile, more, wo
         assert word in done.stderr
 
 
+@pytest.mark.parametrize("versions,good,bad", [
+    ([], [OLD, NEW], [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1]),
+    (["tlsv1.2"], [OLD], [NEW]),
+    (["tlsv1.3"], [NEW], [OLD]),
+])
+def test_versions_of_https(make, pki, versions, good, bad):
+    config = {"management.ssl.ip": "127.0.0.1", "management.ssl.port": "0", "management.ssl.certfile": pki.server[0],
+              "management.ssl.keyfile": pki.server[1], **{f"management.ssl.versions.{i}": v for i, v in enumerate(versions)}}
+    with make(**config) as broker:
+        port = int(broker.broker.addresses["https"].rsplit(":", 1)[1])
+        for version in good + bad:
+            context = broker.context(version=version)
+            context.set_ciphers("DEFAULT@SECLEVEL=0")
+            with socket.create_connection(("127.0.0.1", port), 20) as s:
+                if version in good:
+                    context.wrap_socket(s, server_hostname="127.0.0.1").close()
+                    continue
+                with pytest.raises(OSError):
+                    context.wrap_socket(s, server_hostname="127.0.0.1")
+
+
 def test_https(make, pki, tmp_path, ctl):
     config = {"management.ssl.ip": "127.0.0.1", "management.ssl.port": "0", "management.ssl.certfile": pki.server2[0],
               "management.ssl.keyfile": encrypted(pki.server2[1], tmp_path / "key.pem"),

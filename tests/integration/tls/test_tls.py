@@ -195,6 +195,10 @@ def test_reload_and_sni(make, pki, tmp_path):
     ({"ssl_options.ciphers.1": "NO-SUCH"}, ["ssl_options.ciphers", "NO-SUCH"]),
     ({"ssl_options.versions.1": "tlsv1.1"}, ["ssl_options.versions", "tlsv1.1"]),
     ({"ssl_options.client_renegotiation": "true"}, ["ssl_options.client_renegotiation", "true"]),
+    # What an operator relies on and we cannot do is no warning.
+    ({"ssl_options.crl_check": "true"}, ["ssl_options.crl_check", "true"]),
+    ({"management.ssl.verify": "verify_peer"}, ["management.ssl.verify", "verify_peer"]),
+    ({"management.ssl.fail_if_no_peer_cert": "true"}, ["management.ssl.fail_if_no_peer_cert", "true"]),
     ({"ssl_options.cacertfile": "nothing", "ssl_options.verify": "verify_peer"},
      ["ssl_options.verify = verify_peer needs ssl_options.cacertfile"]),
     ({"ssl_options.versions.1": "tlsv1.3", "ssl_options.ciphers.1": "ECDHE-ECDSA-AES128-GCM-SHA256"},
