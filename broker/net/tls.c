@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/table.h"
 #include "net/tls_impl.h"
 
 struct slc_tls_file {
@@ -91,22 +92,82 @@ bool slc_tls_changed(slc_tls *tls)
 
 /* ---- certificates as text ---- */
 
-/** What bio has; slc_free it. */
-static char *bio_take(BIO *bio)
+// RabbitMQ's words for the parts of a distinguished name; OpenSSL has others for some.
+static const struct {
+    int nid;
+    const char *word;
+} name_words[] = {
+    {NID_commonName, "CN"},
+    {NID_organizationName, "O"},
+    {NID_organizationalUnitName, "OU"},
+    {NID_countryName, "C"},
+    {NID_localityName, "L"},
+    {NID_stateOrProvinceName, "ST"},
+    {NID_domainComponent, "DC"},
+    {NID_userId, "UID"},
+    {NID_pkcs9_emailAddress, "EMAILADDRESS"},
+    {NID_serialNumber, "SERIALNUMBER"},
+    {NID_surname, "SN"},
+    {NID_givenName, "GIVENNAME"},
+    {NID_initials, "INITIALS"},
+    {NID_generationQualifier, "GENERATIONQUALIFIER"},
+    {NID_title, "TITLE"},
+    {NID_pseudonym, "PSEUDONYM"},
+};
+
+static void name_type_put(slc_buffer *out, const ASN1_OBJECT *type)
 {
-    char *data = NULL;
-    long bytes = BIO_get_mem_data(bio, &data);
-    char *text = slc_strndup(bytes > 0 ? data : "", bytes > 0 ? (size_t)bytes : 0);
-    BIO_free(bio);
-    return text;
+    char oid[128];
+    int nid = OBJ_obj2nid(type);
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(name_words); i++) {
+        if (name_words[i].nid == nid) {
+            slc_buffer_text(out, name_words[i].word);
+            return;
+        }
+    }
+    OBJ_obj2txt(oid, sizeof oid, type, 1);
+    slc_buffer_text(out, oid);
 }
 
+/** Nothing but printable ASCII: what else there is becomes octets in hexadecimal, also ~, as in RabbitMQ. */
+static void name_value_put(slc_buffer *out, const ASN1_STRING *value)
+{
+    unsigned char *text = NULL;
+    int bytes = ASN1_STRING_to_UTF8(&text, value);
+    for (int i = 0; i < bytes; i++) {
+        unsigned char c = text[i];
+        bool edge = (i == 0 && (c == ' ' || c == '#')) || (i == bytes - 1 && c == ' ');
+        if (c < 0x20 || c >= 0x7e)
+            slc_buffer_format(out, "\\%02X", c);
+        else
+            slc_buffer_format(out, "%s%c", edge || strchr(",+\"\\<>;", c) != NULL ? "\\" : "", c);
+    }
+    OPENSSL_free(text);
+    ERR_clear_error(); // of a value that is no text
+}
+
+// RFC 4514: the most specific part first. EXTERNAL makes it a user's name, so every octet is as RabbitMQ writes it.
 char *slc_tls_name_text(const X509_NAME *name)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
-    // Most specific part first, as RFC 4514 wants it; letters beyond ASCII as UTF-8.
-    X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
-    return bio_take(bio);
+    slc_buffer out = {0};
+    int from = X509_NAME_entry_count(name);
+    while (from > 0) {
+        int end = from--;
+        int set = X509_NAME_ENTRY_set(X509_NAME_get_entry(name, from));
+        while (from > 0 && X509_NAME_ENTRY_set(X509_NAME_get_entry(name, from - 1)) == set)
+            from--;
+        for (int i = from; i < end; i++) {
+            const X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
+            if (out.bytes > 0)
+                slc_buffer_text(&out, i > from ? "+" : ",");
+            name_type_put(&out, X509_NAME_ENTRY_get_object(entry));
+            slc_buffer_text(&out, "=");
+            name_value_put(&out, X509_NAME_ENTRY_get_data(entry));
+        }
+    }
+    char *text = slc_strndup(out.bytes > 0 ? (const char *)out.data : "", out.bytes);
+    slc_buffer_fini(&out);
+    return text;
 }
 
 static int64_t time_of(const ASN1_TIME *time)

@@ -1,7 +1,11 @@
 """The user that a client certificate names: EXTERNAL with each ssl_cert_login_* setting."""
 
+import json
+
 import pika
 import pytest
+
+from conftest import openssl
 
 SUBJECT = "/C=DE/O=Tests, Inc./CN=jürgen\\+app"
 SAN = ("DNS:app.example,email:app@example.org,DNS:second.example,URI:urn:app:7,IP:192.0.2.33,IP:2001:db8::1,"
@@ -9,7 +13,7 @@ SAN = ("DNS:app.example,email:app@example.org,DNS:second.example,URI:urn:app:7,I
 
 LOGINS = [
     # ssl_cert_login_from, ssl_cert_login_san_type, ssl_cert_login_san_index, the user
-    ("distinguished_name", "dns", 0, "CN=jürgen\\+app,O=Tests\\, Inc.,C=DE"),
+    ("distinguished_name", "dns", 0, "CN=j\\C3\\BCrgen\\+app,O=Tests\\, Inc.,C=DE"),
     ("common_name", "dns", 0, "jürgen+app"),
     ("subject_alternative_name", "dns", 0, "app.example"),
     ("subject_alternative_name", "dns", 1, "second.example"),
@@ -77,6 +81,36 @@ def test_a_common_name_that_is_not_quite_guest(plain_verify, pki, subject, reaso
     settle(plain_verify, "common_name")
     name = request.node.callspec.id.replace(" ", "-")
     refused(plain_verify, pki.ours.issue(name, subject, "DNS:guest"), reason)
+
+
+SUBJECTS = [
+    # as openssl takes it, and as RabbitMQ 3.10.8 shows it and names the user
+    ("/C=DE/O=Tests, Inc./CN=jürgen\\+app", "CN=j\\C3\\BCrgen\\+app,O=Tests\\, Inc.,C=DE"),
+    ("/CN=a/CN=b", "CN=b,CN=a"),
+    ("/CN= lead and trail ", "CN=\\ lead and trail\\ "),
+    ("/CN=#hash#", "CN=\\#hash#"),
+    ('/CN=q"uo<te>;x\\\\y~', 'CN=q\\"uo\\<te\\>\\;x\\\\y\\7E'),
+    ("/DC=org/DC=example/UID=app1/CN=x", "CN=x,UID=app1,DC=example,DC=org"),
+    ("/emailAddress=a@b.c/CN=mail", "CN=mail,EMAILADDRESS=a@b.c"),
+    ("/serialNumber=77/ST=S/L=L/OU=U/street=St/title=T/GN=G/SN=N/CN=all",
+     "CN=all,SN=N,GIVENNAME=G,TITLE=T,2.5.4.9=St,OU=U,L=L,ST=S,SERIALNUMBER=77"),
+    ("/O=Org+OU=Unit/CN=multi", "CN=multi,O=Org+OU=Unit"),
+]
+
+
+def test_distinguished_names_are_those_of_rabbitmq(make, pki, tmp_path, ctl):
+    """All of them are in the file of authorities, which is listed."""
+    bundle = tmp_path / "bundle.pem"
+    with bundle.open("wb") as out:
+        out.write(pki.ours_ca.read_bytes())
+        for i, (subject, _) in enumerate(SUBJECTS):
+            one = tmp_path / f"{i}.pem"
+            openssl("req", "-x509", "-new", "-utf8", "-multivalue-rdn", "-key", pki.client[1], "-subj", subject, "-days", "2",
+                    "-out", one)
+            out.write(one.read_bytes())
+    with make(ssl_options__cacertfile=bundle) as broker:
+        listed = json.loads(ctl(broker, "-q", "--formatter", "json", "certificates", "key", "subject").stdout)
+        assert [c["subject"] for c in listed if c["key"] == "ssl_options.cacertfile"][1:] == [dn for _, dn in SUBJECTS]
 
 
 def test_the_password_of_external_counts_for_nothing(plain_verify, pki):
