@@ -154,6 +154,16 @@ const slc_ctl_command slc_ctl_commands[] = {
      "sluiced --restore begins with it. The directory is one of the broker's machine, empty or not "
      "there yet. Interrupted, or at --timeout, it is cancelled and removed",
      NULL},
+    {"cancel_delayed_message", "Operations", "<exchange> <position>", 2, 2, OPT_VHOST | OPT_CHANGE,
+     slc_ctl_cancel_delayed,
+     "Takes a message out of an x-delayed-message exchange before its time; list_delayed_messages "
+     "shows its position",
+     NULL},
+    {"list_delayed_messages", "Operations", "<exchange>", 1, 1, OPT_VHOST | LIST,
+     slc_ctl_list_delayed,
+     "Lists the next 1000 messages that wait in an x-delayed-message exchange, with the time in "
+     "milliseconds when they are due",
+     NULL},
     {"close_all_connections", "Operations", "<explanation>", 1, 1,
      OPT_VHOST | OPT_GLOBAL | OPT_LIMIT | OPT_DELAY | OPT_CHANGE, slc_ctl_connection_close_all,
      "Closes the connections to a virtual host or to the whole broker", NULL},

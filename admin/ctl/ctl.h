@@ -269,6 +269,11 @@ int slc_ctl_change(slc_ctl *ctl, char *path, json_t *body);
 int slc_ctl_trace_on(slc_ctl *ctl);
 int slc_ctl_trace_off(slc_ctl *ctl);
 int slc_ctl_queue_purge(slc_ctl *ctl);
+int slc_ctl_list_delayed(slc_ctl *ctl);
+int slc_ctl_cancel_delayed(slc_ctl *ctl);
+/** As slc_ctl_rows, with an exit status of its own for a 404. */
+int slc_ctl_rows_of(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
+                    uint32_t count, int not_found);
 int slc_ctl_queue_delete(slc_ctl *ctl);
 int slc_ctl_connection_close(slc_ctl *ctl);
 int slc_ctl_connection_close_all(slc_ctl *ctl);

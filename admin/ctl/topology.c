@@ -22,6 +22,26 @@ const slc_ctl_list slc_ctl_exchanges = {
     .columns = exchange_columns,
 };
 
+int slc_ctl_list_delayed(slc_ctl *ctl)
+{
+    static const char *const columns[] = {"position", "due", "routing_key", "message_id",
+                                          "payload_bytes"};
+    slc_ctl_banner(ctl, "Listing delayed messages of exchange '%s' in vhost '%s' ...", ctl->args[0],
+                   ctl->vhost);
+    char *path = slc_ctl_path("/api/exchanges/%s/%s/delayed?limit=1000", ctl->vhost, ctl->args[0]);
+    return slc_ctl_rows_of(ctl, path, columns, columns, 5, CTL_DATA);
+}
+
+int slc_ctl_cancel_delayed(slc_ctl *ctl)
+{
+    slc_ctl_banner(ctl, "Cancelling the delayed message %s of exchange '%s' in vhost '%s' ...",
+                   ctl->args[1], ctl->args[0], ctl->vhost);
+    return slc_ctl_apply(
+        ctl, "DELETE",
+        slc_ctl_path("/api/exchanges/%s/%s/delayed/%s", ctl->vhost, ctl->args[0], ctl->args[1]),
+        NULL, CTL_DATA);
+}
+
 static const slc_ctl_column binding_columns[] = {
     {.name = "source_name", .path = "source", .text = "exchange that messages come from"},
     {.name = "source_kind", .path = "=exchange", .text = "always exchange"},

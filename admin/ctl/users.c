@@ -60,14 +60,20 @@ int slc_ctl_no_vhost(const slc_ctl *ctl)
 int slc_ctl_rows(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
                  uint32_t count)
 {
+    return slc_ctl_rows_of(ctl, path, columns, keys, count, CTL_OK);
+}
+
+int slc_ctl_rows_of(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
+                    uint32_t count, int not_found)
+{
     slc_ctl_reply reply;
     int rc = slc_ctl_request(ctl, "GET", path, NULL, &reply);
     slc_free(path);
     if (rc != CTL_OK)
         return rc;
     if (reply.status / 100 != 2) {
-        if (reply.status != 404)
-            rc = slc_ctl_reply_error(&reply, CTL_DATA);
+        if (reply.status != 404 || not_found != CTL_OK)
+            rc = slc_ctl_reply_error(&reply, reply.status == 404 ? not_found : CTL_DATA);
         else
             rc = ctl->arg_count > 0 ? slc_ctl_no_user(ctl, ctl->args[0], false)
                                     : slc_ctl_no_vhost(ctl);

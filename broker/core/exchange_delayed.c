@@ -128,6 +128,22 @@ bool slc_exchange_messages_delayed(const slc_exchange *exchange, uint64_t *count
     return true;
 }
 
+bool slc_exchange_list_delayed(const slc_exchange *exchange, uint32_t max, slc_delayed_listed done,
+                               void *arg)
+{
+    slc_schedule *schedule = slc_exchange_schedule(exchange);
+    if (schedule == NULL)
+        return false;
+    slc_schedule_list(schedule, max, done, arg);
+    return true;
+}
+
+slc_err slc_exchange_cancel_delayed(const slc_exchange *exchange, uint64_t position)
+{
+    slc_schedule *schedule = slc_exchange_schedule(exchange);
+    return schedule != NULL && slc_schedule_cancel(schedule, position) ? SLC_OK : SLC_ENOTFOUND;
+}
+
 static const char *const delayed_compared[] = {"x-delayed-type", NULL};
 
 const slc_exchange_kind slc_exchange_delayed = {

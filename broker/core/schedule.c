@@ -29,6 +29,7 @@ struct slc_schedule {
     uint32_t ripe_first, ripe_count, ripe_capacity;
     uint64_t recover_count; // at the start: so many are still to be read
     uint64_t recover_from;
+    uint64_t read_qseq; // what the read under way was asked for
     bool reading;
     bool damaged; // a read failed: what is stored stands still
     slc_route route;
@@ -90,11 +91,14 @@ static void heap_push(slc_schedule *s, waiting item)
     s->heap[at] = item;
 }
 
-static waiting heap_pop(slc_schedule *s)
+static waiting heap_take(slc_schedule *s, uint32_t at)
 {
-    waiting top = s->heap[0];
+    waiting taken = s->heap[at];
     waiting item = s->heap[--s->count];
-    uint32_t at = 0;
+    if (at == s->count)
+        return taken;
+    for (; at > 0 && earlier(&item, &s->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        s->heap[at] = s->heap[(at - 1) / 2];
     for (;;) {
         uint32_t child = 2 * at + 1;
         if (child >= s->count)
@@ -107,7 +111,12 @@ static waiting heap_pop(slc_schedule *s)
         at = child;
     }
     s->heap[at] = item;
-    return top;
+    return taken;
+}
+
+static waiting heap_pop(slc_schedule *s)
+{
+    return heap_take(s, 0);
 }
 
 /** The broker looks again by then. */
@@ -293,7 +302,7 @@ static void read_ripen(slc_schedule *s, const slc_env_read_message *messages, ui
             const slc_env_read_message *read = read_find(messages, count, s->heap[0].qseq);
             slc_err rc =
                 read != NULL ? slc_message_load(read->content, &s->heap[0].message) : SLC_ENOTFOUND;
-            if (rc == SLC_ENOMEM || (rc != SLC_OK && !first))
+            if (rc == SLC_ENOMEM || (rc != SLC_OK && (!first || s->heap[0].qseq != s->read_qseq)))
                 return; // asked for again, at the pace of the reads
             if (rc != SLC_OK) {
                 damage_log(s, heap_pop(s).qseq, "it is left out");
@@ -341,6 +350,7 @@ static bool schedule_turn(slc_schedule *s, uint64_t now)
         if (s->damaged)
             return false;
         s->reading = true;
+        s->read_qseq = s->heap[0].qseq;
         env->store_read(env->arg, s->queue->lane.qid, s->heap[0].qseq, READ_COUNT, READ_BYTES,
                         read_done, s);
         return false;
@@ -375,6 +385,120 @@ uint64_t slc_broker_next_due_ms(const slc_broker *broker)
     uint64_t due_ms = broker->schedules != NULL ? broker->schedule_due_ms : UINT64_MAX;
     uint64_t expiry_ms = slc_expiry_next_due_ms(broker);
     return expiry_ms < due_ms ? expiry_ms : due_ms;
+}
+
+/* ---- for operators ---- */
+
+/** A list under way: what is not in memory is read one by one, so that no more than one body is held. */
+typedef struct listing {
+    slc_broker *broker;
+    uint32_t qid;
+    uint32_t count, next;
+    slc_delayed_listed done;
+    void *arg;
+    slc_delayed_message items[];
+} listing;
+
+static void listing_learn(slc_delayed_message *item, const slc_message *message)
+{
+    slc_slice id = {0};
+    (void)slc_message_property(message, SLC_PROPERTY_MESSAGE_ID, &id);
+    item->known = true;
+    item->body_bytes = message->body_bytes;
+    item->key = slc_slice_copy(slc_message_key(message));
+    item->message_id = slc_slice_copy(id);
+}
+
+static void listing_read(listing *l);
+
+static void listing_read_done(slc_err rc, const slc_env_read_message *messages, uint32_t count,
+                              void *arg)
+{
+    listing *l = arg;
+    slc_delayed_message *item = &l->items[l->next++];
+    slc_message *message;
+    if (rc == SLC_OK && count > 0 && messages[0].qseq == item->position &&
+        slc_message_load(messages[0].content, &message) == SLC_OK) {
+        listing_learn(item, message);
+        slc_message_unref(message);
+    }
+    listing_read(l);
+}
+
+static void listing_read(listing *l)
+{
+    while (l->next < l->count && l->items[l->next].known)
+        l->next++;
+    if (l->next < l->count) {
+        l->broker->env.store_read(l->broker->env.arg, l->qid, l->items[l->next].position, 1, 1,
+                                  listing_read_done, l);
+        return;
+    }
+    l->done(l->items, l->count, l->arg);
+    for (uint32_t i = 0; i < l->count; i++) {
+        slc_free((void *)l->items[i].key.data);
+        slc_free((void *)l->items[i].message_id.data);
+    }
+    slc_free(l);
+}
+
+static void listing_add(listing *l, const waiting *w)
+{
+    slc_delayed_message *item = &l->items[l->count++];
+    *item = (slc_delayed_message){.position = w->qseq, .due_ms = w->due_ms};
+    if (w->message != NULL)
+        listing_learn(item, w->message);
+}
+
+void slc_schedule_list(const slc_schedule *schedule, uint32_t max, slc_delayed_listed done,
+                       void *arg)
+{
+    SLC_ASSERT(max > 0 && max <= SLC_DELAYED_LIST_MAX);
+    listing *l = slc_alloc_zero(1, sizeof *l + max * sizeof l->items[0]);
+    l->broker = schedule->broker;
+    l->qid = schedule->queue->lane.qid;
+    l->done = done;
+    l->arg = arg;
+    for (uint32_t i = 0; i < schedule->ripe_count && l->count < max; i++)
+        listing_add(l, &schedule->ripe[schedule->ripe_first + i]);
+    // The top of the heap, then always the earliest of those whose parent was taken.
+    uint32_t edge[SLC_DELAYED_LIST_MAX + 1], edges = 0;
+    if (schedule->count > 0)
+        edge[edges++] = 0;
+    while (edges > 0 && l->count < max) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i < edges; i++) {
+            if (earlier(&schedule->heap[edge[i]], &schedule->heap[edge[best]]))
+                best = i;
+        }
+        uint32_t at = edge[best];
+        edge[best] = edge[--edges];
+        listing_add(l, &schedule->heap[at]);
+        for (uint32_t child = 2 * at + 1; child <= 2 * at + 2 && child < schedule->count; child++)
+            edge[edges++] = child;
+    }
+    listing_read(l);
+}
+
+bool slc_schedule_cancel(slc_schedule *schedule, uint64_t position)
+{
+    slc_broker *broker = schedule->broker;
+    uint32_t at = 0;
+    while (at < schedule->count && schedule->heap[at].qseq != position)
+        at++;
+    if (at == schedule->count)
+        return false;
+    waiting item = heap_take(schedule, at);
+    bool stored = item.message == NULL || item.message->persistent;
+    if (schedule->queue->lane.qid != 0 && stored) {
+        // Where this cancels its append the confirm comes with the ticket all the same.
+        bool cancelled;
+        broker->last_ticket = broker->env.store_drop(broker->env.arg, schedule->queue->lane.qid,
+                                                     position, 0 /* ack */, &cancelled);
+    }
+    if (item.message != NULL)
+        slc_message_unref(item.message);
+    return true;
 }
 
 /* ---- the store ---- */

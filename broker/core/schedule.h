@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "core/topology.h"
 
 typedef struct slc_schedule slc_schedule;
 typedef struct slc_exchange slc_exchange;
@@ -38,6 +39,11 @@ void slc_schedule_close(slc_schedule *schedule);
 slc_queue *slc_schedule_queue(const slc_schedule *schedule);
 /** Messages that wait. */
 uint64_t slc_schedule_count(const slc_schedule *schedule);
+
+/** As slc_exchange_list_delayed and slc_exchange_cancel_delayed. */
+void slc_schedule_list(const slc_schedule *schedule, uint32_t max, slc_delayed_listed done,
+                       void *arg);
+bool slc_schedule_cancel(slc_schedule *schedule, uint64_t position);
 
 /** When a message that is routed to the schedule now is due: absolute wall clock. */
 uint64_t slc_schedule_due_ms(const slc_schedule *schedule, const slc_message *message);

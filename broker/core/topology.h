@@ -167,6 +167,21 @@ void slc_route_fini(slc_route *route);
 void slc_vhost_routes_changed(slc_vhost *vhost);
 /** Messages that wait in an x-delayed-message exchange; false: it is of another kind. */
 bool slc_exchange_messages_delayed(const slc_exchange *exchange, uint64_t *count);
+enum { SLC_DELAYED_LIST_MAX = 1000 };
+/** One of them. What else is known of it was read, unless it went meanwhile or is damaged. */
+typedef struct slc_delayed_message {
+    uint64_t position, due_ms; // wall clock
+    bool known;
+    uint64_t body_bytes;
+    slc_slice key, message_id;
+} slc_delayed_message;
+typedef void (*slc_delayed_listed)(const slc_delayed_message *messages, uint32_t count, void *arg);
+/** The next of them in order of time, up to max (1 to SLC_DELAYED_LIST_MAX): done is called once, inside this call or later. Soon after
+ *  a start only those that were read back already. False: it is of another kind, done is not called. */
+bool slc_exchange_list_delayed(const slc_exchange *exchange, uint32_t max, slc_delayed_listed done,
+                               void *arg);
+/** Take one of them out, for ever. SLC_ENOTFOUND: none waits there (any more), or it is of another kind. */
+SLC_MUST_USE slc_err slc_exchange_cancel_delayed(const slc_exchange *exchange, uint64_t position);
 
 /** What routes looked up before no longer holds in this vhost; implemented by vhost.c. */
 void slc_vhost_routes_changed(slc_vhost *vhost);

@@ -191,6 +191,8 @@ void slc_api_queues(slc_http_request *request);
 void slc_api_queue(slc_http_request *request);
 void slc_api_queue_delete(slc_http_request *request);
 void slc_api_queue_purge(slc_http_request *request);
+void slc_api_delayed(slc_http_request *request);
+void slc_api_delayed_cancel(slc_http_request *request);
 void slc_api_queue_bindings(slc_http_request *request);
 void slc_api_exchanges(slc_http_request *request);
 void slc_api_exchange(slc_http_request *request);

@@ -136,6 +136,8 @@ static const slc_route_entry routes[] = {
     {PUT, "exchanges/*/*", slc_api_exchange_declare},
     {DELETE, "exchanges/*/*", slc_api_exchange_delete},
     {POST, "exchanges/*/*/publish", slc_api_publish},
+    {GET, "exchanges/*/*/delayed", slc_api_delayed},
+    {DELETE, "exchanges/*/*/delayed/*", slc_api_delayed_cancel},
     {GET, "exchanges/*/*/bindings/source", slc_api_exchange_bindings},
     {GET, "exchanges/*/*/bindings/destination", slc_api_exchange_bindings},
     {GET, "bindings/*/e/*/q/*", slc_api_binding_pair},

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import time
 
 import pika
@@ -11,24 +12,36 @@ from conftest import closed_by, connect, get_all, sluice_only, support, wait_for
 pytestmark = sluice_only
 
 
-def delayed(broker, exchange):
-    """messages_delayed as the list of exchanges has it."""
+def http(broker, method, path):
+    """Status and body."""
     with socket.socket(socket.AF_UNIX) as admin:
         admin.settimeout(60)
         admin.connect(broker.admin)
-        admin.sendall(f"GET /api/exchanges/%2F/{exchange} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        admin.sendall(f"{method} /api/exchanges/%2F/{path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         answer = b""
         while part := admin.recv(65536):
             answer += part
-    return json.loads(answer.split(b"\r\n\r\n", 1)[1])["messages_delayed"]
+    head, body = answer.split(b"\r\n\r\n", 1)
+    return int(head.split()[1]), json.loads(body) if body else None
 
 
-def publish(channel, exchange, key, body, delay_ms, persistent=True):
+def delayed(broker, exchange):
+    """messages_delayed as the list of exchanges has it."""
+    return http(broker, "GET", exchange)[1]["messages_delayed"]
+
+
+def ctl(broker, *words):
+    return subprocess.run([*broker.ctl_words(), "--quiet", *words], capture_output=True, text=True, timeout=60)
+
+
+def publish(channel, exchange, key, body, delay_ms, persistent=True, message_id=None):
     channel.basic_publish(
         exchange,
         key,
         body.encode(),
-        pika.BasicProperties(headers={"x-delay": delay_ms}, delivery_mode=2 if persistent else 1),
+        pika.BasicProperties(
+            headers={"x-delay": delay_ms}, delivery_mode=2 if persistent else 1, message_id=message_id
+        ),
         mandatory=True,
     )
 
@@ -84,6 +97,46 @@ def test_confirmed_ones_survive_a_crash(name):
         wait_for(connection, lambda: delayed(broker, name) == 1, "the schedule to be read back")
         assert "in a month" not in get_all(channel, name)
         channel.exchange_delete(name)
+        connection.close()
+
+
+def test_those_that_wait_are_listed_and_cancelled(name):
+    with support.new() as broker:
+        connection = connect(broker)
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.exchange_declare(name, "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"})
+        channel.queue_declare(name, durable=True)
+        channel.queue_bind(name, name)
+        began = time.time()
+        for body, delay in (("last", 3600_000), ("second", 6_000), ("first", 5_000)):
+            publish(channel, name, f"key of {body}", body, delay, message_id=f"id of {body}")
+        broker.kill()
+        broker.start()
+        connection = connect(broker)
+        wait_for(connection, lambda: len(http(broker, "GET", f"{name}/delayed")[1]) == 3, "it to be read back")
+        status, listed = http(broker, "GET", f"{name}/delayed")
+        assert status == 200
+        assert [(m["routing_key"], m["message_id"], m["payload_bytes"]) for m in listed] == [
+            (f"key of {body}", f"id of {body}", len(body)) for body in ("first", "second", "last")
+        ]
+        assert 0 <= listed[2]["due"] / 1000 - began - 3600 < 60
+        assert http(broker, "GET", f"{name}/delayed?limit=1")[1] == listed[:1]
+        assert http(broker, "GET", f"{name}/delayed?limit=0")[0] == 400
+        assert http(broker, "GET", "amq.direct/delayed")[0] == 404
+        row = [str(listed[2][key]) for key in ("position", "due", "routing_key", "message_id", "payload_bytes")]
+        assert "\t".join(row) in ctl(broker, "list_delayed_messages", name).stdout.splitlines()
+        assert http(broker, "DELETE", f"{name}/delayed/{listed[1]['position']}")[0] == 204
+        assert http(broker, "DELETE", f"{name}/delayed/{listed[1]['position']}")[0] == 404
+        assert ctl(broker, "cancel_delayed_message", name, str(listed[2]["position"])).returncode == 0
+        assert ctl(broker, "cancel_delayed_message", name, "999").returncode == 65
+        assert delayed(broker, name) == 1
+        channel = connection.channel()
+        got = []
+        channel.basic_consume(name, lambda ch, m, p, b: got.append(b.decode()), auto_ack=True)
+        wait_for(connection, lambda: got, "the first")
+        wait_for(connection, lambda: delayed(broker, name) == 0, "an empty schedule")
+        assert got == ["first"]
         connection.close()
 
 

@@ -430,3 +430,96 @@ Test(delayed, the_longest_delay_is_a_setting)
     }
     fake_world_free(w);
 }
+
+/* ---- for operators ---- */
+
+typedef struct seen {
+    slc_delayed_message items[64];
+    char keys[64][16];
+    uint32_t count, calls;
+} seen;
+
+static void on_listed(const slc_delayed_message *messages, uint32_t count, void *arg)
+{
+    seen *s = arg;
+    cr_assert(count <= 64);
+    s->calls++;
+    s->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        s->items[i] = messages[i];
+        snprintf(s->keys[i], 16, "%.*s", SLC_SLICE_FMT(messages[i].key));
+    }
+}
+
+Test(delayed, what_waits_is_listed_in_order_and_can_be_cancelled)
+{
+    enum { MESSAGES = 60, DURABLE = 1, RESTARTED = 2 };
+    for (int how = 0; how <= (DURABLE | RESTARTED); how++) {
+        fake_world *w = fake_world_new();
+        slc_session *s = fake_session(fake_client_open(w));
+        declare_delayed(w, s, "x", "fanout", (how & DURABLE) != 0);
+        fake_exchange(w, s, "f", "fanout", "");
+        fake_queue(w, s, "q", "d");
+        fake_bind(w, s, "q", "x", "");
+        char key[16];
+        uint64_t now = fake_now_ms(w);
+        // In order of due time: 1, 14, 27 ...; some of the same time, in order of publishing.
+        for (uint32_t i = 0; i < MESSAGES; i++) {
+            snprintf(key, sizeof key, "%u", i);
+            publish_delayed(s, "x", key, key, 1000 + i * 7 % 20 * 1000, true);
+        }
+        fake_turn(w);
+        if ((how & RESTARTED) != 0 && (how & DURABLE) == 0) {
+            fake_world_free(w);
+            continue; // nothing is left
+        }
+        if ((how & RESTARTED) != 0) {
+            fake_restart(w);
+            s = fake_session(fake_client_open(w));
+        }
+        slc_vhost *vhost = slc_broker_vhost(fake_broker(w), slc_slice_str("/"));
+        const slc_exchange *x = slc_vhost_exchange(vhost, slc_slice_str("x"));
+        static seen list;
+        list = (seen){0};
+        cr_assert(slc_exchange_list_delayed(x, 50, on_listed, &list));
+        fake_turn(w);
+        cr_assert(list.calls == 1);
+        cr_assert(list.count == 50);
+        for (uint32_t i = 0; i < list.count; i++) {
+            const slc_delayed_message *m = &list.items[i];
+            uint32_t number = (uint32_t)atoi(list.keys[i]);
+            cr_assert(m->known);
+            cr_expect(m->due_ms == now + 1000 + number * 7 % 20 * 1000, "%u", number);
+            cr_expect(m->body_bytes == strlen(list.keys[i]));
+            if (i > 0)
+                cr_assert(m[-1].due_ms < m->due_ms ||
+                          (m[-1].due_ms == m->due_ms && m[-1].position < m->position));
+        }
+        // Every other one of the list goes; after a restart the first is about to be read when it does.
+        fake_hold_reads(w, true);
+        fake_pass_time(w, (how & RESTARTED) != 0 ? 1000 : 999);
+        for (uint32_t i = 0; i < list.count; i += 2) {
+            cr_expect(slc_exchange_cancel_delayed(x, list.items[i].position) == SLC_OK);
+            cr_expect(slc_exchange_cancel_delayed(x, list.items[i].position) == SLC_ENOTFOUND);
+        }
+        cr_expect(slc_exchange_cancel_delayed(x, 1 << 20) == SLC_ENOTFOUND);
+        fake_hold_reads(w, false);
+        fake_pass_time(w, 60000);
+        uint32_t got = 0;
+        const char *body;
+        while ((body = fake_get(w, s, "q", true, NULL)) != NULL) {
+            bool expected = false;
+            for (uint32_t i = 1; i < list.count; i += 2)
+                expected = expected || strcmp(body, list.keys[i]) == 0;
+            got++;
+            cr_expect(expected || got > list.count / 2, "%s was cancelled", body);
+        }
+        cr_expect(got == MESSAGES - 25);
+        fake_turn(w);
+        cr_expect(fake_stored(w) == 0);
+        const slc_exchange *f = slc_vhost_exchange(vhost, slc_slice_str("amq.fanout"));
+        cr_expect(!slc_exchange_list_delayed(f, 1, on_listed, &list));
+        cr_expect(slc_exchange_cancel_delayed(f, 1) == SLC_ENOTFOUND);
+        fake_world_free(w);
+    }
+}
