@@ -155,6 +155,8 @@ typedef struct slc_lane {
     uint64_t tail_count, tail_bytes; // those of late from cold_to on
     uint64_t recovered_to;           // what was found at the start has a position below it
     uint64_t
+        unsized_bytes; // of contents in cold_bytes: how much of that is bodies is not known yet
+    uint64_t
         sized_from; // bodies are known of what has a position below, of what was found at the start
     uint64_t read_from, read_bytes; // of the read under way
     // Expiry of what is cold; see expiry.c.
@@ -186,14 +188,12 @@ struct slc_queue {
     uint32_t holds; // unacked deliveries, tx publishes and reads that point here
 
     uint64_t next_qseq;
-    slc_lane lane;                   // of a priority queue level 0
-    slc_lanes *lanes;                // NULL: not a priority queue
-    slc_due_heap timed;              // what is ready, in memory and expires
-    slc_due due;                     // in broker->expiries
-    slc_due idle;                    // in broker->idles: x-expires
-    uint64_t cold_count, cold_bytes; // of all lanes
-    uint64_t
-        unsized_bytes; // of contents in cold_bytes: how much of that is bodies is not known yet
+    slc_lane lane;                                       // of a priority queue level 0
+    slc_lanes *lanes;                                    // NULL: not a priority queue
+    slc_due_heap timed;                                  // what is ready, in memory and expires
+    slc_due due;                                         // in broker->expiries
+    slc_due idle;                                        // in broker->idles: x-expires
+    uint64_t cold_count, cold_bytes, unsized_bytes;      // of all lanes
     uint64_t ready, ready_bytes, unacked, unacked_bytes; // ready with the cold ones
     uint64_t persistent, persistent_bytes;               // ready and unacked
 

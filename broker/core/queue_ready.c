@@ -288,6 +288,7 @@ static uint64_t cold_add(slc_lane *l, uint64_t qseq, const slc_message *m)
     uint64_t size = m->body_bytes;
     if (is_unsized(l, qseq)) {
         size = slc_message_content_bytes(m);
+        l->unsized_bytes += size;
         q->unsized_bytes += size;
     }
     l->cold_count++;
@@ -299,9 +300,12 @@ static uint64_t cold_add(slc_lane *l, uint64_t qseq, const slc_message *m)
 
 static void unsized_remove(slc_lane *l, uint64_t qseq, uint64_t content_bytes)
 {
-    slc_queue *q = l->queue;
-    if (is_unsized(l, qseq))
-        q->unsized_bytes -= content_bytes < q->unsized_bytes ? content_bytes : q->unsized_bytes;
+    if (!is_unsized(l, qseq))
+        return;
+    // The store's sum is near enough, not exact.
+    uint64_t bytes = content_bytes < l->unsized_bytes ? content_bytes : l->unsized_bytes;
+    l->unsized_bytes -= bytes;
+    l->queue->unsized_bytes -= bytes;
 }
 
 /** It is not cold any more; what it counted as. */
@@ -410,17 +414,10 @@ void slc_ready_cold_sized(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
 
 void slc_ready_cold_known(slc_lane *lane)
 {
-    slc_queue *queue = lane->queue;
-    if (lane->sized_from >= lane->recovered_to)
-        return;
-    lane->sized_from = lane->recovered_to;
-    // What is left of the store's sum, which was not exact.
-    const slc_lane *other = NULL;
-    while ((other = slc_lane_next(queue, other)) != NULL) {
-        if (other->sized_from < other->recovered_to)
-            return;
-    }
-    queue->unsized_bytes = 0;
+    if (lane->sized_from < lane->recovered_to)
+        lane->sized_from = lane->recovered_to;
+    lane->queue->unsized_bytes -= lane->unsized_bytes;
+    lane->unsized_bytes = 0;
 }
 
 /** The tail turns cold, but for its transient messages; it is bounded, so this is. */
@@ -458,6 +455,7 @@ void slc_ready_recovered(slc_lane *lane, uint64_t next_qseq, uint64_t messages, 
     lane_add(lane, messages);
     queue->cold_count += messages;
     queue->cold_bytes += bytes;
+    lane->unsized_bytes = bytes;
     queue->unsized_bytes += bytes;
     queue->ready += messages;
     queue->ready_bytes += bytes;
@@ -860,7 +858,7 @@ void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting
         }
         if (l->count > 0 && queue->lanes != NULL)
             slc_lanes_used(queue->lanes, l->level, false);
-        l->count = l->cold_count = l->cold_bytes = 0;
+        l->count = l->cold_count = l->cold_bytes = l->unsized_bytes = 0;
         l->fifo = l->late = (slc_entry_list){0};
         l->tail_count = l->tail_bytes = 0;
         l->cold_from = l->cold_to = SLC_NOT_COLD;

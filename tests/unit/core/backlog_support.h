@@ -110,6 +110,8 @@ static inline void recount_lane(fake_world *w, const slc_lane *q, uint64_t last,
             cr_fatal("%s: a stored message between cold ones", what);
     }
     cr_assert(eq(u64, tail, q->tail_count), "%s: tail", what);
+    cr_assert(q->unsized_bytes <= q->cold_bytes, "%s: what is known is not less than nothing",
+              what);
     cr_assert(eq(u64, q->count, returned + q->fifo.count + q->late.count + q->cold_count),
               "%s: count", what);
 }
@@ -144,13 +146,16 @@ static inline void recount(fake_world *w, const slc_queue *queue, const char *wh
     free(stack);
     uint64_t cold = 0;
     uint64_t cold_bytes = 0;
+    uint64_t unsized = 0;
     for (const slc_lane *l = NULL; (l = slc_lane_next(q, l)) != NULL;) {
         recount_lane(w, l, last[l->level], returned[l->level], what);
         count += l->count;
         bytes += l->fifo.bytes + l->late.bytes + l->cold_bytes;
         cold += l->cold_count;
         cold_bytes += l->cold_bytes;
+        unsized += l->unsized_bytes;
     }
+    cr_assert(eq(u64, q->unsized_bytes, unsized), "%s: bodies that are not known", what);
     cr_assert(eq(u64, q->cold_count, cold), "%s: cold", what);
     cr_assert(eq(u64, q->cold_bytes, cold_bytes), "%s: cold bytes", what);
     cr_assert(eq(u64, q->ready, count), "%s: ready", what);
