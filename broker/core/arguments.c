@@ -103,6 +103,12 @@ static slc_err check_dead_letter_strategy(const slc_value *value, char *reason, 
     return check_word(value, words, "invalid_dlx_strategy", reason, bytes);
 }
 
+static slc_err check_retry_type(const slc_value *value, char *reason, size_t bytes)
+{
+    static const char *const words[] = {"disabled", "all", "failed", "returned", NULL};
+    return check_word(value, words, "invalid_delayed_retry_type", reason, bytes);
+}
+
 static slc_err check_leader_locator(const slc_value *value, char *reason, size_t bytes)
 {
     static const char *const words[] = {"client-local",  "balanced",    "random",
@@ -184,9 +190,9 @@ static const struct known_argument {
         {"x-delivery-limit", check_integer},
         {"x-consumer-timeout", check_not_negative},
         {"x-consumer-disconnected-timeout", check_not_yet},
-        {"x-delayed-retry-type", check_not_yet},
-        {"x-delayed-retry-min", check_not_yet},
-        {"x-delayed-retry-max", check_not_yet},
+        {"x-delayed-retry-type", check_retry_type},
+        {"x-delayed-retry-min", check_time},
+        {"x-delayed-retry-max", check_time},
         {"x-queue-leader-locator", check_leader_locator},
         {"x-queue-master-locator", check_text},
         {"x-quorum-initial-group-size", check_positive},

@@ -264,6 +264,7 @@ bool slc_broker_turn(slc_broker *broker)
     bool more = slc_policy_turn(broker);
     more |= broker->schedules != NULL && slc_schedules_turn(broker);
     more |= slc_expiry_next_due_ms(broker) != SLC_NEVER && slc_expiry_turn(broker);
+    more |= slc_retry_turn(broker);
     more |= slc_dead_letter_turn(broker);
     more |= broker_dispatch(broker);
     more |= broker->system.first != NULL && slc_system_turn(broker);

@@ -135,6 +135,7 @@ typedef struct slc_consumer_level {
     struct slc_consumer_level *prev, *next; // of queue->levels
 } slc_consumer_level;
 typedef struct slc_lanes slc_lanes;
+typedef struct slc_retry slc_retry;
 typedef struct slc_deaths slc_deaths;
 
 /** Ready messages, those that were given back first: all of a queue, or one level of a priority queue, which has a queue in the store for each level that was ever used. queue_ready.c draws the parts. */
@@ -193,6 +194,7 @@ struct slc_queue {
     slc_due_heap timed;                                  // what is ready, in memory and expires
     slc_due due;                                         // in broker->expiries
     slc_due idle;                                        // in broker->idles: x-expires
+    slc_retry *retries;                                  // DL: what was given back and waits
     uint64_t cold_count, cold_bytes, unsized_bytes;      // of all lanes
     uint64_t ready, ready_bytes, unacked, unacked_bytes; // ready with the cold ones
     uint64_t persistent, persistent_bytes;               // ready and unacked
@@ -397,6 +399,7 @@ struct slc_broker {
     slc_due_heap expiries; // of queues: a message in memory may expire
     slc_due_heap scans;    // of lanes: a cold message may
     slc_due_heap idles;    // of queues: unused for too long
+    slc_due_heap retries;  // of messages that were given back
     uint64_t due_max_ms;
     slc_on_mismatch on_mismatch;
     bool ttl_head_only;
@@ -680,6 +683,14 @@ bool slc_expiry_turn(slc_broker *broker);
 uint64_t slc_expiry_next_due_ms(const slc_broker *broker);
 /** It was used: the time of x-expires starts again, or does not run while it has consumers. */
 void slc_queue_used(slc_queue *queue);
+
+/* retry.c */
+/** An entry that was given back waits, if its queue says so; false: it does not. */
+bool slc_retry_later(slc_queue *queue, slc_entry *entry, bool counted);
+/** Back to the queue with those whose time has come, bounded; true: there is more. */
+bool slc_retry_turn(slc_broker *broker);
+/** The queue goes. */
+void slc_retry_forget(slc_queue *queue);
 
 /* overflow.c: length limits, and where messages go that a queue gives up. @spec amqp-semantics 13.2 */
 /** One more message of body_bytes would exceed a limit of a queue that refuses then. */

@@ -64,6 +64,11 @@ static bool fits_leader_locator(const json_t *value)
     return is_one_of(value, "client-local balanced random least-leaders");
 }
 
+static bool fits_retry_type(const json_t *value)
+{
+    return is_one_of(value, "disabled all failed returned");
+}
+
 static bool fits_master_locator(const json_t *value)
 {
     return is_one_of(value, "client-local min-masters random");
@@ -120,6 +125,9 @@ static const struct policy_key {
     {"queue-version", true, fits_version, "", " is not a valid queue-version value"},
     {"target-group-size", true, fits_positive, "", " is not a valid target count"},
     {"consumer-timeout", false, fits_not_negative, "", " is not a valid consumer timeout"},
+    {"delayed-retry-type", false, fits_retry_type, "", " is not a valid delayed retry type"},
+    {"delayed-retry-min", false, fits_not_negative, "", " is not a valid delayed retry time"},
+    {"delayed-retry-max", false, fits_not_negative, "", " is not a valid delayed retry time"},
     {"dead-letter-exchange", false, fits_string, "", " is not a valid dead letter exchange name"},
     {"dead-letter-routing-key", false, fits_string, "", " is not a valid dead letter routing key"},
     {"dead-letter-strategy", false, fits_strategy, "", " is not a valid dead letter strategy"},

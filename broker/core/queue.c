@@ -141,7 +141,9 @@ void slc_queue_requeue(slc_queue *queue, slc_entry *entry)
 
 void slc_queue_returned(slc_queue *queue, slc_entry *entry, bool counted)
 {
-    if (counted && queue->settings.delivery_limit != SLC_UNLIMITED) {
+    bool counts =
+        queue->settings.delivery_limit != SLC_UNLIMITED || queue->settings.retry != SLC_RETRY_NONE;
+    if (counted && counts) {
         if (entry->flags < UINT32_MAX - SLC_ENTRY_RETURN)
             entry->flags += SLC_ENTRY_RETURN;
         if (slc_entry_returns(entry) > queue->settings.delivery_limit) {
@@ -149,6 +151,8 @@ void slc_queue_returned(slc_queue *queue, slc_entry *entry, bool counted)
             return;
         }
     }
+    if (slc_retry_later(queue, entry, counted))
+        return;
     slc_queue_requeue(queue, entry);
     if (queue->settings.limited)
         slc_queue_limit(queue);
@@ -293,6 +297,7 @@ void slc_queue_delete(slc_queue *queue)
     queue->deleted = true;
     slc_due_remove(&broker->idles, &queue->idle);
     queue_empty(queue);
+    slc_retry_forget(queue);
     slc_due_remove(&broker->expiries, &queue->due);
     while (queue->consumers != NULL) {
         slc_consumer *consumer = queue->consumers;

@@ -1,6 +1,7 @@
 #include "core/internal.h"
 
 enum { QUORUM_DELIVERY_LIMIT = 20 };
+#define RETRY_MAX_MS 315360000000 // ten years
 
 typedef struct sources {
     slc_slice arguments, policy, operator_policy;
@@ -70,6 +71,32 @@ static slc_overflow merge_overflow(const sources *s, bool quorum)
     return SLC_OVERFLOW_DROP_HEAD;
 }
 
+/** The argument's number, or the policies'. */
+static uint64_t first_number(const sources *s, const char *argument)
+{
+    if (present(s->arguments, argument))
+        return number(s->arguments, argument);
+    return present(s->operator_policy, argument + 2) ? number(s->operator_policy, argument + 2)
+                                                     : number(s->policy, argument + 2);
+}
+
+static slc_retry_type merge_retry(const sources *s)
+{
+    static const struct {
+        const char *word;
+        slc_retry_type type;
+    } types[] = {
+        {"all", SLC_RETRY_ALL}, {"failed", SLC_RETRY_FAILED}, {"returned", SLC_RETRY_RETURNED}};
+    slc_slice value;
+    if (!word(s, "x-delayed-retry-type", &value))
+        return SLC_RETRY_NONE;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (slc_slice_is(value, types[i].word))
+            return types[i].type;
+    }
+    return SLC_RETRY_NONE;
+}
+
 void slc_queue_settings_merge(slc_slice arguments, slc_slice policy, slc_slice operator_policy,
                               slc_queue_settings *out)
 {
@@ -86,6 +113,13 @@ void slc_queue_settings_merge(slc_slice arguments, slc_slice policy, slc_slice o
         .consumer_timeout_ms = least(&s, "x-consumer-timeout"),
     };
     out->limited = out->max_length != SLC_UNLIMITED || out->max_length_bytes != SLC_UNLIMITED;
+    out->retry = merge_retry(&s);
+    out->retry_min_ms = first_number(&s, "x-delayed-retry-min");
+    out->retry_max_ms = first_number(&s, "x-delayed-retry-max");
+    if (out->retry_min_ms == SLC_UNLIMITED)
+        out->retry_min_ms = 0;
+    if (out->retry_max_ms == SLC_UNLIMITED)
+        out->retry_max_ms = RETRY_MAX_MS;
     out->overflow = merge_overflow(&s, out->quorum);
     out->dead_letter = word(&s, "x-dead-letter-exchange", &out->dead_letter_exchange);
     out->has_dead_letter_key = word(&s, "x-dead-letter-routing-key", &out->dead_letter_key);

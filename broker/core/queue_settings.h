@@ -24,6 +24,15 @@ typedef enum slc_overflow {
     SLC_OVERFLOW_REJECT_DLX, // reject-publish-dlx
 } slc_overflow;
 
+/** Which of those that consumers give back wait before they come again: those that count for the delivery limit (failed), the others
+ *  (returned), or all. */
+typedef enum slc_retry_type {
+    SLC_RETRY_NONE,
+    SLC_RETRY_ALL,
+    SLC_RETRY_FAILED,
+    SLC_RETRY_RETURNED,
+} slc_retry_type;
+
 typedef struct slc_queue_settings {
     bool quorum;
     bool limited;      // max_length or max_length_bytes is set
@@ -33,6 +42,8 @@ typedef struct slc_queue_settings {
     bool has_dead_letter_key;
     slc_overflow overflow;
     uint8_t max_priority;
+    slc_retry_type retry;
+    uint64_t retry_min_ms, retry_max_ms; // the wait: as often min as it was given back, at most max
     slc_slice dead_letter_exchange, dead_letter_key;
     uint64_t ttl_ms;     // SLC_UNLIMITED; of messages that come from now on
     uint64_t expires_ms; // SLC_UNLIMITED; from 1

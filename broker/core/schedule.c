@@ -384,6 +384,9 @@ uint64_t slc_broker_next_due_ms(const slc_broker *broker)
 {
     uint64_t due_ms = broker->schedules != NULL ? broker->schedule_due_ms : UINT64_MAX;
     uint64_t expiry_ms = slc_expiry_next_due_ms(broker);
+    uint64_t retry_ms = slc_due_next(&broker->retries);
+    if (retry_ms < due_ms)
+        due_ms = retry_ms;
     return expiry_ms < due_ms ? expiry_ms : due_ms;
 }
 
