@@ -76,7 +76,6 @@ static const char *const settings_later[] = {
     "vm_memory_high_watermark_paging_ratio",
     "vm_memory_calculation_strategy",
     "collect_statistics",
-    "collect_statistics_interval",
     "management.tcp.compress",
     "management.tcp.shutdown_timeout",
     "management.tcp.inactivity_timeout",
@@ -94,10 +93,7 @@ static const char *const settings_later[] = {
     "management.ssl.depth",
     "management.ssl.dh",
     "management.load_definitions",
-    "management.disable_stats",
-    "management.enable_queue_totals",
     "management.restrictions.*",
-    "management.rates_mode",
     "management.sample_retention_policies.*",
     "management_agent.*",
     "management.oauth*",
@@ -606,6 +602,10 @@ static void settings_fill(slc_settings *s)
     settings_versions(c, KEY_MGMT_SSL_VERSIONS, &s->management_tls12, &s->management_tls13);
     s->management_realm = slc_config_text(c, KEY_MGMT_REALM);
     s->management_body_bytes = slc_config_number(c, KEY_MGMT_BODY);
+    s->management_rates_off = slc_config_enum(c, KEY_MGMT_RATES) == 2;
+    s->statistics_interval_ms = slc_config_number(c, KEY_STATS_INTERVAL);
+    s->management_stats_off = slc_config_bool(c, KEY_MGMT_STATS_OFF);
+    s->management_queue_totals = slc_config_bool(c, KEY_MGMT_TOTALS);
     s->management_prefix = slc_config_text(c, KEY_MGMT_PREFIX);
     s->management_login_minutes = (uint32_t)slc_config_number(c, KEY_MGMT_LOGIN_TIMEOUT);
     s->management_basic_off = slc_config_bool(c, KEY_MGMT_BASIC_OFF);

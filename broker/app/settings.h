@@ -150,6 +150,8 @@ typedef struct slc_settings {
     const char *management_realm;
     uint64_t management_body_bytes;
     const char *management_prefix; // NULL: none; so are the other texts
+    bool management_rates_off, management_stats_off, management_queue_totals;
+    uint64_t statistics_interval_ms;
     uint32_t management_login_minutes;
     bool management_basic_off;
     const slc_config_value *management_origins;

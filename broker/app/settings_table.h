@@ -299,6 +299,15 @@
     X(MGMT_LOG_DIR, "management.http_log_dir", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                                \
       "Directory of an access log of the management API, a file an hour, which nobody deletes. Unless it is set "               \
       "there is none.")                                                                                                         \
+    X(MGMT_RATES, "management.rates_mode", ENUM, 0, NULL, 0, 0, "basic", "basic detailed none", "Management",                   \
+      "none: no rates and no message_stats. detailed is basic: which channel publishes to which exchange is not "               \
+      "counted, those lists are empty.")                                                                                        \
+    X(STATS_INTERVAL, "collect_statistics_interval", DURATION, 0, "ms", 100, DAY, "5000", NULL, "Management",                   \
+      "Least time that a rate covers. Counters are read when they are asked for, so nothing happens meanwhile.")                \
+    X(MGMT_STATS_OFF, "management.disable_stats", BOOL, 0, NULL, 0, 0, "false", NULL, "Management",                             \
+      "Lists of queues and connections have only what names them, as with disable_stats=true in a request.")                    \
+    X(MGMT_TOTALS, "management.enable_queue_totals", BOOL, 0, NULL, 0, 0, "false", NULL, "Management",                          \
+      "With management.disable_stats: queues have their three counts of messages.")                                             \
                                                                                                                                 \
     X(LOG_CONSOLE, "log.console", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "true", NULL, "Log",                                     \
       "Log to standard error.")                                                                                                 \

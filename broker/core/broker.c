@@ -394,8 +394,8 @@ void slc_client_open(slc_client *client)
     client->id = ++broker->last_client_id;
     client->info.connected_at_ms = broker->env.wall_ms(broker->env.arg);
     DL_APPEND(broker->clients, client);
-    if (!client->hidden)
-        broker->totals.connections++;
+    broker->totals.connections += !client->hidden;
+    broker->totals.connections_opened += !client->hidden;
     slc_event_client(client, true);
 }
 
@@ -406,6 +406,6 @@ void slc_client_close(slc_client *client)
         slc_queue_delete(client->exclusive_queues);
     slc_event_client(client, false);
     DL_DELETE(client->broker->clients, client);
-    if (!client->hidden)
-        client->broker->totals.connections--;
+    client->broker->totals.connections -= !client->hidden;
+    client->broker->totals.connections_closed += !client->hidden;
 }

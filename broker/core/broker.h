@@ -151,6 +151,7 @@ void slc_broker_close_user(slc_broker *broker, slc_slice user, const char *reaso
 void slc_broker_impersonator(slc_broker *broker, slc_slice user, bool may);
 
 slc_vhost *slc_broker_vhost(const slc_broker *broker, slc_slice name);
+const slc_stats *slc_vhost_stats(const slc_vhost *vhost);
 slc_slice slc_vhost_name(const slc_vhost *vhost);
 
 /** The firehose of a vhost (core/trace.h), until the next start. */
@@ -167,7 +168,7 @@ void slc_broker_log_line(slc_broker *broker, const char *level, uint64_t time_s,
 typedef struct slc_queue_info {
     slc_slice name;
     slc_vhost *vhost;
-    bool durable, auto_delete, exclusive;
+    bool durable, auto_delete, exclusive, quorum;
     const slc_client *owner;             // of an exclusive queue
     slc_slice arguments;                 // table content
     const slc_destination *dest;         // its policies
@@ -178,7 +179,8 @@ typedef struct slc_queue_info {
     uint32_t consumers, consumers_ready; // ready: could take a message now
     slc_slice exclusive_consumer_tag;    // bytes 0: none
     slc_slice active_consumer_tag;       // the single active consumer's; bytes 0: none
-    uint64_t published, delivered, acked, redelivered, got, returned_ready; // since start
+    slc_stats stats;
+    uint64_t returned_ready;
     uint64_t expired, overflowed, refused,
         undeliverable;      // messages it gave up, by reason; since start
     uint64_t idle_since_ms; // wall clock of the last activity
@@ -201,6 +203,8 @@ typedef struct slc_session_info {
     bool transactional, confirm;
     uint32_t consumers, unacked, unconfirmed, uncommitted, acks_uncommitted;
     uint16_t prefetch_count, global_prefetch_count;
+    slc_stats stats;
+    uint64_t active_ms; // wall clock of its last publish, delivery or settlement
 } slc_session_info;
 
 typedef struct slc_binding_info {
@@ -238,7 +242,9 @@ void slc_vhost_queue_delete(slc_vhost *vhost, slc_slice name, bool if_unused, bo
 typedef struct slc_broker_totals {
     uint64_t queues, exchanges, bindings, connections, sessions, consumers;
     uint64_t ready, unacked;
-    uint64_t published, delivered, acked, confirmed, returned, unroutable, redelivered;
+    slc_stats stats;
+    uint64_t connections_opened, connections_closed, sessions_opened, sessions_closed;
+    uint64_t queues_declared, queues_created, queues_deleted; // declared: also what was there
     uint64_t dead_lettered, dead_lettered_dropped; // routed again; no exchange, no queue or a cycle
     uint64_t ack_timeouts;                         // deliveries that cost their consumer or channel
     uint64_t message_bytes;                        // memory of all messages alive

@@ -17,6 +17,17 @@ typedef struct slc_session slc_session;
 typedef struct slc_queue slc_queue;
 typedef struct slc_client slc_client;
 
+/** What happened to messages: in a session, a queue or a vhost since it began, in the broker since its start. */
+typedef struct slc_stats {
+    uint64_t published, confirmed;
+    uint64_t returned, dropped; // went nowhere, and came back or not
+    uint64_t delivered, got;    // to be acknowledged
+    uint64_t delivered_no_ack, got_no_ack;
+    uint64_t got_empty;
+    uint64_t redelivered; // counted in one of the four above too
+    uint64_t acked;
+} slc_stats;
+
 /** What a permission is for. */
 typedef enum slc_access {
     SLC_ACCESS_CONFIGURE,

@@ -97,7 +97,9 @@ static void confirm_acked(slc_session *session, uint32_t sent)
     if (sent == 0)
         return;
     session->confirms.acked_seq += sent;
-    session->broker->totals.confirmed += sent;
+    session->stats.confirmed += sent;
+    session->client->vhost->stats.confirmed += sent;
+    session->broker->totals.stats.confirmed += sent;
     if (!session->closing)
         session->ops->confirm(session, session->confirms.acked_seq, sent > 1, true);
 }

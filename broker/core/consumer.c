@@ -203,8 +203,13 @@ static void consumer_rotate(slc_consumer *c)
 
 static void consumer_counted(slc_consumer *c)
 {
-    c->queue->delivered++;
-    c->session->broker->totals.delivered++;
+    if (c->no_ack) {
+        c->queue->stats.delivered_no_ack++;
+        SLC_COUNT(c->session, delivered_no_ack);
+    } else {
+        c->queue->stats.delivered++;
+        SLC_COUNT(c->session, delivered);
+    }
 }
 
 void slc_consumer_pass(slc_consumer *consumer, slc_message *message)
@@ -237,8 +242,8 @@ void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry)
     uint64_t tag = ++session->last_tag;
     bool redelivered = (entry->flags & SLC_ENTRY_DELIVERED) != 0;
     if (redelivered) {
-        queue->redelivered++;
-        session->broker->totals.redelivered++;
+        queue->stats.redelivered++;
+        SLC_COUNT(session, redelivered);
     }
     slc_lane *lane = slc_lane_of(queue, entry);
     if (entry->qseq > lane->delivered_qseq)

@@ -105,8 +105,10 @@ static bool deaths_route(slc_vhost *vhost, slc_message *m, slc_route *route)
     if (exchange == NULL && name.bytes > 0)
         return false;
     slc_route_all_keys(vhost, exchange, m, slc_message_headers(m), route);
-    if (exchange != NULL)
-        exchange->messages_in++;
+    if (exchange == NULL)
+        exchange = vhost->default_exchange;
+    exchange->messages_in++;
+    exchange->messages_out += route->count;
     return true;
 }
 

@@ -585,6 +585,7 @@ slc_err slc_session_queue_declare(slc_session *session, const slc_queue_declare 
     if (!declare->passive)
         complete.arguments = slc_vhost_arguments(session->client->vhost, declare, &builder);
     slc_err rc = queue_declare(session, &complete, out, error);
+    session->broker->totals.queues_declared += rc == SLC_OK && !declare->passive;
     slc_table_builder_fini(&builder);
     return rc;
 }

@@ -212,7 +212,8 @@ struct slc_queue {
     slc_schedule *schedule;  // NULL; else what is put here waits for its time (schedule.h)
     uint64_t ack_timeout_ms; // of deliveries to whoever says nothing else; 0: none
 
-    uint64_t published, delivered, acked, redelivered, got, requeued;
+    slc_stats stats; // without those that only a session knows
+    uint64_t requeued;
     uint64_t expired, overflowed, refused, undeliverable;
     uint64_t active_ms;
 
@@ -310,6 +311,9 @@ struct slc_session {
     slc_queue *wait_queue;
     uint64_t wait_ticket;
 
+    slc_stats stats;
+    uint64_t active_ms; // wall clock of its last publish, delivery or settlement
+
     slc_route_slot **route_cache;
     slc_route route;                  // of messages that cannot be cached
     slc_permission_slot *permissions; // permission.c; NULL: nothing asked yet
@@ -329,6 +333,7 @@ struct slc_vhost {
     slc_id id;
     slc_slice name; // owned
     bool traced;    // the firehose is on; see trace.h
+    slc_stats stats;
     slc_exchange *exchanges;
     slc_exchange *default_exchange; // the nameless; in no map
     slc_queue *queues;
@@ -429,6 +434,11 @@ struct slc_broker {
     uint32_t hidden_sessions; // of clients that are in no list; in totals.sessions
     slc_broker_totals totals; // the counters among them
 };
+
+/** Something happened to a message in a session: it counts there, in its vhost and in the broker. */
+#define SLC_COUNT(session, what)                                                                   \
+    ((session)->stats.what++, (session)->client->vhost->stats.what++,                              \
+     (session)->broker->totals.stats.what++)
 
 /* definitions.c */
 slc_id slc_id_new(slc_broker *broker);
@@ -764,6 +774,8 @@ slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle);
 void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m, slc_slice headers,
                         slc_route *route);
 void slc_publish_route_fini(slc_session *session);
+/** A message for which there is no queue: it comes back, or is gone. */
+void slc_publish_nowhere(slc_session *session, slc_message *message, bool mandatory);
 /** Enqueue in all destinations and return the ticket to wait for; 0: none. *refused is set when a queue is full and takes no more. */
 uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destination **queues,
                          uint32_t count, bool *refused);

@@ -128,6 +128,8 @@ void slc_broker_each_session(slc_broker *broker,
                 .acks_uncommitted = slc_tx_settlements(session),
                 .prefetch_count = session->prefetch,
                 .global_prefetch_count = session->global_prefetch,
+                .stats = session->stats,
+                .active_ms = session->active_ms,
             };
             each(&info, arg);
         }

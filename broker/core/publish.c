@@ -110,7 +110,7 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
             keep |= q->settings.quorum;
         }
         uint64_t qseq = q->next_qseq++;
-        q->published++;
+        q->stats.published++;
         // What a no-ack consumer takes at once is settled before it could be written: it need not be.
         if (slc_queue_passes_through(q))
             slc_consumer_pass(q->ready_consumers, message);
@@ -239,7 +239,7 @@ slc_err slc_session_may_publish(slc_session *session, slc_slice name, slc_slice 
 }
 
 static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice headers,
-                                  slc_error *error)
+                                  slc_exchange **via, slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
     slc_exchange *exchange;
@@ -249,18 +249,20 @@ static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice head
     if (rc != SLC_OK)
         return rc;
     if (exchange != NULL)
-        exchange->messages_in++;
+        *via = exchange;
     slc_route_all_keys(vhost, exchange, m, headers, &s->route);
     return SLC_OK;
 }
 
-/** The queues for message; from the cache when the topology has not changed. */
+/** The queues for message, and the exchange that it comes through; from the cache when the topology has not changed. */
 static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
-                             slc_destination ***queues, uint32_t *count, slc_error *error)
+                             slc_destination ***queues, uint32_t *count, slc_exchange **via,
+                             slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
+    *via = vhost->default_exchange;
     if (m->more_keys) {
-        slc_err rc = publish_route_keys(s, m, headers, error);
+        slc_err rc = publish_route_keys(s, m, headers, via, error);
         *queues = s->route.queues;
         *count = s->route.count;
         return rc;
@@ -274,7 +276,7 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
     slc_route_slot *slot = *at;
     if (slot_matches(slot, vhost->topology_version, m)) {
         if (slot->exchange != NULL)
-            slot->exchange->messages_in++;
+            *via = slot->exchange;
         *queues = slot->queues;
         *count = slot->count;
         return SLC_OK;
@@ -298,7 +300,7 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
         rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
         if (rc != SLC_OK)
             return rc;
-        exchange->messages_in++;
+        *via = exchange;
         slc_route_message(exchange,
                           &(slc_route_input){.key = key, .headers = headers, .message = m}, route);
     }
@@ -309,17 +311,30 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
     return SLC_OK;
 }
 
+void slc_publish_nowhere(slc_session *session, slc_message *message, bool mandatory)
+{
+    if (mandatory) {
+        SLC_COUNT(session, returned);
+        session->ops->returned(session, message);
+    } else {
+        SLC_COUNT(session, dropped);
+    }
+}
+
 slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slice headers,
                             bool mandatory, slc_error *error)
 {
     slc_broker *broker = session->broker;
     slc_destination **queues;
+    slc_exchange *via;
     uint32_t count;
-    slc_err rc = publish_route(session, message, headers, &queues, &count, error);
+    slc_err rc = publish_route(session, message, headers, &queues, &count, &via, error);
     if (rc != SLC_OK) {
         slc_message_unref(message);
         return rc;
     }
+    via->messages_in++;
+    via->messages_out += count;
     if (slc_tracing(broker))
         slc_trace_publish(session, message, queues, count);
     if (session->tx != NULL) {
@@ -327,8 +342,8 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
         slc_tx_publish(session, message, &route, mandatory);
         return SLC_OK;
     }
-    broker->totals.published++;
-    message->ts_ms = broker->env.wall_ms(broker->env.arg);
+    SLC_COUNT(session, published);
+    message->ts_ms = session->active_ms = broker->env.wall_ms(broker->env.arg);
     if (session->confirming) {
         message->session = session->handle;
         message->publish_seq = session->confirms.next_seq;
@@ -338,11 +353,7 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
     bool replied = broker->reply_consumers > 0 && message->exchange_bytes == 0 &&
                    (count == 0 || message->more_keys) && slc_reply_to_publish(broker, message) > 0;
     if (count == 0 && !replied) {
-        broker->totals.unroutable++;
-        if (mandatory) {
-            broker->totals.returned++;
-            session->ops->returned(session, message);
-        }
+        slc_publish_nowhere(session, message, mandatory);
     } else if (count > 0) {
         ticket = slc_publish_try(broker, message, queues, count, &refused);
     }

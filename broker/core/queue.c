@@ -28,6 +28,7 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     if (durable)
         slc_object_add(vhost->broker, SLC_OBJECT_QUEUE, id, q);
     slc_policy_attach(vhost, &q->dest); // last: it reads the settings again
+    vhost->broker->totals.queues_created += vhost->broker->started; // not those of the definitions
     slc_event_queue(q, true);
     return q;
 }
@@ -308,6 +309,7 @@ void slc_queue_delete(slc_queue *queue)
     }
     while (queue->dest.bindings_in != NULL)
         slc_vhost_unbind(queue->dest.bindings_in);
+    broker->totals.queues_deleted++;
     slc_event_queue(queue, false);
     broker->resume_due = true; // a basic.get may wait for it
     slc_queue_release(queue);
@@ -346,6 +348,7 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
         .durable = queue->dest.durable,
         .auto_delete = queue->auto_delete,
         .exclusive = queue->owner != NULL,
+        .quorum = queue->settings.quorum,
         .owner = queue->owner,
         .arguments = queue->arguments,
         .dest = &queue->dest,
@@ -359,11 +362,7 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
         .in_memory_bytes = queue->ready_bytes - queue->cold_bytes,
         .consumers = queue->consumer_count,
         .consumers_ready = queue->ready_consumer_count,
-        .published = queue->published,
-        .delivered = queue->delivered,
-        .acked = queue->acked,
-        .redelivered = queue->redelivered,
-        .got = queue->got,
+        .stats = queue->stats,
         .returned_ready = queue->requeued,
         .expired = queue->expired,
         .overflowed = queue->overflowed,

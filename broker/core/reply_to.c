@@ -154,7 +154,7 @@ static uint32_t deliver_to(slc_broker *broker, slc_message *m, slc_slice name)
     }
     session->reply_to->refusing = false;
     session->reply_to->serial = broker->reply_serial;
-    broker->totals.delivered++;
+    SLC_COUNT(session, delivered_no_ack);
     session->ops->deliver(session, &session->reply_to->consumer, ++session->last_tag, false, m);
     return 1;
 }

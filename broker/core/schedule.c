@@ -245,7 +245,7 @@ static void schedule_fire(slc_schedule *s, waiting item)
     if (s->route.count > 0)
         (void)slc_publish_to(broker, message, s->route.queues, s->route.count);
     else
-        broker->totals.unroutable++;
+        broker->totals.stats.dropped++;
     if (stored) {
         // What cancels its append is in the same batch as the append of the copies: its confirm comes with that.
         bool cancelled;

@@ -54,6 +54,8 @@ slc_session *slc_session_open(slc_client *client, uint16_t number, const slc_ses
     client->session_count++;
     s->broker->hidden_sessions += client->hidden;
     s->broker->totals.sessions++;
+    s->broker->totals.sessions_opened += !client->hidden;
+    s->active_ms = s->broker->env.wall_ms(s->broker->env.arg);
     slc_event_session(s, true);
     return s;
 }
@@ -163,18 +165,17 @@ void slc_settle_one(slc_session *session, const slc_unacked *item, slc_settle ho
 {
     slc_queue *queue = item->queue;
     slc_entry *entry = item->entry;
-    slc_broker_totals *totals = &session->broker->totals;
     queue->unacked--;
     queue->unacked_bytes -= entry->body_bytes;
-    totals->unacked--;
+    session->broker->totals.unacked--;
     bool back = (how == SLC_SETTLE_REQUEUE || how == SLC_SETTLE_NACK) && !queue->deleted;
     bool counted = how == SLC_SETTLE_REQUEUE || !session->broker->nack_uncounted;
     if (back) {
         slc_queue_returned(queue, entry, counted);
     } else {
         if (how == SLC_SETTLE_ACK) {
-            queue->acked++;
-            totals->acked++;
+            queue->stats.acked++;
+            SLC_COUNT(session, acked);
         }
         if (how == SLC_SETTLE_REJECT)
             slc_queue_die(queue, entry, SLC_DEATH_REJECTED);
@@ -397,18 +398,29 @@ slc_err slc_session_get(slc_session *session, slc_slice name, bool no_ack, slc_g
     queue->active_ms = session->broker->env.wall_ms(session->broker->env.arg);
     slc_queue_used(queue);
     *out = (slc_got){0};
-    if (entry == NULL)
+    session->active_ms = queue->active_ms;
+    if (entry == NULL) {
+        queue->stats.got_empty++;
+        SLC_COUNT(session, got_empty);
         return SLC_OK;
+    }
     out->message = slc_entry_returns(entry) == 0
                        ? slc_message_ref(entry->message)
                        : slc_message_counted(entry->message, slc_entry_returns(entry));
     out->delivery_tag = ++session->last_tag;
     out->redelivered = (entry->flags & SLC_ENTRY_DELIVERED) != 0;
-    queue->redelivered += out->redelivered;
-    session->broker->totals.redelivered += out->redelivered;
+    if (out->redelivered) {
+        queue->stats.redelivered++;
+        SLC_COUNT(session, redelivered);
+    }
     out->ready = (uint32_t)queue->ready;
-    queue->got++;
-    session->broker->totals.delivered++;
+    if (no_ack) {
+        queue->stats.got_no_ack++;
+        SLC_COUNT(session, got_no_ack);
+    } else {
+        queue->stats.got++;
+        SLC_COUNT(session, got);
+    }
     if (slc_tracing(session->broker))
         slc_trace_deliver(session, queue, out->message, out->redelivered);
     if (no_ack) {
@@ -470,6 +482,7 @@ static void session_free(slc_session *s)
     DL_DELETE(s->client->sessions, s);
     s->client->session_count--;
     slc_event_session(s, false);
+    s->broker->totals.sessions_closed += !s->client->hidden;
     s->broker->hidden_sessions -= s->client->hidden;
     s->broker->totals.sessions--;
     slc_free((void *)s->last_queue.data);

@@ -88,10 +88,9 @@ static void system_publish(slc_broker *broker, slc_vhost *vhost, slc_message *me
                              .headers = slc_message_headers(message),
                              .message = message};
     slc_route_message(exchange, &input, route);
+    exchange->messages_out += route->count;
     if (route->count > 0)
         (void)slc_publish_to(broker, message, route->queues, route->count);
-    else
-        exchange->messages_unroutable++;
 }
 
 static bool system_run(slc_broker *broker, uint64_t budget)

@@ -74,9 +74,9 @@ struct slc_exchange {
     void *index;    // the kind's
     uint8_t id[16]; // of the stored definition, when durable; set by definitions.c
     bool alternate_missing; // already in the log; routing warns again when it came and went
-    uint64_t messages_in,
-        messages_unroutable; // counted by the caller of routing, which may cache routes
-    UT_hash_handle hh;       // of vhost->exchanges by name
+    // Counted by the caller of routing, which may cache routes: messages, and copies of them for queues.
+    uint64_t messages_in, messages_out;
+    UT_hash_handle hh; // of vhost->exchanges by name
 };
 
 /** What a message shows to routing. */

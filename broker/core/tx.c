@@ -101,19 +101,15 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
             publish->queues[alive++] = publish->queues[i];
     }
     publish->count = alive;
-    broker->totals.published++;
-    message->ts_ms = broker->env.wall_ms(broker->env.arg);
+    SLC_COUNT(session, published);
+    message->ts_ms = session->active_ms = broker->env.wall_ms(broker->env.arg);
     bool replied = message->exchange_bytes == 0 && (alive == 0 || message->more_keys) &&
                    slc_reply_to_publish(broker, message) > 0;
     if (alive > 0)
         slc_publish_try(broker, message, publish->queues, alive, &session->tx->refused);
     if (alive > 0 || replied)
         return;
-    broker->totals.unroutable++;
-    if (publish->mandatory) {
-        broker->totals.returned++;
-        session->ops->returned(session, message);
-    }
+    slc_publish_nowhere(session, message, publish->mandatory);
 }
 
 static slc_err tx_outcome(slc_tx *tx, slc_error *error)

@@ -118,6 +118,11 @@ slc_vhost *slc_broker_vhost(const slc_broker *broker, slc_slice name)
     return vhost;
 }
 
+const slc_stats *slc_vhost_stats(const slc_vhost *vhost)
+{
+    return &vhost->stats;
+}
+
 slc_slice slc_vhost_name(const slc_vhost *vhost)
 {
     return vhost->name;

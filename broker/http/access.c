@@ -119,19 +119,31 @@ bool slc_http_may_see_of(const slc_http_request *request, const char *user)
     return (request->tags & SLC_AUTH_TAG_MONITORING) != 0 || strcmp(request->user, user) == 0;
 }
 
+// Deleting and purging is an operator's in core, so what a session would ask is asked here.
 static bool access_queue(slc_http_request *request)
 {
     const slc_http_options *options = slc_http_options_of(request->http);
     bool purge = strcmp(request->route->pattern, "queues/*/*/contents") == 0;
-    if (request->method != SLC_HTTP_DELETE || request->user == NULL ||
+    slc_slice vhost_name = request->vars[0], name = request->vars[1];
+    if (request->method != SLC_HTTP_DELETE ||
         (!purge && strcmp(request->route->pattern, "queues/*/*") != 0))
         return true;
-    if (slc_auth_may(options->auth, slc_slice_str(request->user), request->vars[0],
-                     purge ? SLC_AUTH_READ : SLC_AUTH_CONFIGURE, request->vars[1]))
+    if (!slc_auth_may(options->auth, slc_slice_str(request->user), vhost_name,
+                      purge ? SLC_AUTH_READ : SLC_AUTH_CONFIGURE, name)) {
+        slc_http_fail(
+            request, 401, "not_authorised",
+            "ACCESS_REFUSED - access to queue '%.*s' in vhost '%.*s' refused for user '%s'",
+            SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost_name), request->user);
+        return false;
+    }
+    slc_vhost *vhost = slc_broker_vhost(options->broker, vhost_name);
+    slc_queue_info queue;
+    if (vhost == NULL || !slc_vhost_find_queue(vhost, name, &queue) || !queue.exclusive)
         return true;
-    slc_http_fail(request, 401, "not_authorised",
-                  "ACCESS_REFUSED - access to queue '%.*s' in vhost '%.*s' refused for user '%s'",
-                  SLC_SLICE_FMT(request->vars[1]), SLC_SLICE_FMT(request->vars[0]), request->user);
+    slc_http_fail(request, 400, "bad_request",
+                  "cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s': it "
+                  "belongs to a connection",
+                  SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost_name));
     return false;
 }
 

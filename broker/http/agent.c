@@ -150,7 +150,10 @@ void slc_http_agent_run(slc_http_request *request, slc_http_step step, void *sta
     if (vhost == NULL || slc_vhost_is_doomed(vhost)) {
         if (state_free != NULL)
             state_free(state);
-        slc_http_not_found(request);
+        if (request->method == SLC_HTTP_PUT) // RabbitMQ's word for writes
+            slc_http_fail(request, 404, "not_found", "vhost_not_found");
+        else
+            slc_http_not_found(request);
         slc_http_answer(request);
         return;
     }

@@ -12,6 +12,34 @@
 
 enum { SLC_API_FIELDS_MAX = 64 };
 
+/** What `GROUP_age=60&GROUP_incr=5` asks for: values of the past. */
+typedef enum slc_api_group {
+    SLC_API_MSG_RATES,
+    SLC_API_LENGTHS,
+    SLC_API_DATA_RATES,
+    SLC_API_NODE_STATS,
+    SLC_API_GROUPS,
+} slc_api_group;
+
+typedef struct slc_api_window {
+    uint64_t age_s, incr_s; // incr_s 0: nothing
+} slc_api_window;
+
+typedef struct slc_api_counter {
+    const char *name;
+    uint64_t value;
+} slc_api_counter;
+
+/** The counters of an object, with their rates and their past. */
+typedef struct slc_api_rated {
+    const void *of; // what they belong to
+    slc_api_counter counters[SLC_RATES_COUNTERS_MAX];
+    uint32_t count;
+    double rates[SLC_RATES_COUNTERS_MAX];
+    const slc_rates_window *past; // NULL: not asked for
+    uint64_t now_ns, wall_ms;
+} slc_api_rated;
+
 /** Which fields of an object to write. */
 typedef struct slc_api_select {
     uint32_t count;
@@ -20,9 +48,10 @@ typedef struct slc_api_select {
 } slc_api_select;
 
 /** From the request's query. default_count: how many fields of the table are written when columns= does not choose (those
- *  behind are ours and cost more). */
+ *  behind are ours and cost more). basic: names of those that stay with disable_stats=true, separated by blanks; NULL: all. */
 void slc_api_select_init(slc_api_select *select, slc_http_request *request,
-                         const char *const *names, uint32_t count, uint32_t default_count);
+                         const char *const *names, uint32_t count, uint32_t default_count,
+                         const char *basic);
 
 /** The handler's context: the answer being written. */
 typedef struct slc_api {
@@ -37,24 +66,33 @@ typedef struct slc_api {
     const slc_vhost *vhost; // of the object being written; or the filter
     const slc_client *client;
     void *extra;
-    const void *rated; // whose rates these are
-    double rates[SLC_RATES_COUNTERS_MAX];
+    slc_api_window windows[SLC_API_GROUPS];
+    slc_api_rated rated;
 } slc_api;
 
-typedef struct slc_api_counter {
-    const char *name;
-    uint64_t value;
-} slc_api_counter;
-
-/** The rates of an object's counters, as they are now. kind and name: what the object is, for the memory of them. age_ms: since
- *  they were 0; UINT64_MAX: not known. out has count items. */
-void slc_api_rates(slc_api *api, char kind, slc_slice vhost, slc_slice name,
-                   const slc_api_counter *counters, uint32_t count, uint64_t age_ms, double *out);
-/** "x_details": {"rate": n} */
-void slc_api_rate_put(slc_json *w, const char *name, double rate);
-/** Each counter, then its rate. */
-void slc_api_counters_put(slc_json *w, const slc_api_counter *counters, const double *rates,
-                          uint32_t count);
+/** Look up the rates of r->counters. kind and name: what the object is, for the memory of them. group: of the past that may be
+ *  asked for. age_ms: since they were 0; UINT64_MAX: not known. */
+void slc_api_rated_look(slc_api *api, slc_api_rated *r, char kind, slc_slice vhost, slc_slice name,
+                        slc_api_group group, uint64_t age_ms);
+/** "x": n (with values), "x_details": {"rate": n, ...} of one of them. */
+void slc_api_rated_put(slc_api *api, const slc_api_rated *r, uint32_t which, slc_api_group group,
+                       bool values);
+/** The first counters of every object that has messages. */
+enum {
+    SLC_API_PUBLISH,
+    SLC_API_CONFIRM,
+    SLC_API_RETURN,
+    SLC_API_DROP,
+    SLC_API_PUBLISHING, // how many these are; those of the other side follow
+    SLC_API_STATS = 12,
+};
+void slc_api_stats_counters(slc_api_rated *r, const slc_stats *stats);
+/** "message_stats": {...}; nothing when nothing happened. queue: it only knows what was published to it. */
+void slc_api_message_stats(slc_api *api, const slc_api_rated *r, bool queue);
+/** "key": "2026-11-30T19:40:50.953+00:00" when that is a second or more ago. */
+void slc_api_idle_since(slc_json *w, uint64_t active_ms);
+/** An empty list. */
+void slc_api_none(slc_json *w, const char *key);
 
 /** Begin an answer of status 200. */
 slc_api slc_api_begin(slc_http_request *request);
@@ -87,9 +125,15 @@ slc_slice slc_api_text(const json_t *body, const char *key);
 /** 400 "[{key_missing,...}]" and answered: false. */
 bool slc_api_need(slc_http_request *request, const json_t *body, const char *const *keys,
                   uint32_t count);
+/** The integer under "value"; NULL: answered. */
+const json_t *slc_api_limit(slc_http_request *request, const json_t *body);
 /** The answer to a change: 204, or what the error means. */
 void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *error,
                      unsigned status);
+
+/** Those of one queue or one session, in a list; NULL: any. */
+void slc_api_consumers_put(slc_api *api, slc_vhost *vhost, slc_slice queue,
+                           const slc_client *client, uint16_t number);
 
 /** Bindings: begin an answer with the fields asked for; one of them; those of the default exchange. api->vhost is set. */
 slc_api slc_api_bindings_begin(slc_http_request *request);
@@ -142,6 +186,7 @@ void slc_api_aliveness(slc_http_request *request);
 void slc_api_overview(slc_http_request *request);
 void slc_api_nodes(slc_http_request *request);
 void slc_api_node(slc_http_request *request);
+void slc_api_node_memory(slc_http_request *request); // and relative, by the path
 void slc_api_vhosts(slc_http_request *request);
 void slc_api_vhost(slc_http_request *request);
 void slc_api_vhost_put(slc_http_request *request);

@@ -64,7 +64,8 @@ void slc_api_health_certificates(slc_http_request *request)
     int64_t seconds;
     if (!within_parse(request->vars[0], request->vars[1], &seconds)) {
         slc_http_fail(request, 400, "bad_request",
-                      "the time must be a number above 0 and days, weeks, months or years");
+                      "Time unit not recognised. Supported units: days, weeks, months, years; "
+                      "before it a number above 0.");
         slc_http_answer(request);
         return;
     }

@@ -44,10 +44,10 @@
     X(send_oct, slc_json_put_u64(w, "send_oct", c->info.send_octets))                              \
     X(send_cnt, slc_json_put_u64(w, "send_cnt", c->info.send_count))                               \
     X(send_pend, slc_json_put_u64(w, "send_pend", c->info.send_pending))                           \
-    X(recv_oct_details, slc_api_rate_put(w, "recv_oct", connection_rates(api, c)[0]))              \
-    X(recv_cnt_details, slc_api_rate_put(w, "recv_cnt", connection_rates(api, c)[1]))              \
-    X(send_oct_details, slc_api_rate_put(w, "send_oct", connection_rates(api, c)[2]))              \
-    X(send_cnt_details, slc_api_rate_put(w, "send_cnt", connection_rates(api, c)[3]))
+    X(recv_oct_details, connection_rate_put(api, c, 0))                                            \
+    X(recv_cnt_details, connection_rate_put(api, c, 1))                                            \
+    X(send_oct_details, connection_rate_put(api, c, 2))                                            \
+    X(send_cnt_details, connection_rate_put(api, c, 3))
 
 enum connection_field {
 #define X(name, statement) CONNECTION_##name,
@@ -74,22 +74,22 @@ static void connection_given_name(slc_json *w, const slc_client *c)
         slc_json_put_slice(w, "user_provided_name", value.bytes);
 }
 
-static const double *connection_rates(slc_api *api, const slc_client *c)
+static void connection_rate_put(slc_api *api, const slc_client *c, uint32_t which)
 {
-    if (api->rated == c)
-        return api->rates;
-    api->rated = c;
-    const slc_api_counter counters[] = {
-        {"recv_oct", c->info.recv_octets},
-        {"recv_cnt", c->info.recv_count},
-        {"send_oct", c->info.send_octets},
-        {"send_cnt", c->info.send_count},
-    };
-    uint64_t wall_ms = slc_clock_wall_ms();
-    uint64_t age_ms = wall_ms > c->info.connected_at_ms ? wall_ms - c->info.connected_at_ms : 0;
-    slc_api_rates(api, 'c', (slc_slice){0}, slc_slice_of(&c->id, sizeof c->id), counters,
-                  SLC_ARRAY_COUNT(counters), age_ms, api->rates);
-    return api->rates;
+    slc_api_rated *r = &api->rated;
+    if (r->of != c) {
+        r->of = c;
+        r->counters[0] = (slc_api_counter){"recv_oct", c->info.recv_octets};
+        r->counters[1] = (slc_api_counter){"recv_cnt", c->info.recv_count};
+        r->counters[2] = (slc_api_counter){"send_oct", c->info.send_octets};
+        r->counters[3] = (slc_api_counter){"send_cnt", c->info.send_count};
+        r->count = 4;
+        uint64_t wall_ms = slc_clock_wall_ms();
+        uint64_t age_ms = wall_ms > c->info.connected_at_ms ? wall_ms - c->info.connected_at_ms : 0;
+        slc_api_rated_look(api, r, 'c', (slc_slice){0}, slc_slice_of(&c->id, sizeof c->id),
+                           SLC_API_DATA_RATES, age_ms);
+    }
+    slc_api_rated_put(api, r, which, SLC_API_DATA_RATES, false);
 }
 
 static void connection_write(slc_api *api, const slc_client *c)
@@ -123,7 +123,7 @@ static slc_api connections_begin(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_api_select_init(&api.select, request, connection_fields, CONNECTION_FIELD_COUNT,
-                        CONNECTION_FIELD_COUNT);
+                        CONNECTION_FIELD_COUNT, "name vhost user node");
     return api;
 }
 
@@ -278,7 +278,13 @@ void slc_api_connection_close(slc_http_request *request)
     X(messages_unacknowledged, slc_json_put_u64(w, "messages_unacknowledged", s->unacked))         \
     X(messages_unconfirmed, slc_json_put_u64(w, "messages_unconfirmed", s->unconfirmed))           \
     X(messages_uncommitted, slc_json_put_u64(w, "messages_uncommitted", s->uncommitted))           \
-    X(acks_uncommitted, slc_json_put_u64(w, "acks_uncommitted", s->acks_uncommitted))
+    X(acks_uncommitted, slc_json_put_u64(w, "acks_uncommitted", s->acks_uncommitted))              \
+    X(pending_raft_commands, slc_json_put_u64(w, "pending_raft_commands", 0))                      \
+    X(idle_since, slc_api_idle_since(w, s->active_ms))                                             \
+    X(message_stats, channel_message_stats(api, s))                                                \
+    X(consumer_details, channel_consumers(api, s))                                                 \
+    X(publishes, channel_none(api, "publishes"))                                                   \
+    X(deliveries, channel_none(api, "deliveries"))
 
 enum channel_field {
 #define X(name, statement) CHANNEL_##name,
@@ -301,6 +307,34 @@ static void channel_name(slc_json *w, const slc_client *client, uint16_t number)
 {
     char text[256];
     slc_json_put_text(w, "name", channel_text(client, number, text, sizeof text));
+}
+
+static void channel_message_stats(slc_api *api, const slc_session_info *s)
+{
+    slc_api_rated *r = &api->rated;
+    uint8_t key[sizeof s->client->id + sizeof s->number];
+    if (memcmp(&s->stats, &(slc_stats){0}, sizeof s->stats) == 0)
+        return;
+    memcpy(key, &s->client->id, sizeof s->client->id);
+    memcpy(key + sizeof s->client->id, &s->number, sizeof s->number);
+    slc_api_stats_counters(r, &s->stats);
+    slc_api_rated_look(api, r, 's', (slc_slice){0}, slc_slice_of(key, sizeof key),
+                       SLC_API_MSG_RATES, UINT64_MAX);
+    slc_api_message_stats(api, r, false);
+}
+
+static void channel_consumers(slc_api *api, const slc_session_info *s)
+{
+    if (!api->want_one)
+        return;
+    slc_json_key(&api->w, "consumer_details");
+    slc_api_consumers_put(api, s->client->vhost, (slc_slice){0}, s->client, s->number);
+}
+
+static void channel_none(slc_api *api, const char *key)
+{
+    if (api->want_one)
+        slc_api_none(&api->w, key);
 }
 
 static void channel_each(const slc_session_info *s, void *arg)
@@ -331,7 +365,7 @@ static slc_api channels_begin(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_api_select_init(&api.select, request, channel_fields, CHANNEL_FIELD_COUNT,
-                        CHANNEL_FIELD_COUNT);
+                        CHANNEL_FIELD_COUNT, NULL);
     return api;
 }
 
@@ -388,19 +422,16 @@ void slc_api_channel(slc_http_request *request)
 
 /* ---- consumers ---- */
 
-static void consumer_each(const slc_consumer_info *consumer, void *arg)
+static void consumer_write(slc_api *api, const slc_consumer_info *consumer, const slc_vhost *vhost)
 {
-    slc_api *api = arg;
     slc_json *w = &api->w;
     const slc_client *client = slc_session_client(consumer->session);
     uint16_t number = slc_session_number(consumer->session);
-    if (!slc_http_may_see_of(api->request, client->info.user))
-        return;
     slc_json_open(w, '{');
     slc_json_key(w, "queue");
     slc_json_open(w, '{');
     slc_json_put_slice(w, "name", consumer->queue);
-    slc_json_put_slice(w, "vhost", slc_vhost_name(api->vhost));
+    slc_json_put_slice(w, "vhost", slc_vhost_name(vhost));
     slc_json_close(w, '}');
     slc_json_key(w, "channel_details");
     slc_json_open(w, '{');
@@ -423,6 +454,40 @@ static void consumer_each(const slc_consumer_info *consumer, void *arg)
     slc_json_key(w, "arguments");
     slc_json_table(w, consumer->arguments, api->select.raw);
     slc_json_close(w, '}');
+}
+
+static void consumer_each(const slc_consumer_info *consumer, void *arg)
+{
+    slc_api *api = arg;
+    if (slc_http_may_see_of(api->request, slc_session_client(consumer->session)->info.user))
+        consumer_write(api, consumer, api->vhost);
+}
+
+typedef struct consumer_filter {
+    slc_api *api;
+    const slc_vhost *vhost;
+    slc_slice queue;
+    const slc_client *client;
+    uint16_t number;
+} consumer_filter;
+
+static void consumer_if_of(const slc_consumer_info *consumer, void *arg)
+{
+    const consumer_filter *filter = arg;
+    if ((filter->queue.bytes == 0 || slc_slice_equal(filter->queue, consumer->queue)) &&
+        (filter->client == NULL || (filter->client == slc_session_client(consumer->session) &&
+                                    filter->number == slc_session_number(consumer->session))))
+        consumer_write(filter->api, consumer, filter->vhost);
+}
+
+void slc_api_consumers_put(slc_api *api, slc_vhost *vhost, slc_slice queue,
+                           const slc_client *client, uint16_t number)
+{
+    consumer_filter filter = {
+        .api = api, .vhost = vhost, .queue = queue, .client = client, .number = number};
+    slc_json_open(&api->w, '[');
+    slc_vhost_each_consumer(vhost, consumer_if_of, &filter);
+    slc_json_close(&api->w, ']');
 }
 
 static void consumers_each_vhost(slc_vhost *vhost, void *arg)

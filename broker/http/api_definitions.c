@@ -39,8 +39,7 @@ void slc_api_definitions_import(slc_http_request *request)
     slc_slice vhost = request->var_count > 0 ? request->vars[0] : (slc_slice){0};
     slc_broker *broker = slc_http_options_of(request->http)->broker;
     if (vhost.bytes > 0 && slc_broker_vhost(broker, vhost) == NULL) {
-        slc_http_fail(request, 400, "bad_request", "no_such_vhost: there is no vhost '%.*s'",
-                      SLC_SLICE_FMT(vhost));
+        slc_http_fail(request, 404, "not_found", "vhost_not_found");
         slc_http_answer(request);
         return;
     }

@@ -85,8 +85,16 @@ void slc_api_health_port(slc_http_request *request)
     slc_http_status status;
     slc_http_status_get(request->http, &status);
     slc_json *w = &api.w;
-    for (uint32_t i = 0; i < status.listener_count; i++) {
-        if (status.listeners[i].port != port)
+    uint16_t ports[256];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < status.listener_count && count < SLC_ARRAY_COUNT(ports); i++)
+        ports[count++] = status.listeners[i].port;
+    for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX && count < SLC_ARRAY_COUNT(ports); i++) {
+        ports[count] = slc_http_tcp_port(request->http, i);
+        count += ports[count] != 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (ports[i] != port)
             continue;
         slc_json_open(w, '{');
         slc_json_put_text(w, "status", "ok");
@@ -99,19 +107,19 @@ void slc_api_health_port(slc_http_request *request)
     slc_json_put_u64(w, "missing", port);
     slc_json_key(w, "ports");
     slc_json_open(w, '[');
-    for (uint32_t i = 0; i < status.listener_count; i++)
-        slc_json_u64(w, status.listeners[i].port);
+    for (uint32_t i = 0; i < count; i++)
+        slc_json_u64(w, ports[i]);
     slc_json_close(w, ']');
     failed_close(&api);
 }
 
-static bool protocol_matches(slc_slice asked, const char *protocol)
+// 0-9-1 goes by several names.
+static slc_slice protocol_name(slc_slice asked)
 {
-    // 0-9-1 goes by several names.
-    if (slc_slice_is(asked, "amqp091") || slc_slice_is(asked, "amqp0.9.1") ||
-        slc_slice_is(asked, "amqp0-9-1"))
-        return strcmp(protocol, "amqp") == 0;
-    return slc_slice_is(asked, protocol);
+    return slc_slice_is(asked, "amqp091") || slc_slice_is(asked, "amqp0.9.1") ||
+                   slc_slice_is(asked, "amqp0-9-1")
+               ? slc_slice_str("amqp")
+               : asked;
 }
 
 static bool protocol_listens(const slc_http_status *status, slc_slice asked)
@@ -119,7 +127,7 @@ static bool protocol_listens(const slc_http_status *status, slc_slice asked)
     if (slc_slice_is(asked, "http"))
         return true; // it answers this request
     for (uint32_t i = 0; i < status->listener_count; i++) {
-        if (protocol_matches(asked, status->listeners[i].protocol))
+        if (slc_slice_is(protocol_name(asked), status->listeners[i].protocol))
             return true;
     }
     return false;
@@ -145,7 +153,7 @@ void slc_api_health_protocol(slc_http_request *request)
         at = next + 1;
     }
     if (all) {
-        check_ok(&api, "protocol", asked);
+        check_ok(&api, "protocol", protocol_name(asked));
         return;
     }
     failed_open(&api, "No active listener");

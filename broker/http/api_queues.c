@@ -10,7 +10,7 @@
 #define QUEUE_FIELDS(X)                                                                            \
     X(name, slc_json_put_slice(w, "name", q->name))                                                \
     X(vhost, slc_json_put_slice(w, "vhost", slc_vhost_name(q->vhost)))                             \
-    X(type, slc_json_put_text(w, "type", "classic"))                                               \
+    X(type, slc_json_put_text(w, "type", q->quorum ? "quorum" : "classic"))                        \
     X(durable, slc_json_put_bool(w, "durable", q->durable))                                        \
     X(auto_delete, slc_json_put_bool(w, "auto_delete", q->auto_delete))                            \
     X(exclusive, slc_json_put_bool(w, "exclusive", q->exclusive))                                  \
@@ -43,12 +43,24 @@
     X(single_active_consumer_tag, queue_active_tag(w, q))                                          \
     X(owner_pid_details, queue_owner(api, q))                                                      \
     X(memory, slc_json_put_u64(w, "memory", q->memory_bytes))                                      \
-    X(messages_details, slc_api_rate_put(w, "messages", queue_rates(api, q)[QUEUE_RATE_MESSAGES])) \
-    X(messages_ready_details,                                                                      \
-      slc_api_rate_put(w, "messages_ready", queue_rates(api, q)[QUEUE_RATE_READY]))                \
-    X(messages_unacknowledged_details,                                                             \
-      slc_api_rate_put(w, "messages_unacknowledged", queue_rates(api, q)[QUEUE_RATE_UNACKED]))     \
-    X(message_stats, queue_message_stats(api, q))
+    X(messages_details, queue_rate_put(api, q, QUEUE_MESSAGES_RATE))                               \
+    X(messages_ready_details, queue_rate_put(api, q, QUEUE_READY_RATE))                            \
+    X(messages_unacknowledged_details, queue_rate_put(api, q, QUEUE_UNACKED_RATE))                 \
+    X(message_stats, slc_api_message_stats(api, queue_rated(api, q), true))                        \
+    X(consumer_capacity, slc_json_put_u64(w, "consumer_capacity", q->consumers_ready > 0))         \
+    X(consumer_utilisation, slc_json_put_u64(w, "consumer_utilisation", q->consumers_ready > 0))   \
+    X(head_message_timestamp, slc_json_put_null(w, "head_message_timestamp"))                      \
+    X(idle_since, slc_api_idle_since(w, q->idle_since_ms))                                         \
+    X(recoverable_slaves, queue_slaves(w, q))                                                      \
+    X(leader, queue_leader(api, q))                                                                \
+    X(members, queue_members(api, q, "members"))                                                   \
+    X(online, queue_members(api, q, "online"))                                                     \
+    X(open_files, queue_open_files(api, q))                                                        \
+    X(messages_dlx, queue_zero(w, q, "messages_dlx"))                                              \
+    X(message_bytes_dlx, queue_zero(w, q, "message_bytes_dlx"))                                    \
+    X(consumer_details, queue_consumers(api, q))                                                   \
+    X(incoming, queue_none(api, "incoming"))                                                       \
+    X(deliveries, queue_none(api, "deliveries"))
 #define QUEUE_FIELDS_OURS(X)                                                                       \
     X(owner_pid, queue_owner_pid(api, q))                                                          \
     X(exclusive_consumer_pid, queue_exclusive_pid(api, q))                                         \
@@ -118,57 +130,94 @@ static void queue_owner_pid(slc_api *api, const slc_queue_info *q)
         slc_json_null(&api->w);
 }
 
-// The first are in message_stats, in this order.
+/* ---- what only a quorum queue has, or only one queue by itself ---- */
+
+static void queue_slaves(slc_json *w, const slc_queue_info *q)
+{
+    if (!q->quorum)
+        slc_json_put_null(w, "recoverable_slaves");
+}
+
+static void queue_leader(slc_api *api, const slc_queue_info *q)
+{
+    if (q->quorum)
+        slc_json_put_text(&api->w, "leader", api->options->node);
+}
+
+static void queue_members(slc_api *api, const slc_queue_info *q, const char *key)
+{
+    if (!q->quorum)
+        return;
+    slc_json_key(&api->w, key);
+    slc_json_open(&api->w, '[');
+    slc_json_text(&api->w, api->options->node);
+    slc_json_close(&api->w, ']');
+}
+
+static void queue_open_files(slc_api *api, const slc_queue_info *q)
+{
+    if (!q->quorum)
+        return;
+    slc_json_key(&api->w, "open_files");
+    slc_json_open(&api->w, '{');
+    slc_json_put_u64(&api->w, api->options->node, 0);
+    slc_json_close(&api->w, '}');
+}
+
+static void queue_zero(slc_json *w, const slc_queue_info *q, const char *key)
+{
+    if (q->quorum)
+        slc_json_put_u64(w, key, 0);
+}
+
+static void queue_consumers(slc_api *api, const slc_queue_info *q)
+{
+    if (!api->want_one)
+        return;
+    slc_json_key(&api->w, "consumer_details");
+    slc_api_consumers_put(api, q->vhost, q->name, NULL, 0);
+}
+
+static void queue_none(slc_api *api, const char *key)
+{
+    if (api->want_one)
+        slc_api_none(&api->w, key);
+}
+
+/* ---- rates ---- */
+
+// Behind those of message_stats.
 enum {
-    QUEUE_RATE_STATS = 6,
-    QUEUE_RATE_MESSAGES = QUEUE_RATE_STATS,
-    QUEUE_RATE_READY,
-    QUEUE_RATE_UNACKED,
+    QUEUE_MESSAGES_RATE = SLC_API_STATS,
+    QUEUE_READY_RATE,
+    QUEUE_UNACKED_RATE,
     QUEUE_RATES,
 };
 
-static void queue_counters(const slc_queue_info *q, slc_api_counter counters[QUEUE_RATES])
-{
-    const slc_api_counter now[QUEUE_RATES] = {
-        {"publish", q->published},
-        {"deliver", q->delivered},
-        {"get", q->got},
-        {"deliver_get", q->delivered + q->got},
-        {"ack", q->acked},
-        {"redeliver", q->redelivered},
-        [QUEUE_RATE_MESSAGES] = {"messages", q->ready + q->unacked},
-        [QUEUE_RATE_READY] = {"messages_ready", q->ready},
-        [QUEUE_RATE_UNACKED] = {"messages_unacknowledged", q->unacked},
-    };
-    memcpy(counters, now, sizeof now);
-}
-
 // Several fields of a queue ask for them: looked up once.
-static const double *queue_rates(slc_api *api, const slc_queue_info *q)
+static const slc_api_rated *queue_rated(slc_api *api, const slc_queue_info *q)
 {
-    if (api->rated == q->name.data)
-        return api->rates;
-    api->rated = q->name.data;
-    slc_api_counter counters[QUEUE_RATES];
-    queue_counters(q, counters);
-    memset(api->rates, 0, sizeof api->rates);
+    slc_api_rated *r = &api->rated;
+    if (r->of == q->name.data)
+        return r;
+    r->of = q->name.data;
+    slc_api_stats_counters(r, &q->stats);
+    r->counters[QUEUE_MESSAGES_RATE] = (slc_api_counter){"messages", q->ready + q->unacked};
+    r->counters[QUEUE_READY_RATE] = (slc_api_counter){"messages_ready", q->ready};
+    r->counters[QUEUE_UNACKED_RATE] = (slc_api_counter){"messages_unacknowledged", q->unacked};
+    r->count = QUEUE_RATES;
+    r->past = NULL;
+    memset(r->rates, 0, sizeof r->rates);
     // A queue that nothing has happened to since the start has no rates, and needs no memory for them.
-    if (q->published + q->delivered + q->got + q->acked > 0)
-        slc_api_rates(api, 'q', slc_vhost_name(q->vhost), q->name, counters, QUEUE_RATES,
-                      UINT64_MAX, api->rates);
-    return api->rates;
+    if (memcmp(&q->stats, &(slc_stats){0}, sizeof q->stats) != 0)
+        slc_api_rated_look(api, r, 'q', slc_vhost_name(q->vhost), q->name, SLC_API_MSG_RATES,
+                           UINT64_MAX);
+    return r;
 }
 
-static void queue_message_stats(slc_api *api, const slc_queue_info *q)
+static void queue_rate_put(slc_api *api, const slc_queue_info *q, uint32_t which)
 {
-    if (q->published + q->delivered + q->got == 0)
-        return; // absent until there is activity
-    slc_api_counter counters[QUEUE_RATES];
-    queue_counters(q, counters);
-    slc_json_key(&api->w, "message_stats");
-    slc_json_open(&api->w, '{');
-    slc_api_counters_put(&api->w, counters, queue_rates(api, q), QUEUE_RATE_STATS);
-    slc_json_close(&api->w, '}');
+    slc_api_rated_put(api, queue_rated(api, q), which, SLC_API_LENGTHS, false);
 }
 
 /* ---- exclusive consumers of one vhost, by queue: gathered only when the column is asked for ---- */
@@ -266,7 +315,8 @@ static void queues_each_vhost(slc_vhost *vhost, void *arg)
 static slc_api queues_begin(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
-    slc_api_select_init(&api.select, request, queue_fields, QUEUE_FIELD_COUNT, QUEUE_FIELD_DEFAULT);
+    slc_api_select_init(&api.select, request, queue_fields, QUEUE_FIELD_COUNT, QUEUE_FIELD_DEFAULT,
+                        "name vhost type durable auto_delete exclusive arguments node state");
     return api;
 }
 

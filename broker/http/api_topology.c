@@ -15,7 +15,9 @@
     X(arguments, (slc_json_key(w, "arguments"), slc_json_table(w, e->arguments, api->select.raw))) \
     X(messages_delayed, exchange_messages_delayed(w, e))                                           \
     X(policy, exchange_policy(w, e))                                                               \
-    X(message_stats, exchange_message_stats(w, e))
+    X(message_stats, exchange_message_stats(api, e))                                               \
+    X(incoming, exchange_none(api, "incoming"))                                                    \
+    X(outgoing, exchange_none(api, "outgoing"))
 
 enum exchange_field {
 #define X(name, statement) EXCHANGE_##name,
@@ -37,21 +39,31 @@ static void exchange_messages_delayed(slc_json *w, const slc_exchange *e)
 
 static void exchange_policy(slc_json *w, const slc_exchange *e)
 {
-    slc_json_key(w, "policy");
-    if (e->dest.policy_held != NULL)
-        slc_json_slice(w, slc_policy_name(e->dest.policy_held));
-    else
-        slc_json_null(w);
+    if (e->dest.policy_held != NULL) // as RabbitMQ: absent where there is none
+        slc_json_put_slice(w, "policy", slc_policy_name(e->dest.policy_held));
 }
 
-static void exchange_message_stats(slc_json *w, const slc_exchange *e)
+static void exchange_message_stats(slc_api *api, const slc_exchange *e)
 {
-    if (e->messages_in == 0)
+    slc_api_rated *r = &api->rated;
+    if (e->messages_in == 0 || api->options->rates_off)
         return;
-    slc_json_key(w, "message_stats");
-    slc_json_open(w, '{');
-    slc_json_put_u64(w, "publish_in", e->messages_in);
-    slc_json_close(w, '}');
+    r->counters[0] = (slc_api_counter){"publish_in", e->messages_in};
+    r->counters[1] = (slc_api_counter){"publish_out", e->messages_out};
+    r->count = 2;
+    slc_api_rated_look(api, r, 'x', slc_vhost_name(e->vhost), e->dest.name, SLC_API_MSG_RATES,
+                       UINT64_MAX);
+    slc_json_key(&api->w, "message_stats");
+    slc_json_open(&api->w, '{');
+    for (uint32_t i = 0; i < r->count; i++)
+        slc_api_rated_put(api, r, i, SLC_API_MSG_RATES, true);
+    slc_json_close(&api->w, '}');
+}
+
+static void exchange_none(slc_api *api, const char *key)
+{
+    if (api->want_one)
+        slc_api_none(&api->w, key);
 }
 
 static void exchange_each(const slc_exchange *e, void *arg)
@@ -88,7 +100,7 @@ static slc_api exchanges_begin(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_api_select_init(&api.select, request, exchange_fields, EXCHANGE_FIELD_COUNT,
-                        EXCHANGE_FIELD_COUNT);
+                        EXCHANGE_FIELD_COUNT, NULL);
     return api;
 }
 
@@ -190,7 +202,7 @@ slc_api slc_api_bindings_begin(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_api_select_init(&api.select, request, binding_fields, BINDING_FIELD_COUNT,
-                        BINDING_FIELD_COUNT);
+                        BINDING_FIELD_COUNT, NULL);
     return api;
 }
 
@@ -248,6 +260,11 @@ static void vhost_each(slc_vhost *vhost, void *arg)
     slc_json_put_slice(w, "name", slc_vhost_name(vhost));
     slc_json_put_slice(w, "description", metadata->description);
     slc_api_tags_put(w, metadata->tags);
+    slc_json_key(w, "metadata");
+    slc_json_open(w, '{');
+    slc_json_put_slice(w, "description", metadata->description);
+    slc_api_tags_put(w, metadata->tags);
+    slc_json_close(w, '}');
     slc_json_put_slice(w, "default_queue_type",
                        metadata->default_queue_type.bytes > 0 ? metadata->default_queue_type
                                                               : slc_slice_str("undefined"));
@@ -257,9 +274,17 @@ static void vhost_each(slc_vhost *vhost, void *arg)
     slc_json_key(w, api->options->node);
     slc_json_text(w, "running");
     slc_json_close(w, '}');
-    slc_json_put_u64(w, "messages", totals.ready + totals.unacked);
-    slc_json_put_u64(w, "messages_ready", totals.ready);
-    slc_json_put_u64(w, "messages_unacknowledged", totals.unacked);
+    slc_api_rated *r = &api->rated;
+    slc_api_stats_counters(r, slc_vhost_stats(vhost));
+    r->counters[SLC_API_STATS] = (slc_api_counter){"messages", totals.ready + totals.unacked};
+    r->counters[SLC_API_STATS + 1] = (slc_api_counter){"messages_ready", totals.ready};
+    r->counters[SLC_API_STATS + 2] = (slc_api_counter){"messages_unacknowledged", totals.unacked};
+    r->count = SLC_API_STATS + 3;
+    slc_api_rated_look(api, r, 'v', slc_vhost_name(vhost), (slc_slice){0}, SLC_API_MSG_RATES,
+                       UINT64_MAX);
+    for (uint32_t i = SLC_API_STATS; i < r->count; i++)
+        slc_api_rated_put(api, r, i, SLC_API_LENGTHS, true);
+    slc_api_message_stats(api, r, false);
     slc_json_close(w, '}');
 }
 

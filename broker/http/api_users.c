@@ -158,7 +158,7 @@ void slc_api_user_put(slc_http_request *request)
             wrong = "tags must be a list of strings, or one with commas";
         change.tags = slc_buffer_slice(&tags);
     } else {
-        wrong = "[{key_missing,tags}]";
+        wrong = "tags_not_present";
     }
     if (password.bytes > 0) {
         change.put |= SLC_AUTH_PUT_PASSWORD;
@@ -218,7 +218,8 @@ void slc_api_users_bulk_delete(slc_http_request *request)
         slc_auth_users_delete(slc_http_options_of(request->http)->auth, names, (uint32_t)count,
                               bulk_deleted, request);
     } else {
-        slc_http_fail(request, 400, "bad_request", "users must be a list of names");
+        slc_http_fail(request, 400, "bad_request", "%s",
+                      users == NULL ? "[{key_missing,users}]" : "users must be a list of names");
         slc_http_answer(request);
     }
     slc_free(names);
@@ -284,9 +285,12 @@ void slc_api_user_limit_put(slc_http_request *request)
     uint32_t bit = limit_bit(request, SLC_AUTH_PUT_MAX_CONNECTIONS, SLC_AUTH_PUT_MAX_CHANNELS);
     if (bit == 0)
         return;
-    const json_t *value = json_object_get(body, "value");
-    if (!json_is_integer(value)) {
-        slc_http_fail(request, 400, "bad_request", "value must be an integer; negative: no limit");
+    const json_t *value = slc_api_limit(request, body);
+    if (value == NULL)
+        return;
+    if (slc_auth_user_find(slc_http_options_of(request->http)->auth, request->vars[0]) == NULL) {
+        slc_http_fail(request, 400, "bad_request", "no_such_user: there is no user '%.*s'",
+                      SLC_SLICE_FMT(request->vars[0]));
         slc_http_answer(request);
         return;
     }

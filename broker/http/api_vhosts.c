@@ -117,7 +117,7 @@ static void limit_set(slc_http_request *request, const json_t *limit)
     snprintf(text, sizeof text, "%.*s", SLC_SLICE_FMT(request->vars[1]));
     slc_vhost *vhost = slc_broker_vhost(broker, request->vars[0]);
     if (vhost == NULL) {
-        slc_http_not_found(request);
+        slc_http_fail(request, 404, "not_found", "vhost_not_found");
         slc_http_answer(request);
         return;
     }
@@ -138,18 +138,26 @@ static void limit_set(slc_http_request *request, const json_t *limit)
     json_decref(value);
 }
 
+const json_t *slc_api_limit(slc_http_request *request, const json_t *body)
+{
+    const json_t *value = json_object_get(body, "value");
+    if (json_is_integer(value))
+        return value;
+    slc_http_fail(request, 400, "bad_request", "%s",
+                  value == NULL ? "[{key_missing,value}]"
+                                : "value must be an integer; negative: no limit");
+    slc_http_answer(request);
+    return NULL;
+}
+
 void slc_api_vhost_limit_put(slc_http_request *request)
 {
     const json_t *body = slc_api_body(request);
     if (body == NULL)
         return;
-    const json_t *value = json_object_get(body, "value");
-    if (!json_is_integer(value)) {
-        slc_http_fail(request, 400, "bad_request", "value must be an integer; negative: no limit");
-        slc_http_answer(request);
-        return;
-    }
-    limit_set(request, value);
+    const json_t *value = slc_api_limit(request, body);
+    if (value != NULL)
+        limit_set(request, value);
 }
 
 void slc_api_vhost_limit_delete(slc_http_request *request)

@@ -288,8 +288,8 @@ static json_t *list_page(slc_http_request *request, json_t *list, size_t total)
         return NULL;
     }
     size_t count = json_array_size(list);
-    uint64_t pages = count == 0 ? 1 : (count + size - 1) / size;
-    if (page > pages) {
+    uint64_t pages = (count + size - 1) / size;
+    if (page > pages && page > 1) { // an empty list has a first page, though no pages
         slc_http_fail(request, 400, "page_out_of_range",
                       "page: %" PRIu64 ", page_size: %" PRIu64
                       ", length: %zu: the last page is %" PRIu64,

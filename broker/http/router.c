@@ -38,6 +38,8 @@ static const slc_route_entry routes[] = {
     {GET, "version", slc_api_version},
     {GET, "nodes", slc_api_nodes},
     {GET, "nodes/*", slc_api_node},
+    {GET, "nodes/*/memory", slc_api_node_memory},
+    {GET, "nodes/*/memory/relative", slc_api_node_memory},
     {GET, "vhosts", slc_api_vhosts},
     {GET, "vhosts/*", slc_api_vhost},
     {PUT, "vhosts/*", slc_api_vhost_put},

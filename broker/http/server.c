@@ -938,7 +938,7 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     snprintf(http->challenge, sizeof http->challenge, "Basic realm=\"%.255s\"",
              options->realm != NULL ? options->realm : "RabbitMQ Management");
     atomic_init(&http->stopping, false);
-    http->rates = slc_rates_new();
+    http->rates = slc_rates_new(options->rates_interval_ms);
     http->logins = slc_logins_new(options->login_idle_ms);
     options_keep(&http->options);
 

@@ -263,8 +263,7 @@ Test(settings, a_file_of_rabbitmq_is_taken_along)
     cr_expect(
         eq(str, notes,
            "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
-           "cluster_partition_handling, log.connection.level, "
-           "collect_statistics_interval\n"));
+           "cluster_partition_handling, log.connection.level\n"));
     cr_expect(settings->disk_free_limit_is_relative);
     cr_expect(ieee_ulp_eq(dbl, settings->disk_free_limit_relative, 1.5, 4));
     cr_expect(eq(int, settings->tcp[0].address.port, 5673));

@@ -249,7 +249,7 @@ Test(queue_limits, a_full_queue_drops_its_head)
     fake_consume(s, "z", "c", "n");
     publish_n("z", 2, true, 0, 0);
     fake_turn(w);
-    cr_expect(eq(u64, queue_named(w, "z")->delivered, 1));
+    cr_expect(eq(u64, queue_named(w, "z")->stats.delivered_no_ack, 1));
     cr_expect(eq(u32, fake_stored(w), 0));
     fake_take_log(c);
 }
