@@ -914,6 +914,7 @@ static int daemon_run(daemon_state *d, slc_error *error)
         .product = "Sluice",
         .version = SLC_VERSION,
         .cluster_name = s->cluster_name,
+        .cluster_id = d->instance.id,
         .status = http_status,
         .shutdown = http_shutdown,
         .set_limit = http_set_limit,

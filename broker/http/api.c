@@ -74,7 +74,7 @@ void slc_api_select_init(slc_api_select *select, slc_http_request *request,
         select_add(select, column_top(slc_slice_of(at, (size_t)(next - at))), names, count);
         at = next + 1;
     }
-    slc_slice needed[2];
+    slc_slice needed[SLC_LIST_NEEDS_MAX];
     for (uint32_t i = slc_list_query_needs(&request->path, needed); i > 0; i--)
         select_add(select, needed[i - 1], names, count);
     request->columns_done = !slc_list_query_again(&request->path);

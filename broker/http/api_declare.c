@@ -110,6 +110,12 @@ void slc_api_exchange_declare(slc_http_request *request)
         refuse(request, state, SLC_EINVAL, &error);
         return;
     }
+    if (slc_exchange_kind_find(d->type) == NULL) {
+        (void)slc_error_set(&error, SLC_EINVAL, "invalid exchange type '%.*s'",
+                            SLC_SLICE_FMT(d->type));
+        refuse(request, state, SLC_EINVAL, &error);
+        return;
+    }
     d->arguments = slc_buffer_slice(&state->arguments);
     slc_http_agent_run(request, exchange_declare_step, state, declare_free);
 }

@@ -128,10 +128,26 @@ static void global_each(const slc_parameter *p, void *arg)
         global_write(&api->w, p);
 }
 
+// Agents tell clusters apart by it. It is no parameter of ours: it cannot be set.
+static const char cluster_id_name[] = "internal_cluster_id";
+
+static void cluster_id_write(slc_api *api)
+{
+    slc_json *w = &api->w;
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "name", cluster_id_name);
+    slc_json_put_text(w, "value", api->options->cluster_id);
+    slc_json_close(w, '}');
+}
+
 void slc_api_globals(slc_http_request *request)
 {
     slc_api api = slc_api_begin(request);
     slc_json_open(&api.w, '[');
+    if (api.options->cluster_id != NULL &&
+        slc_parameter_find(api.broker, NULL, (slc_slice){0}, slc_slice_str(cluster_id_name)) ==
+            NULL)
+        cluster_id_write(&api);
     slc_broker_each_parameter(api.broker, global_each, &api);
     slc_json_close(&api.w, ']');
     slc_api_end(&api);
@@ -143,6 +159,8 @@ void slc_api_global(slc_http_request *request)
     const slc_parameter *p = slc_parameter_find(api.broker, NULL, (slc_slice){0}, request->vars[0]);
     if (p != NULL)
         global_write(&api.w, p);
+    else if (api.options->cluster_id != NULL && slc_slice_is(request->vars[0], cluster_id_name))
+        cluster_id_write(&api);
     else
         slc_http_not_found(request);
     slc_http_answer(request);

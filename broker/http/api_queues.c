@@ -298,16 +298,9 @@ static void queues_each_vhost(slc_vhost *vhost, void *arg)
 {
     slc_api *api = arg;
     exclusive_consumer *map = NULL;
-    for (uint32_t i = 0; i < api->select.count; i++) {
-        if (api->select.fields[i] == QUEUE_exclusive_consumer_pid)
-            slc_vhost_each_consumer(vhost, exclusive_gather, &map);
-    }
+    slc_vhost_each_consumer(vhost, exclusive_gather, &map);
     api->extra = map;
-    slc_queue_info one;
-    if (!api->want_one)
-        slc_vhost_each_queue(vhost, queue_each, api);
-    else if (slc_vhost_find_queue(vhost, api->want, &one))
-        queue_each(&one, api);
+    slc_vhost_each_queue(vhost, queue_each, api);
     api->extra = NULL;
     exclusive_free(map);
 }
@@ -320,14 +313,109 @@ static slc_api queues_begin(slc_http_request *request)
     return api;
 }
 
+/* A list of many queues is written in slices, between which others have the loop: first the names of all, then so many queues at
+ * a time. Those that are gone by then are left out, new ones are not in it. */
+
+enum { QUEUES_SLICE = 128 };
+
+typedef struct queue_slices {
+    slc_api api;
+    slc_buffer names; // of vhost and queue in turn, each with an octet of its length before it
+    size_t at;
+} queue_slices;
+
+static void name_keep(const slc_queue_info *queue, void *arg)
+{
+    slc_buffer *names = arg;
+    slc_slice vhost = slc_vhost_name(queue->vhost);
+    slc_buffer_octet(names, (uint8_t)vhost.bytes);
+    slc_buffer_put(names, vhost.data, vhost.bytes);
+    slc_buffer_octet(names, (uint8_t)queue->name.bytes);
+    slc_buffer_put(names, queue->name.data, queue->name.bytes);
+}
+
+static void names_each_vhost(slc_vhost *vhost, void *arg)
+{
+    slc_api *api = arg;
+    slc_vhost_each_queue(vhost, name_keep, &((queue_slices *)api->extra)->names);
+}
+
+static slc_slice name_next(queue_slices *slices)
+{
+    const uint8_t *at = slices->names.data + slices->at;
+    slices->at += 1u + at[0];
+    return slc_slice_of(at + 1, at[0]);
+}
+
+static void queues_go_on(slc_http_request *request)
+{
+    queue_slices *slices = request->progress;
+    slc_api *api = &slices->api;
+    api->rated.of = NULL; // another queue may be where that one was
+    for (uint32_t i = 0; i < QUEUES_SLICE && slices->at < slices->names.bytes; i++) {
+        slc_vhost *vhost = slc_broker_vhost(api->broker, name_next(slices));
+        slc_slice name = name_next(slices);
+        slc_queue_info queue;
+        if (vhost != NULL && slc_vhost_find_queue(vhost, name, &queue))
+            queue_each(&queue, api);
+    }
+    if (slices->at < slices->names.bytes) {
+        slc_http_later(request);
+        return;
+    }
+    slc_json_close(&api->w, ']');
+    slc_buffer_fini(&slices->names);
+    slc_free(slices);
+    request->go_on = NULL;
+    request->progress = NULL;
+    slc_http_answer(request);
+}
+
+static bool selected(const slc_api *api, enum queue_field field)
+{
+    for (uint32_t i = 0; i < api->select.count; i++) {
+        if (api->select.fields[i] == field)
+            return true;
+    }
+    return false;
+}
+
 void slc_api_queues(slc_http_request *request)
 {
     slc_api api = queues_begin(request);
     slc_json_open(&api.w, '[');
-    if (!slc_api_each_vhost(&api, queues_each_vhost))
+    if (selected(&api,
+                 QUEUE_exclusive_consumer_pid)) { // which wants the consumers of a whole vhost
+        if (!slc_api_each_vhost(&api, queues_each_vhost))
+            return;
+        slc_json_close(&api.w, ']');
+        slc_api_end(&api);
         return;
-    slc_json_close(&api.w, ']');
-    slc_api_end(&api);
+    }
+    queue_slices *slices = slc_alloc_zero(1, sizeof *slices);
+    api.extra = slices;
+    if (!slc_api_each_vhost(&api, names_each_vhost)) {
+        slc_free(slices);
+        return;
+    }
+    slices->api = api;
+    request->progress = slices;
+    request->go_on = queues_go_on;
+    queues_go_on(request);
+}
+
+static void queue_of_vhost(slc_vhost *vhost, void *arg)
+{
+    slc_api *api = arg;
+    exclusive_consumer *map = NULL;
+    slc_queue_info one;
+    if (!slc_vhost_find_queue(vhost, api->want, &one))
+        return;
+    if (selected(api, QUEUE_exclusive_consumer_pid))
+        slc_vhost_each_consumer(vhost, exclusive_gather, &map);
+    api->extra = map;
+    queue_each(&one, api);
+    exclusive_free(map);
 }
 
 void slc_api_queue(slc_http_request *request)
@@ -335,7 +423,7 @@ void slc_api_queue(slc_http_request *request)
     slc_api api = queues_begin(request);
     api.want_one = true;
     api.want = request->vars[1];
-    if (slc_api_each_vhost(&api, queues_each_vhost))
+    if (slc_api_each_vhost(&api, queue_of_vhost))
         slc_api_end(&api);
 }
 

@@ -18,6 +18,26 @@ static void vhost_changed(slc_err rc, bool created, const slc_error *error, void
     slc_api_changed(arg, rc, error, created ? 201 : 204);
 }
 
+static void creator_let_in(slc_err rc, const slc_error *error, void *arg)
+{
+    vhost_changed(rc, true, error, arg);
+}
+
+// As at RabbitMQ: who makes a vhost may do everything in it.
+static void creator_let_in_begin(slc_http_request *request)
+{
+    const slc_slice every = slc_slice_str(".*");
+    const slc_auth_permission permission = {
+        .user = slc_slice_str(request->user),
+        .vhost = request->vars[0],
+        .configure = every,
+        .write = every,
+        .read = every,
+    };
+    slc_auth_permission_put(slc_http_options_of(request->http)->auth, &permission, false,
+                            creator_let_in, request);
+}
+
 static void vhost_put(slc_err rc, bool created, const slc_error *error, void *arg)
 {
     slc_http_request *request = arg;
@@ -25,7 +45,10 @@ static void vhost_put(slc_err rc, bool created, const slc_error *error, void *ar
     const json_t *tracing = json_object_get(slc_http_json(request), "tracing");
     if (rc == SLC_OK && vhost != NULL && json_is_boolean(tracing))
         slc_vhost_trace(vhost, json_is_true(tracing));
-    vhost_changed(rc, created, error, arg);
+    if (rc == SLC_OK && created && request->user != NULL)
+        creator_let_in_begin(request);
+    else
+        vhost_changed(rc, created, error, arg);
 }
 
 void slc_api_vhost_put(slc_http_request *request)

@@ -7,9 +7,11 @@
  *                                 └ resume, send
  *
  *  The http thread never touches broker state and the loop never touches a socket of ours: a request is one owned item that
- *  belongs to one of the two threads at a time. A handler runs to its end in one turn of the loop.
+ *  belongs to one of the two threads at a time. A handler runs to its end in one turn of the loop, or
+ *  goes on in later ones: a long list, what waits for the store.
  *
- *  Who may, over TCP: a user with a password (basic authentication) and the tags that the path needs; see access.c.
+ *  Who may, over TCP: a user with a password (basic authentication, or a browser's session of POST login) and the tags that the
+ *  path needs; see access.c.
  *  On the unix socket: it has mode 0666 and the peer's credentials decide. uid 0, our own uid and members of the socket group
  *  are administrators; everybody else gets 401. Changes are logged in category audit with uid, pid and path.
  *
@@ -25,6 +27,9 @@
  *      GET, POST, DELETE bindings/V/e/E/q/Q[/K]  bindings/V/e/E/e/E[/K]
  *      GET    exchanges/V/E/bindings/source  exchanges/V/E/bindings/destination  aliveness-test/V
  *      GET, PUT          sluice/alarms/limits                 GET   sluice/config
+ *      GET, PUT  cluster-name  feature-flags[/F/enable]       GET, DELETE  connections/username/U  auth/attempts/N[/source]
+ *      POST, DELETE      login                                GET   auth  sluice/session  channels/C  nodes/N/memory[/relative]
+ *      DELETE reset[/N]  POST rebalance/queues  vhosts/V/start/N  queues/V/Q/actions      GET   shovels  federation-links ...
  *      GET    store  sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
  *  A connection C is named by its name or by its pid `<node.N.0.0>`. DELETE on queues answers with the header
  *  X-Sluice-Messages: how many messages went.
@@ -122,6 +127,7 @@ typedef struct slc_http_options {
     const char *product; // "Sluice"; copied
     const char *version; // copied
     const char *cluster_name; // copied; NULL: the node's name
+    const char *cluster_id;   // borrowed: the same for the life of the data directory; NULL: none
     /** Fill out (zeroed before). */
     void (*status)(slc_http_status *out, void *arg);
     /** An operator asked for an orderly stop; returns at once. */

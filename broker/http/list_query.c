@@ -28,11 +28,18 @@ static slc_slice behind(slc_slice text, slc_slice front)
     return slc_slice_of(text.data + bytes, text.bytes - bytes);
 }
 
-uint32_t slc_list_query_needs(const slc_path *path, slc_slice names[2])
+uint32_t slc_list_query_needs(const slc_path *path, slc_slice names[SLC_LIST_NEEDS_MAX])
 {
+    static const char *const order[] = {"vhost",       "name",           "source", "destination",
+                                        "routing_key", "properties_key", "user"};
     slc_slice value;
     uint32_t count = 0;
-    if (param(path, "sort", &value))
+    if (!slc_path_param(path, "sort", &value)) {
+        for (size_t i = 0; i < SLC_ARRAY_COUNT(order); i++)
+            names[count++] = slc_slice_str(order[i]);
+        return count;
+    }
+    if (value.bytes > 0)
         names[count++] = until(value, '.');
     if (param(path, "page", &value) && param(path, "name", &value))
         names[count++] = slc_slice_str("name");
@@ -42,7 +49,8 @@ uint32_t slc_list_query_needs(const slc_path *path, slc_slice names[2])
 bool slc_list_query_again(const slc_path *path)
 {
     slc_slice value;
-    return param(path, "sort", &value) || param(path, "page", &value) ||
+    return !slc_path_param(path, "sort", &value) || value.bytes > 0 ||
+           param(path, "page", &value) ||
            (param(path, "columns", &value) && memchr(value.data, '.', value.bytes) != NULL);
 }
 
@@ -68,60 +76,62 @@ static bool name_contains(const char *name, slc_slice part)
     return false;
 }
 
-/** Keep what the query names; NULL: answered with 400. */
-static json_t *list_filter(slc_http_request *request, json_t *list)
-{
+typedef struct list_filter {
+    bool on;
     slc_slice wanted;
-    slc_pattern *pattern = NULL;
-    if (!param(&request->path, "name", &wanted))
-        return json_incref(list);
-    if (slc_path_flag(&request->path, "use_regex")) {
-        slc_error error = {0};
-        slc_buffer text = {0};
-        slc_buffer_text(&text, "(?i)");
-        slc_buffer_put(&text, wanted.data, wanted.bytes);
-        slc_err rc = slc_pattern_new(slc_buffer_slice(&text), &pattern, &error);
-        slc_buffer_fini(&text);
-        if (rc != SLC_OK) {
-            slc_http_fail(request, 400, "bad_request", "invalid regex: %s", error.text);
-            return NULL;
-        }
-    }
-    json_t *kept = json_array();
-    uint64_t until_ns = slc_clock_now_ns() + FILTER_NS_MAX;
-    size_t i;
-    json_t *item;
-    json_array_foreach(list, i, item)
-    {
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (name == NULL)
-            continue;
-        slc_pattern_verdict verdict = pattern != NULL
-                                          ? slc_pattern_match(pattern, slc_slice_str(name))
-                                      : name_contains(name, wanted) ? SLC_PATTERN_YES
-                                                                    : SLC_PATTERN_NO;
-        if (verdict == SLC_PATTERN_YES)
-            json_array_append(kept, item);
-        if (verdict == SLC_PATTERN_LIMIT || (pattern != NULL && slc_clock_now_ns() > until_ns)) {
-            // Ten thousand names at the limit of one match each would take half a minute.
-            slc_http_fail(request, 400, "bad_request",
-                          "invalid regex: it takes too much work; make it simpler");
-            json_decref(kept);
-            kept = NULL;
-            break;
-        }
-    }
-    slc_pattern_free(pattern);
-    return kept;
+    slc_pattern *pattern; // NULL: a part of the name
+    uint64_t spent_ns;    // on matching
+    bool too_much;        // of it: the answer is 400
+} list_filter;
+
+/** False: answered with 400. */
+static bool filter_init(slc_http_request *request, list_filter *filter)
+{
+    slc_slice value;
+    *filter = (list_filter){0};
+    filter->on = slc_path_param(&request->path, "page", &value) &&
+                 param(&request->path, "name", &filter->wanted);
+    if (!filter->on || !slc_path_flag(&request->path, "use_regex"))
+        return true;
+    slc_error error = {0};
+    slc_buffer text = {0};
+    slc_buffer_text(&text, "(?i)");
+    slc_buffer_put(&text, filter->wanted.data, filter->wanted.bytes);
+    slc_err rc = slc_pattern_new(slc_buffer_slice(&text), &filter->pattern, &error);
+    slc_buffer_fini(&text);
+    if (rc == SLC_OK)
+        return true;
+    slc_http_fail(request, 400, "bad_request", "invalid regex: %s", error.text);
+    return false;
+}
+
+static bool filter_keeps(list_filter *filter, const json_t *item)
+{
+    const char *name = json_string_value(json_object_get(item, "name"));
+    if (!filter->on)
+        return true;
+    if (name == NULL || filter->too_much)
+        return false;
+    if (filter->pattern == NULL)
+        return name_contains(name, filter->wanted);
+    uint64_t began_ns = slc_clock_now_ns();
+    slc_pattern_verdict verdict = slc_pattern_match(filter->pattern, slc_slice_str(name));
+    filter->spent_ns += slc_clock_now_ns() - began_ns;
+    // Ten thousand names at the limit of one match each would take half a minute.
+    filter->too_much = verdict == SLC_PATTERN_LIMIT || filter->spent_ns > FILTER_NS_MAX;
+    return verdict == SLC_PATTERN_YES;
 }
 
 /* ---- sort ---- */
 
-typedef struct sort_item {
-    json_t *item;
-    const json_t *key; // NULL: it has none
+/** An entry of the list: where its text lies, and what it is sorted by. Entries are parsed one by one, so that a list of many
+ *  costs no more memory than its text. */
+typedef struct list_item {
+    slc_slice text;
+    json_t *key;      // with sort=; NULL: it has none
+    slc_buffer order; // without: its names, each with a NUL behind
     size_t index;
-} sort_item;
+} list_item;
 
 static const json_t *key_of(const json_t *item, slc_slice path)
 {
@@ -176,31 +186,43 @@ static int key_compare(const json_t *a, const json_t *b)
     return 0;
 }
 
+static int order_compare(const slc_buffer *a, const slc_buffer *b)
+{
+    size_t least = a->bytes < b->bytes ? a->bytes : b->bytes;
+    int order = least > 0 ? memcmp(a->data, b->data, least) : 0;
+    return order != 0 ? order : (a->bytes > b->bytes) - (a->bytes < b->bytes);
+}
+
 static int item_compare(const void *a, const void *b)
 {
-    const sort_item *x = a, *y = b;
+    const list_item *x = a, *y = b;
     int order = key_compare(x->key, y->key);
+    if (order == 0)
+        order = order_compare(&x->order, &y->order);
     return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
 }
 
-static json_t *list_sort(const slc_http_request *request, json_t *list)
+// RabbitMQ's order where the query names none: by vhost, then by what entries of such a list are called.
+static void order_of(const json_t *item, slc_buffer *out)
 {
-    slc_slice path;
-    size_t count = json_array_size(list);
-    if (!param(&request->path, "sort", &path) || count == 0)
-        return json_incref(list);
-    sort_item *items = slc_alloc(count * sizeof *items);
-    for (size_t i = 0; i < count; i++) {
-        json_t *item = json_array_get(list, i);
-        items[i] = (sort_item){item, key_of(item, path), i};
+    static const char *const bindings[] = {"vhost", "source", "destination", "routing_key",
+                                           "properties_key"};
+    static const char *const permissions[] = {"vhost", "user"};
+    static const char *const others[] = {"vhost", "name"};
+    const char *const *names = others;
+    size_t count = SLC_ARRAY_COUNT(others);
+    if (json_object_get(item, "source") != NULL) {
+        names = bindings;
+        count = SLC_ARRAY_COUNT(bindings);
+    } else if (json_object_get(item, "name") == NULL) {
+        names = permissions;
+        count = SLC_ARRAY_COUNT(permissions);
     }
-    qsort(items, count, sizeof *items, item_compare);
-    bool reverse = slc_path_flag(&request->path, "sort_reverse");
-    json_t *sorted = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append(sorted, items[reverse ? count - 1 - i : i].item);
-    slc_free(items);
-    return sorted;
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_object_get(item, names[i]));
+        slc_buffer_text(out, text != NULL ? text : "");
+        slc_buffer_octet(out, '\0');
+    }
 }
 
 /* ---- columns ---- */
@@ -273,108 +295,242 @@ static bool whole_number(slc_slice text, uint64_t low, uint64_t high, uint64_t *
     return text.bytes > 0 && *out >= low && *out <= high;
 }
 
-/** The page as an object; NULL: answered with 400. */
-static json_t *list_page(slc_http_request *request, json_t *list, size_t total)
+typedef struct list_page {
+    bool on;
+    uint64_t page, size, pages;
+    size_t from, to; // of the entries
+} list_page;
+
+/** False: answered with 400. */
+static bool page_init(slc_http_request *request, size_t count, list_page *out)
 {
     slc_slice text;
-    uint64_t page = 1, size = SLC_LIST_PAGE_DEFAULT;
-    (void)slc_path_param(&request->path, "page", &text);
-    bool good = whole_number(text, 1, UINT32_MAX, &page);
+    *out = (list_page){.page = 1, .size = SLC_LIST_PAGE_DEFAULT, .to = count};
+    out->on = slc_path_param(&request->path, "page", &text);
+    if (!out->on)
+        return true;
+    bool good = whole_number(text, 1, UINT32_MAX, &out->page);
     if (slc_path_param(&request->path, "page_size", &text))
-        good = whole_number(text, 1, SLC_LIST_PAGE_MAX, &size) && good;
+        good = whole_number(text, 1, SLC_LIST_PAGE_MAX, &out->size) && good;
     if (!good) {
         slc_http_fail(request, 400, "invalid_pagination_parameters",
                       "page is a number from 1, page_size one from 1 to %d", SLC_LIST_PAGE_MAX);
-        return NULL;
+        return false;
     }
-    size_t count = json_array_size(list);
-    uint64_t pages = (count + size - 1) / size;
-    if (page > pages && page > 1) { // an empty list has a first page, though no pages
+    out->pages = (count + out->size - 1) / out->size;
+    if (out->page > out->pages &&
+        out->page > 1) { // an empty list has a first page, though no pages
         slc_http_fail(request, 400, "page_out_of_range",
                       "page: %" PRIu64 ", page_size: %" PRIu64
                       ", length: %zu: the last page is %" PRIu64,
-                      page, size, count, pages);
-        return NULL;
+                      out->page, out->size, count, out->pages);
+        return false;
     }
-    json_t *items = json_array();
-    for (size_t i = (page - 1) * size; i < count && i < page * size; i++)
-        json_array_append(items, json_array_get(list, i));
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "filtered_count", (json_int_t)count,
-                     "item_count", (json_int_t)json_array_size(items), "page", (json_int_t)page,
-                     "page_count", (json_int_t)pages, "page_size", (json_int_t)size, "total_count",
-                     (json_int_t)total, "items", items);
+    out->from = (out->page - 1) * out->size;
+    if (out->to > out->page * out->size)
+        out->to = out->page * out->size;
+    return true;
 }
 
 /* ---- all of it ---- */
 
-static void body_write(slc_http_request *request, const json_t *value)
+static json_t *parse(slc_slice text)
+{
+    return json_loadb((const char *)text.data, text.bytes, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+}
+
+static void dump(const json_t *value, slc_buffer *out)
 {
     const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
-    request->body.bytes = 0;
     size_t bytes = json_dumpb(value, NULL, 0, flags);
-    char *to = (char *)slc_buffer_reserve(&request->body, bytes + 1);
-    request->body.bytes = json_dumpb(value, to, bytes, flags);
+    char *to = (char *)slc_buffer_reserve(out, bytes + 1);
+    out->bytes += json_dumpb(value, to, bytes, flags);
 }
 
-static json_t *list_rewrite(slc_http_request *request, json_t *list)
+// Where the entry at text ends. The text is JSON that we wrote.
+static size_t entry_bytes(slc_slice text)
 {
-    slc_slice value;
-    bool paged = slc_path_param(&request->path, "page", &value);
-    size_t total = json_array_size(list);
-    json_t *kept = paged ? list_filter(request, list) : json_incref(list);
-    if (kept == NULL)
-        return NULL;
-    json_t *sorted = list_sort(request, kept);
-    json_decref(kept);
-    if (param(&request->path, "columns", &value)) {
-        json_t *tree = columns_tree(value);
-        json_t *narrow = columns_apply(sorted, tree);
-        json_decref(tree);
-        json_decref(sorted);
-        sorted = narrow;
+    uint32_t depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.bytes; i++) {
+        uint8_t c = text.data[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '[' || c == '{') {
+            depth++;
+        } else if (depth == 0 && (c == ',' || c == ']')) {
+            return i;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
     }
-    json_t *result = paged ? list_page(request, sorted, total) : json_incref(sorted);
-    json_decref(sorted);
-    return result;
+    return text.bytes;
 }
 
-static bool wants_nothing(const slc_http_request *request)
+typedef struct list {
+    list_item *items;
+    size_t count, capacity;
+    size_t total; // also those that the filter dropped
+} list;
+
+static void list_add(list *l, slc_slice text, list_filter *filter, const slc_slice *sort)
 {
-    static const char *const whole[] = {"definitions", "all-configuration", "sluice"};
-    const slc_path *path = &request->path;
-    slc_slice value;
-    if (request->method != SLC_HTTP_GET || request->status != 200 || path->segment_count < 2)
+    list_item item = {.text = text, .index = l->total++};
+    bool needed = filter->on || sort == NULL || sort->bytes > 0;
+    // A key with a NUL inside is legal in a table, and nothing that this parser can hold: such an entry has no names.
+    json_t *value = needed ? parse(text) : NULL;
+    if (!filter_keeps(filter, value)) {
+        json_decref(value);
+        return;
+    }
+    if (sort == NULL)
+        order_of(value, &item.order);
+    else if (sort->bytes > 0)
+        item.key = json_incref((json_t *)(uintptr_t)key_of(value, *sort));
+    json_decref(value);
+    if (l->count == l->capacity) {
+        l->capacity = l->capacity > 0 ? 2 * l->capacity : 64;
+        l->items = slc_realloc(l->items, l->capacity * sizeof *l->items);
+    }
+    l->items[l->count++] = item;
+}
+
+static void list_fini(list *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        json_decref(l->items[i].key);
+        slc_buffer_fini(&l->items[i].order);
+    }
+    slc_free(l->items);
+}
+
+/** False: its columns cannot be chosen. */
+static bool entry_write(const list_item *item, const json_t *tree, slc_buffer *out)
+{
+    if (tree == NULL) {
+        slc_buffer_put(out, item->text.data, item->text.bytes);
         return true;
+    }
+    json_t *value = parse(item->text);
+    json_t *kept = value != NULL ? columns_apply(value, tree) : NULL;
+    if (kept != NULL)
+        dump(kept, out);
+    json_decref(kept);
+    json_decref(value);
+    return kept != NULL;
+}
+
+static void fail_columns(slc_http_request *request)
+{
+    slc_http_fail(
+        request, 500, "internal_error",
+        "an entry cannot be taken apart: the key of one of its arguments has a NUL octet");
+}
+
+static void list_write(slc_http_request *request, const list *l, const list_page *page)
+{
+    slc_slice columns;
+    json_t *tree = NULL;
+    slc_buffer out = {0};
+    slc_json w = slc_json_to(&out);
+    bool good = true;
+    if (param(&request->path, "columns", &columns) && !request->columns_done)
+        tree = columns_tree(columns);
+    if (page->on) {
+        slc_json_open(&w, '{');
+        slc_json_put_u64(&w, "filtered_count", l->count);
+        slc_json_put_u64(&w, "item_count", page->to > page->from ? page->to - page->from : 0);
+        slc_json_put_u64(&w, "page", page->page);
+        slc_json_put_u64(&w, "page_count", page->pages);
+        slc_json_put_u64(&w, "page_size", page->size);
+        slc_json_put_u64(&w, "total_count", l->total);
+        slc_json_key(&w, "items");
+    }
+    slc_buffer_octet(&out, '[');
+    for (size_t i = page->from; good && i < page->to; i++) {
+        if (i > page->from)
+            slc_buffer_octet(&out, ',');
+        good = entry_write(&l->items[i], tree, &out);
+    }
+    slc_buffer_text(&out, page->on ? "]}" : "]");
+    json_decref(tree);
+    slc_buffer_fini(&request->body);
+    request->body = out;
+    if (!good)
+        fail_columns(request);
+}
+
+static void list_rewrite(slc_http_request *request)
+{
+    slc_slice body = slc_buffer_slice(&request->body), sort;
+    bool named = slc_path_param(&request->path, "sort", &sort);
+    list_filter filter;
+    list_page page;
+    list l = {0};
+    if (!filter_init(request, &filter))
+        return;
+    for (size_t at = 1; at + 1 < body.bytes && !filter.too_much;) {
+        slc_slice rest = slc_slice_of(body.data + at, body.bytes - at);
+        size_t bytes = entry_bytes(rest);
+        list_add(&l, slc_slice_of(rest.data, bytes), &filter, named ? &sort : NULL);
+        at += bytes + 1;
+    }
+    if (l.count > 0 && (!named || sort.bytes > 0))
+        qsort(l.items, l.count, sizeof *l.items, item_compare);
+    if (named && slc_path_flag(&request->path, "sort_reverse")) {
+        for (size_t i = 0; i < l.count / 2; i++) {
+            list_item other = l.items[i];
+            l.items[i] = l.items[l.count - 1 - i];
+            l.items[l.count - 1 - i] = other;
+        }
+    }
+    if (filter.too_much)
+        slc_http_fail(request, 400, "bad_request",
+                      "invalid regex: it takes too much work; make it simpler");
+    else if (page_init(request, l.count, &page))
+        list_write(request, &l, &page);
+    slc_pattern_free(filter.pattern);
+    list_fini(&l);
+}
+
+static bool is_whole(const slc_path *path)
+{
+    static const char *const whole[] = {"definitions", "all-configuration", "sluice", "store"};
     for (size_t i = 0; i < SLC_ARRAY_COUNT(whole); i++) {
         if (slc_slice_is(path->segments[1], whole[i]))
             return true;
     }
-    // A page that is empty is a bad one.
-    return !slc_path_param(path, "page", &value) && !param(path, "sort", &value) &&
-           (!param(path, "columns", &value) || request->columns_done);
+    return false;
+}
+
+static void object_rewrite(slc_http_request *request)
+{
+    slc_slice columns;
+    if (!param(&request->path, "columns", &columns) || request->columns_done)
+        return;
+    json_t *value = parse(slc_buffer_slice(&request->body));
+    json_t *tree = columns_tree(columns);
+    json_t *kept = json_is_object(value) ? columns_apply(value, tree) : NULL;
+    request->body.bytes = kept != NULL ? 0 : request->body.bytes;
+    if (kept != NULL)
+        dump(kept, &request->body);
+    else if (value == NULL)
+        fail_columns(request);
+    json_decref(kept);
+    json_decref(tree);
+    json_decref(value);
 }
 
 void slc_list_query(slc_http_request *request)
 {
-    if (wants_nothing(request))
+    if (request->method != SLC_HTTP_GET || request->status != 200 || request->body.bytes < 2 ||
+        request->path.segment_count < 2 || is_whole(&request->path))
         return;
-    json_t *value = json_loadb((const char *)request->body.data, request->body.bytes,
-                               JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
-    json_t *result = NULL;
-    slc_slice columns;
-    if (json_is_array(value)) {
-        result = list_rewrite(request, value);
-    } else if (json_is_object(value) && param(&request->path, "columns", &columns)) {
-        json_t *tree = columns_tree(columns);
-        result = columns_apply(value, tree);
-        json_decref(tree);
-    } else if (value == NULL) {
-        // A key with a NUL inside is legal in a table, and nothing that this parser can hold.
-        slc_http_fail(request, 500, "internal_error",
-                      "an entry cannot be sorted: the key of one of its arguments has a NUL octet");
-    }
-    if (result != NULL)
-        body_write(request, result);
-    json_decref(result);
-    json_decref(value);
+    if (request->body.data[0] == '[')
+        list_rewrite(request);
+    else if (request->body.data[0] == '{')
+        object_rewrite(request);
 }

@@ -79,6 +79,9 @@ struct slc_http_request {
     char *file_name;              // owned; the answer is to be saved under it; NULL: no
     bool challenge;               // header WWW-Authenticate, over TCP
     struct slc_http_agent *agent; // http/agent.h; while the loop has it
+    // How a handler that wants to let others have the loop goes on; NULL: there is none.
+    void (*go_on)(slc_http_request *request);
+    void *progress; // the handler's
 };
 
 struct slc_route_entry {
@@ -116,7 +119,7 @@ char *slc_http_cookie_find(const char *header);
 /** Hand the request back. @thread the loop's. */
 void slc_http_answer(slc_http_request *request);
 
-/** Go on with request->agent when the loop comes round. @thread the loop's */
+/** Go on with request->agent or ->go_on when the loop comes round. @thread the loop's */
 void slc_http_later(slc_http_request *request);
 
 /** @thread the loop's */

@@ -736,6 +736,8 @@ static void loop_on_mail(slc_mail *mail, void *arg)
         slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
         if (request->agent != NULL)
             slc_http_agent_go(request->agent);
+        else if (request->go_on != NULL)
+            request->go_on(request);
         else
             slc_http_login(request);
         return;

@@ -27,6 +27,7 @@ CASES = [  # method, path, body, status, error, reason begins with
     ("GET", "/auth/attempts/none", None, 404, "Object Not Found", "Not Found"),
     ("GET", "/channels/none", None, 404, "Object Not Found", "Not Found"),
     ("GET", "/shovels/none", None, 404, "Object Not Found", "Not Found"),
+    ("PUT", "/exchanges/%2F/new", {"type": "none"}, 400, "bad_request", "invalid exchange type 'none'"),
     ("GET", "/health/checks/certificate-expiration/1/fortnights", None, 400, "bad_request", "Time unit not recognised"),
 ]
 
@@ -97,3 +98,18 @@ def test_listeners_of_health_checks(api, shared):
     failed = api.ask("GET", "/health/checks/port-listener/1")
     assert failed.status == 503 and int(shared.addresses["http"].rsplit(":", 1)[1]) in failed.json["ports"]
     assert api.get("/health/checks/protocol-listener/amqp091") == {"status": "ok", "protocol": "amqp"}
+
+
+def test_who_makes_a_vhost_may_use_it(api):
+    assert api.put("/vhosts/made", {}).status == 201
+    (permission,) = api.get("/vhosts/made/permissions")
+    assert permission == {"user": "guest", "vhost": "made", "configure": ".*", "write": ".*", "read": ".*"}
+    assert api.put("/permissions/made/guest", {"configure": "", "write": "", "read": ""}).status == 204
+    assert api.put("/vhosts/made", {}).status == 204
+    assert api.get("/permissions/made/guest")["read"] == ""
+    assert api.delete("/vhosts/made").status == 204
+
+
+def test_cluster_id(api):
+    (found,) = [p for p in api.get("/global-parameters") if p["name"] == "internal_cluster_id"]
+    assert api.get("/global-parameters/internal_cluster_id") == found and len(found["value"]) == 32

@@ -4,6 +4,7 @@
 """
 
 import uuid
+from urllib.parse import quote
 
 import pytest
 
@@ -133,3 +134,40 @@ def test_rates_are_there(api, queues, shared):
     assert api.get("/nodes/" + node["name"])["name"] == node["name"]
     port = shared.addresses["http"].rsplit(":", 1)[1]
     assert [c["port"] for c in overview["contexts"]] == [port]
+
+
+def test_order(api):
+    """RabbitMQ's, where nobody asks for one: by vhost, then by name; bindings by their ends."""
+    try:
+        for vhost in ("zz", "aa"):
+            assert api.put(f"/vhosts/{vhost}", {}).status == 201
+            for name in ("b", "a", "c"):
+                assert api.put(f"/queues/{vhost}/{name}", {}).status == 201
+                assert api.post(f"/bindings/{vhost}/e/amq.topic/q/{name}", {"routing_key": name}).status == 201
+        vhosts = [v["name"] for v in api.get("/vhosts")]
+        assert vhosts == sorted(vhosts)
+        ours = [(q["vhost"], q["name"]) for q in api.get("/queues") if q["vhost"] in ("aa", "zz")]
+        assert ours == [(v, n) for v in ("aa", "zz") for n in "abc"]
+        assert [q["name"] for q in api.get("/queues/zz?columns=name")] == ["a", "b", "c"]
+        assert api.get("/queues/zz?columns=messages") == [{"messages": 0}] * 3
+        assert [q["name"] for q in api.get("/queues/zz?sort=")] == ["b", "a", "c"]
+        assert [q["name"] for q in api.get("/queues/zz?page=2&page_size=2")["items"]] == ["c"]
+        bindings = [(b["source"], b["destination"]) for b in api.get("/bindings/zz")]
+        assert bindings == [(s, d) for s in ("", "amq.topic") for d in "abc"]
+        permissions = [(p["vhost"], p["user"]) for p in api.get("/permissions")]
+        assert permissions == sorted(permissions)
+    finally:
+        for vhost in ("zz", "aa"):
+            api.delete(f"/vhosts/{vhost}")
+
+
+def test_texts_that_look_like_json(api):
+    """Entries are told apart whatever stands in them."""
+    name = '\\"]},{[\\\\'
+    path = f"/queues/%2F/{quote(name, safe='')}"
+    assert api.put(path, {"arguments": {"x-message-ttl": 1000, "x-dead-letter-exchange": name}}).status == 201
+    before = len(api.get("/queues"))
+    page = api.get(f"/queues?page=1&name={quote(name, safe='')}&columns=name,arguments")
+    assert page["items"] == [{"name": name, "arguments": {"x-message-ttl": 1000, "x-dead-letter-exchange": name}}]
+    assert page["total_count"] == before
+    assert api.delete(path).status == 204
