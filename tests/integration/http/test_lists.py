@@ -126,7 +126,7 @@ def test_rates_are_there(api, queues, shared):
     assert queue["message_stats"]["publish"] == 3
     assert queue["message_stats"]["publish_details"]["rate"] >= 0
     overview = api.get("/overview")
-    assert overview["message_stats"]["publish_details"]["rate"] > 0  # since the start
+    assert overview["message_stats"]["publish_details"]["rate"] >= 0  # more of it: test_stats.py
     assert set(overview["queue_totals"]) >= {"messages", "messages_details"}
     (node,) = api.get("/nodes")
     assert node["sockets_total"] > 0 and node["proc_total"] > 0 and node["partitions"] == []
