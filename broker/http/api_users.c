@@ -288,12 +288,6 @@ void slc_api_user_limit_put(slc_http_request *request)
     const json_t *value = slc_api_limit(request, body);
     if (value == NULL)
         return;
-    if (slc_auth_user_find(slc_http_options_of(request->http)->auth, request->vars[0]) == NULL) {
-        slc_http_fail(request, 400, "bad_request", "no_such_user: there is no user '%.*s'",
-                      SLC_SLICE_FMT(request->vars[0]));
-        slc_http_answer(request);
-        return;
-    }
     int64_t limit = json_integer_value(value);
     slc_auth_user_change change = {
         .put = bit, .name = request->vars[0], .max_connections = limit, .max_channels = limit};

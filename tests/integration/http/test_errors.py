@@ -13,7 +13,7 @@ CASES = [  # method, path, body, status, error, reason begins with
     ("PUT", "/vhost-limits/%2F/max-queues", {}, 400, "bad_request", "[{key_missing,value}]"),
     ("PUT", "/vhost-limits/%2F/max-queues", {"value": "1"}, 400, "bad_request", "value must be an integer"),
     ("PUT", "/user-limits/guest/max-channels", {}, 400, "bad_request", "[{key_missing,value}]"),
-    ("PUT", "/user-limits/none/max-channels", {"value": 1}, 400, "bad_request", "no_such_user"),
+    ("PUT", "/user-limits/none/max-channels", {"value": 1}, 404, "Object Not Found", "Not Found"),
     ("PUT", "/users/new", {}, 400, "bad_request", "tags_not_present"),
     ("POST", "/users/bulk-delete", {}, 400, "bad_request", "[{key_missing,users}]"),
     ("POST", "/users/bulk-delete", {"users": 1}, 400, "bad_request", "users must be a list"),

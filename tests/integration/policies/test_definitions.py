@@ -67,7 +67,7 @@ def test_the_users_of_a_file_of_rabbitmq_log_in(admin):
 
 def test_one_vhost(admin):
     body = load("rabbitmq-3.10.8-vhost.json")
-    assert admin.http("POST", "definitions", "nosuch", body=body)[0] == 400
+    assert admin.http("POST", "definitions", "nosuch", body=body)[0] == 404
     assert admin.http("POST", "definitions", "/", body=body) == (204, None)
     status, out = admin.http("GET", "definitions", "/")
     assert status == 200
