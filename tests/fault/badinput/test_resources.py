@@ -132,10 +132,11 @@ def test_memory_watermark(daemon, bystander):
         except wire.Timeout:
             pass
         p.hear()
-        return len(p.events) > 1
+        return len(p.events) > 1 and p.events[-1] == ""
 
     eventually(unblocked, "connection.unblocked")
-    assert p.events == ["low on memory", ""]
+    # What stood in the sockets' buffers may set the alarm off again for a moment.
+    assert p.events == ["low on memory", ""] * (len(p.events) // 2)
     assert not quiet.events
     bystander(b).progress(100)
     for conn in (p.conn, quiet.conn, other, c):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -15,16 +16,19 @@ def blocks(document, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / document).read_text(), re.M | re.S)
 
 
-def commands(program):
-    """Lines of shell blocks that call program, without comments and with continued lines joined."""
+def block_commands(program):
+    """Of each shell block the lines that call program, without comments and with continued lines joined."""
     found = []
     for document in DOCUMENTS:
         for block in blocks(document, "sh"):
-            for line in block.replace("\\\n", " ").splitlines():
-                for part in re.split(r" && ", line.split(" #")[0].strip()):
-                    if part.split(" ")[0] == program:
-                        found.append((document, part))
-    return found
+            lines = [part for line in block.replace("\\\n", " ").splitlines() for part in re.split(r" && ", line.split(" #")[0].strip())]
+            found.append((document, [line for line in lines if line.split(" ")[0] == program]))
+    return [(document, lines) for document, lines in found if lines]
+
+
+def commands(program):
+    """All of those lines."""
+    return [(document, line) for document, lines in block_commands(program) for line in lines]
 
 
 def run(broker, words, **how):
@@ -76,9 +80,11 @@ def test_the_options_of_sluiced(sluiced):
             assert sluiced("--check", "--set", key).status == 0, f"{document}: {line}"
 
 
-@pytest.mark.parametrize(("document", "line"), commands("sluicectl"))
-def test_the_commands_of_sluicectl(broker, document, line):
-    run(broker, [os.environ["SLUICECTL"], *line.split()[1:]])
+@pytest.mark.parametrize(("document", "lines"), block_commands("sluicectl"))
+def test_the_commands_of_sluicectl(broker, document, lines):
+    """One after the other: a later one needs what an earlier one made."""
+    for line in lines:
+        run(broker, [os.environ["SLUICECTL"], *shlex.split(line)[1:]])
 
 
 def test_the_configuration_examples(sluiced, tmp_path):
