@@ -173,8 +173,9 @@ static slc_err exchange_to_write(slc_session *s, slc_slice name, slc_exchange **
                                  slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
-    slc_slice last = s->written != NULL ? s->written->dest.name : (slc_slice){0};
-    if (s->written_version != vhost->topology_version || !slc_slice_equal(last, name)) {
+    bool known = s->written_version == vhost->topology_version; // else it may be gone
+    if (!known ||
+        !slc_slice_equal(s->written != NULL ? s->written->dest.name : (slc_slice){0}, name)) {
         slc_exchange *exchange = NULL;
         slc_err rc = slc_session_may(s, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, name, error);
         if (rc == SLC_OK && name.bytes > 0)
