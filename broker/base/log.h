@@ -9,10 +9,10 @@
  *  is no printable UTF-8 is escaped, so that no name a peer chose can forge a line. Never bodies, passwords or tokens.
  *
  *  What a peer can trigger is rate limited: repeats of the same event in the same category beyond 20 a second are dropped
- *  and summarised ("... repeated 120 times"); the category audit is not. A writer thread takes lines from a bounded ring
- *  (2 MiB); when half of it is full, debug and info lines are dropped and counted, the other half is for warnings and
- *  errors. Nobody ever waits for the disk or the terminal. Before slc_log_start (and after slc_log_stop) lines go to stderr
- *  at once, in the caller's thread, as plain text from info up.
+ *  and summarised ("... repeated 120 times"); the categories audit and config, which only an operator fills, are not. A
+ *  writer thread takes lines from a bounded ring (2 MiB); when half of it is full, debug and info lines are dropped and
+ *  counted, the other half is for warnings and errors. Nobody ever waits for the disk or the terminal. Before slc_log_start
+ *  (and after slc_log_stop) lines go to stderr at once, in the caller's thread, as plain text from info up.
  *
  *  Thread: any.
  */

@@ -169,12 +169,13 @@ Test(log, long_sentences_are_cut_between_characters)
     slc_free(big);
 }
 
-Test(log, repeats_are_summarised_and_audit_is_not)
+Test(log, repeats_are_summarised_unless_an_operator_made_them)
 {
     start(SLC_LOG_INFO, false);
     for (int i = 0; i < 500; i++) {
         slc_log(SLC_LOG_INFO, "connection", "connection.refused", SLC_NO_FIELDS, "refused %d", i);
         slc_log(SLC_LOG_INFO, "audit", "audit.call", SLC_NO_FIELDS, "audited %d", i);
+        slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS, "reloaded %d", i);
     }
     slc_log(SLC_LOG_INFO, "connection", "connection.other", SLC_NO_FIELDS, "other");
     slc_log_stop();
@@ -187,6 +188,7 @@ Test(log, repeats_are_summarised_and_audit_is_not)
     cr_expect(le(sz, refused, 200), "500 lines within a few seconds at the most");
     cr_expect(eq(sz, refused + held_back, 500), "%zu + %zu", refused, held_back);
     cr_expect(eq(sz, count_of(text, "> audited "), 500));
+    cr_expect(eq(sz, count_of(text, "> reloaded "), 500));
     cr_expect(eq(sz, count_of(text, "> other"), 1));
     slc_free(text);
 }
