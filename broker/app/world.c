@@ -308,7 +308,10 @@ uint64_t slc_world_wall_ms(const slc_world *world)
 
 void slc_world_sync_clock(slc_world *world)
 {
-    world->wall_offset_ms = (int64_t)slc_clock_wall_ms() - (int64_t)uv_now(world->loop);
+    // Against what uv_now() would say if it were read at this moment: the loop's own time may be some milliseconds old,
+    // and the wall clock would run ahead by that, and a delayed message come too early.
+    world->wall_offset_ms =
+        (int64_t)slc_clock_wall_ms() - (int64_t)(slc_clock_now_ns() / SLC_NS_PER_MS);
 }
 
 slc_err slc_world_open(slc_world *world, const slc_world_options *options,
