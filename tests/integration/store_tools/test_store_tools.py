@@ -394,12 +394,15 @@ def test_the_page_that_names_the_databases(data, pages):
 
 
 def test_a_file_that_was_cut(data, pages):
-    path = data_file(data)
-    with open(path, "r+b") as file:
-        file.truncate(len(pages.data) * 2 // 3)
-    done = offline("check", data)
+    cut = len(pages.data) * 2 // 3
+    with open(data_file(data), "r+b") as file:
+        file.truncate(cut)
+    done, salvage = offline("check", data), offline("salvage", data, "--yes")
+    if (pages.main + 1) * pages.size > cut:  # LMDB puts that page where it likes: the case of the test before this one
+        assert (done.returncode, salvage.returncode) == (65, 65) and "restore a backup" in salvage.stderr
+        return
     assert done.returncode == 65 and "the file ends before it" in done.stdout
-    assert offline("salvage", data, "--yes").returncode == 0
+    assert salvage.returncode == 0
     check_whole(data)
 
 
