@@ -2,7 +2,7 @@
  *
  *      file (and conf.d beside it) ──> environment ──> --set ──> slc_config ──> checks across keys ──> slc_settings
  *
- *  A new key is one line of SLC_SETTINGS_TABLE in settings.c, one member here and one assignment in settings_fill. The table writes
+ *  A new key is one line of SLC_SETTINGS_TABLE in settings_table.h, one member here and one assignment in settings_fill.c. The table writes
  *  sluice.conf(5) and the sample file too, so a key cannot be undocumented.
  *
  *  Ownership: strings belong to the settings. Thread: plain data; loaded and freed on the main thread.
@@ -212,11 +212,11 @@ slc_log_options slc_settings_log(const slc_settings *settings);
 /** Which keys differ, and whether each waits for a restart. Computed defaults (a host's name) do not count. */
 void slc_settings_diff(const slc_settings *before, const slc_settings *after,
                        void (*changed)(const char *key, bool needs_restart, void *arg), void *arg);
-/** The effective configuration as a file that can be read back; secrets masked. */
 /** One value as the configuration would take it: the number (a size in bytes) or the fraction of that key. SLC_EINVAL with key, value and
  *  rule. */
 SLC_MUST_USE slc_err slc_settings_value(const char *key, const char *value, uint64_t *number,
                                         double *fraction, slc_error *error);
+/** The effective configuration as a file that can be read back; secrets masked. */
 void slc_settings_print(const slc_settings *settings, FILE *out);
 /** sluice.conf(5). packaging/man/sluice.conf.5 is this; a test compares them. */
 void slc_settings_man(FILE *out);

@@ -1,4 +1,4 @@
-/** The keys of sluiced. Private to settings.c. One line a key:
+/** The keys of sluiced. Private to settings*.c. One line a key:
  *  X(id, name, type, flags, unit, min, max, default, words, group, sentence)
  */
 #ifndef SLC_APP_SETTINGS_TABLE_H

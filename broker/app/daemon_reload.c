@@ -1,0 +1,85 @@
+// A reload (SIGHUP): what may change at once is handed to the parts, the rest is named and waits for a start. And certificates that
+// changed on disk, looked for every TLS_WATCH_MS.
+#include "app/daemon_impl.h"
+#include "app/notify.h"
+#include "base/log.h"
+
+enum { TLS_WATCH_MS = 2000 };
+
+static void changed_key(const char *key, bool needs_restart, void *arg)
+{
+    (void)arg;
+    slc_log(needs_restart ? SLC_LOG_WARN : SLC_LOG_INFO, "config", "config.changed",
+            SLC_FIELDS(SLC_F_STR("key", key)),
+            needs_restart ? "%s was changed and takes effect at the next start" : "%s was changed",
+            key);
+}
+
+/** New connections get what the files say now; open ones keep what they have. */
+static void daemon_reload_tls(slc_daemon *d, const slc_tls_options *options)
+{
+    slc_error error = {0};
+    if (d->tls == NULL)
+        return;
+    if (slc_tls_load(d->tls, options, &error) != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "config", "tls.reload_failed", SLC_NO_FIELDS,
+                "the certificates stay as they are: %s", error.text);
+    else
+        slc_log(SLC_LOG_INFO, "config", "tls.reloaded", SLC_NO_FIELDS,
+                "the certificates were read again");
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    slc_daemon *d = timer->data;
+    if (d->phase == SLC_PHASE_SERVING && d->tls != NULL && d->settings->tls_watch &&
+        slc_tls_changed(d->tls))
+        daemon_reload_tls(d, &d->settings->tls);
+}
+
+void slc_daemon_reload(slc_daemon *d)
+{
+    slc_error error = {0};
+    slc_settings *fresh;
+    slc_notify_reloading();
+    slc_settings_sources sources;
+    slc_options_sources(d->options, &sources);
+    if (slc_settings_load(&sources, &fresh, &error) != SLC_OK) {
+        slc_log(SLC_LOG_ERROR, "config", "config.reload_failed", SLC_NO_FIELDS,
+                "the configuration was not reloaded, everything stays as it is: %s", error.text);
+        slc_notify_ready("serving");
+        return;
+    }
+    slc_settings_diff(d->settings, fresh, changed_key, NULL);
+    slc_log_options log_options = slc_settings_log(fresh);
+    if (slc_log_configure(&log_options, &error) != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "config", "config.log_failed", SLC_NO_FIELDS,
+                "the log stays as it is: %s", error.text);
+    slc_amqp_settings amqp;
+    slc_daemon_amqp_settings(fresh, &amqp);
+    amqp.frame_max = d->settings->frame_max_bytes; // until a restart
+    slc_amqp_set(d->amqp, &amqp);
+    slc_auth_options auth;
+    slc_daemon_auth_options(d, fresh, &auth);
+    slc_auth_set(d->auth, &auth);
+    slc_user_definitions_hashing(d->user_definitions, auth.hashing);
+    slc_daemon_broker_limits(d, fresh);
+    daemon_reload_tls(d, &fresh->tls);
+    slc_monitor_limits(&d->monitor, slc_daemon_memory_limit(fresh), slc_daemon_disk_limit(fresh));
+    slc_app_backup_keep_free(d->backup, slc_daemon_disk_limit(fresh));
+    slc_broker_ack_timeout(d->world.broker, fresh->consumer_timeout_ms);
+    slc_settings_free(d->settings);
+    d->settings = fresh;
+    slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS,
+            "the configuration was reloaded");
+    slc_notify_ready("serving");
+}
+
+void slc_daemon_watch_start(slc_daemon *d)
+{
+    uv_timer_init(&d->loop, &d->watch_timer);
+    d->watch_timer.data = d;
+    if (d->tls != NULL)
+        uv_timer_start(&d->watch_timer, on_watch, TLS_WATCH_MS, TLS_WATCH_MS);
+    uv_unref((uv_handle_t *)&d->watch_timer);
+}
