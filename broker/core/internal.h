@@ -586,9 +586,6 @@ void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool s
                    uint64_t expires_ms);
 void slc_ready_return(slc_queue *queue, slc_entry *entry);
 void slc_lane_init(slc_lane *lane, slc_queue *queue, uint8_t level);
-/** What the store held of a lane at the start: cold, from the first position on. */
-void slc_ready_recovered(slc_lane *lane, uint64_t next_qseq, uint64_t messages, uint64_t bytes,
-                         uint64_t delivered_qseq);
 /** The next ready entry, out of the queue; NULL: none, or it has to be read first (then *reading is true). */
 slc_entry *slc_queue_take(slc_queue *queue, bool *reading);
 /** The next to be dropped because the queue is too long, out of the queue; the rest as slc_queue_take. */
@@ -602,16 +599,6 @@ uint64_t slc_ready_head_expires_ms(slc_queue *queue);
 slc_entry *slc_ready_take_expired_head(slc_queue *queue, uint64_t now_ms);
 /** All of the returned heap that expired by now_ms, linked by next, out of the queue. */
 slc_entry *slc_ready_take_returned(slc_queue *queue, uint64_t now_ms);
-/** A cold message of that many octets of content and body is out of the store, or taken over by the caller. */
-void slc_ready_cold_gone(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
-                         uint64_t body_bytes);
-/** What a cold message that was found at the start counts as is its body from now on. Ascending. */
-void slc_ready_cold_sized(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
-                          uint64_t body_bytes);
-/** All that was found at the start and is still cold was sized. */
-void slc_ready_cold_known(slc_lane *lane);
-/** Give a message that was read from a lane its stored priority. */
-void slc_ready_placed(const slc_lane *lane, slc_message *message, uint8_t priority);
 typedef enum slc_next {
     SLC_NEXT_NONE,    // nothing is ready
     SLC_NEXT_HOT,     // in memory
@@ -626,6 +613,21 @@ slc_next slc_queue_next(const slc_queue *queue);
 void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting);
 /** It leaves the ready messages in memory. */
 void slc_entry_cooled(slc_broker *broker, const slc_entry *entry);
+
+/* queue_cold.c */
+/** What the store held of a lane at the start: cold, from the first position on. */
+void slc_ready_recovered(slc_lane *lane, uint64_t next_qseq, uint64_t messages, uint64_t bytes,
+                         uint64_t delivered_qseq);
+/** A cold message of that many octets of content and body is out of the store, or taken over by the caller. */
+void slc_ready_cold_gone(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
+                         uint64_t body_bytes);
+/** What a cold message that was found at the start counts as is its body from now on. Ascending. */
+void slc_ready_cold_sized(slc_lane *lane, uint64_t qseq, uint64_t content_bytes,
+                          uint64_t body_bytes);
+/** All that was found at the start and is still cold was sized. */
+void slc_ready_cold_known(slc_lane *lane);
+/** Give a message that was read from a lane its stored priority. */
+void slc_ready_placed(const slc_lane *lane, slc_message *message, uint8_t priority);
 /** Memory is short: a queue that nobody waits for keeps a little of its head, stored messages behind it become cold; up to
  *  budget entries are looked at. */
 void slc_queue_cool(slc_queue *queue, uint32_t budget);
