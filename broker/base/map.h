@@ -20,4 +20,9 @@ void slc_hash_seed(uint64_t seed);
 #define uthash_fatal(message)                SLC_ASSERT(!"uthash: " message)
 #include <uthash.h>
 
+// A table grows as soon as one chain has this many. The ten of uthash leave five in each of a large map, and a look-up has to
+// fetch every one that it passes.
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 4U
+
 #endif

@@ -15,7 +15,7 @@ struct slc_route_slot {
     uint8_t exchange_bytes, key_bytes;
     uint16_t capacity; // octets of this allocation
     uint32_t count;
-    slc_exchange *exchange;    // NULL: the default exchange
+    slc_exchange *exchange;
     slc_destination *queues[]; // then the names of exchange and key
 };
 
@@ -255,17 +255,31 @@ static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice head
     return SLC_OK;
 }
 
+/** The queue of that name: the cache would cost as much as the look-up, and more where there are many queues. */
+static slc_err publish_route_default(slc_session *s, slc_message *m, slc_error *error)
+{
+    slc_exchange *none;
+    slc_err rc = exchange_to_write(s, (slc_slice){0}, &none, error);
+    if (rc != SLC_OK)
+        return rc;
+    slc_route_begin(&s->route);
+    route_to_name(s->client->vhost, slc_message_key(m), &s->route);
+    return SLC_OK;
+}
+
 /** The queues for message, and the exchange that it comes through; from the cache when the topology has not changed. */
 static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
                              slc_destination ***queues, uint32_t *count, slc_exchange **via,
                              slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
+    slc_route *route = &s->route;
     *via = vhost->default_exchange;
-    if (m->more_keys) {
-        slc_err rc = publish_route_keys(s, m, headers, via, error);
-        *queues = s->route.queues;
-        *count = s->route.count;
+    if (m->more_keys || m->exchange_bytes == 0) {
+        slc_err rc = m->more_keys ? publish_route_keys(s, m, headers, via, error)
+                                  : publish_route_default(s, m, error);
+        *queues = route->queues;
+        *count = route->count;
         return rc;
     }
     if (s->route_cache == NULL)
@@ -276,35 +290,20 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
     slc_route_slot **at = &s->route_cache[hash % ROUTE_SLOTS];
     slc_route_slot *slot = *at;
     if (slot_matches(slot, vhost->topology_version, m)) {
-        if (slot->exchange != NULL)
-            *via = slot->exchange;
+        *via = slot->exchange;
         *queues = slot->queues;
         *count = slot->count;
         return SLC_OK;
     }
     slc_exchange *exchange;
     slc_err rc = exchange_to_write(s, slc_message_exchange(m), &exchange, error);
+    if (rc == SLC_OK)
+        rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
     if (rc != SLC_OK)
         return rc;
-    slc_route *route = &s->route;
-    if (exchange == NULL) {
-        slc_queue *queue = slc_vhost_queue(vhost, key);
-        if (route->capacity == 0) {
-            route->queues = slc_alloc(8 * sizeof(route->queues[0]));
-            route->capacity = 8;
-        }
-        route->count = queue != NULL ? 1 : 0;
-        route->cacheable = true;
-        if (queue != NULL)
-            route->queues[0] = &queue->dest;
-    } else {
-        rc = slc_session_may_topic(s, SLC_ACCESS_WRITE, exchange, key, error);
-        if (rc != SLC_OK)
-            return rc;
-        *via = exchange;
-        slc_route_message(exchange,
-                          &(slc_route_input){.key = key, .headers = headers, .message = m}, route);
-    }
+    *via = exchange;
+    slc_route_message(exchange, &(slc_route_input){.key = key, .headers = headers, .message = m},
+                      route);
     *queues = route->queues;
     *count = route->count;
     if (route->cacheable && route->count <= ROUTE_CACHED_MAX)
