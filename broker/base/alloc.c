@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ALLOC_LINE_BYTES = 1024, ALLOC_FRAMES_MAX = 48 };
+enum { ALLOC_LINE_BYTES = 1024, ALLOC_FRAMES_MAX = 48, ALLOC_LINES_BYTES = 128 };
 
 // A line that must reach the operator whatever state the process is in: no stdio, no log thread, no
 // allocation.
@@ -49,6 +49,17 @@ void *slc_alloc_zero(size_t count, size_t bytes)
     void *memory = calloc(count, bytes);
     if (memory == NULL)
         alloc_exhausted(count * bytes);
+    return memory;
+}
+
+void *slc_alloc_lines(size_t bytes)
+{
+    SLC_ASSERT(bytes > 0);
+    size_t whole = (bytes + ALLOC_LINES_BYTES - 1) / ALLOC_LINES_BYTES * ALLOC_LINES_BYTES;
+    void *memory = aligned_alloc(ALLOC_LINES_BYTES, whole);
+    if (memory == NULL)
+        alloc_exhausted(whole);
+    memset(memory, 0, whole);
     return memory;
 }
 

@@ -85,10 +85,10 @@ static void queue_link(slc_queue *queue, slc_consumer *c)
 slc_consumer *slc_consumer_new(slc_session *session, slc_queue *queue, slc_slice tag,
                                const slc_consume *consume)
 {
-    slc_consumer *c = slc_alloc_zero(1, sizeof *c);
+    slc_consumer *c = slc_alloc_lines(sizeof *c);
     c->session = session;
     c->queue = queue;
-    c->tag = slc_slice_copy(tag);
+    c->tag = slc_name_keep(tag, c->tag_here, sizeof c->tag_here);
     c->arguments = slc_slice_copy(consume->arguments);
     c->no_ack = consume->no_ack;
     c->exclusive = consume->exclusive;
@@ -122,7 +122,7 @@ static void consumer_leave_ready(slc_consumer *c)
 
 static void consumer_end(slc_consumer *c)
 {
-    slc_free((void *)c->tag.data);
+    slc_name_drop(c->tag, c->tag_here);
     slc_free((void *)c->arguments.data);
     slc_free(c);
 }

@@ -170,11 +170,22 @@ typedef struct slc_lane {
     uint64_t scan_at, scan_due_ms, scan_last_ms, scan_since_ms; // where it is; what it found
 } slc_lane;
 
+/** What each message touches comes first, close together: with thousands of queues, fetching it costs more than the work. The
+ *  end of hh, which a look-up reads, and a name that is not long share a cache line. */
 struct slc_queue {
     slc_destination dest; // first
+    UT_hash_handle hh;
+    uint8_t name_here[40]; // of dest.name, if it fits
     slc_broker *broker;
-    slc_vhost *vhost; // not after it was deleted: what holds the queue may outlive the vhost
-    slc_id id;
+    uint64_t next_qseq;
+    slc_consumer *
+        ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first, highest priority first
+    slc_lanes *lanes;       // NULL: not a priority queue
+    slc_schedule *schedule; // NULL; else what is put here waits for its time (schedule.h)
+    uint64_t ready, ready_bytes, unacked, unacked_bytes; // ready with the cold ones
+    uint64_t persistent, persistent_bytes;               // ready and unacked
+    uint32_t holds; // unacked deliveries, tx publishes and reads that point here
+    uint32_t dying; // messages that wait for dead_letter.c
     bool auto_delete;
     bool special;      // its settings concern each publish
     bool cycle_logged; // that dead letters go round
@@ -182,26 +193,24 @@ struct slc_queue {
     bool deleted;      // gone from the vhost; lives on while held
     bool dirty;        // in broker->dirty
     bool touched;      // something was taken since the broker last looked for memory to give up
+    struct slc_queue *dirty_prev, *dirty_next;
+    slc_due_heap timed; // what is ready, in memory and expires
+    uint64_t active_ms;
+    slc_stats stats; // without those that only a session knows
+    slc_lane lane;   // of a priority queue level 0
+
+    slc_vhost *vhost; // not after it was deleted: what holds the queue may outlive the vhost
+    slc_id id;
     slc_client *owner; // of an exclusive queue
     slc_slice arguments;
     slc_queue_settings settings;
-    uint32_t dying; // messages that wait for dead_letter.c
-    uint32_t holds; // unacked deliveries, tx publishes and reads that point here
 
-    uint64_t next_qseq;
-    slc_lane lane;                                       // of a priority queue level 0
-    slc_lanes *lanes;                                    // NULL: not a priority queue
-    slc_due_heap timed;                                  // what is ready, in memory and expires
-    slc_due due;                                         // in broker->expiries
-    slc_due idle;                                        // in broker->idles: x-expires
-    slc_retry *retries;                                  // DL: what was given back and waits
-    uint64_t cold_count, cold_bytes, unsized_bytes;      // of all lanes
-    uint64_t ready, ready_bytes, unacked, unacked_bytes; // ready with the cold ones
-    uint64_t persistent, persistent_bytes;               // ready and unacked
+    slc_due due;                                    // in broker->expiries
+    slc_due idle;                                   // in broker->idles: x-expires
+    slc_retry *retries;                             // DL: what was given back and waits
+    uint64_t cold_count, cold_bytes, unsized_bytes; // of all lanes
 
     slc_consumer *consumers; // DL by queue_prev/queue_next
-    slc_consumer *
-        ready_consumers; // DL by ready_prev/ready_next: can take a message now, next in turn first, highest priority first
     uint32_t consumer_count, ready_consumer_count;
     slc_consumer_level *levels; // DL: priorities that its consumers have, highest first
     slc_consumer *exclusive_consumer;
@@ -209,37 +218,33 @@ struct slc_queue {
     slc_consumer *active_consumer; // NULL: nobody takes messages
     uint32_t active_draining;      // former active consumers that hold unacked messages
 
-    slc_schedule *schedule;  // NULL; else what is put here waits for its time (schedule.h)
     uint64_t ack_timeout_ms; // of deliveries to whoever says nothing else; 0: none
 
-    slc_stats stats; // without those that only a session knows
     uint64_t requeued;
     uint64_t expired, overflowed, refused, undeliverable;
-    uint64_t active_ms;
 
-    struct slc_queue *dirty_prev, *dirty_next;
     struct slc_queue *owner_prev, *owner_next;
     struct slc_queue *stored_prev, *stored_next; // of broker->stored: queues with a qid
-    UT_hash_handle hh;
 };
 
 struct slc_consumer {
     slc_session *session;
     slc_queue *queue;
-    slc_slice tag;       // owned
-    slc_slice arguments; // owned
+    slc_slice tag; // owned
+    slc_consumer *ready_prev, *ready_next;
+    slc_consumer_level *level;
+    uint64_t ack_timeout_ms; // of its deliveries; 0: none
+    uint32_t unacked;
+    uint16_t prefetch;
     bool no_ack, exclusive;
     bool ready;    // in queue->ready_consumers
     bool waiting;  // for its turn as the single active consumer: it takes nothing
     bool draining; // was the active one: the next becomes it when nothing of this one is unacked
-    slc_consumer_level *level;
-    uint64_t ack_timeout_ms; // of its deliveries; 0: none
     bool
         gone; // cancelled, in no list; it stays for its unacked deliveries, which count for the session's limit
-    uint16_t prefetch;
-    uint32_t unacked;
+    uint8_t tag_here[48]; // of tag, if it fits
+    slc_slice arguments;  // owned
     slc_consumer *queue_prev, *queue_next;
-    slc_consumer *ready_prev, *ready_next;
     UT_hash_handle hh; // of session->consumers by tag
 };
 
@@ -509,6 +514,9 @@ void slc_vhost_unbind(slc_binding *binding);
 const char *slc_resource_text(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name,
                               char *text, size_t bytes);
 slc_slice slc_slice_copy(slc_slice slice); // to the heap; freed with slc_free((void *)data)
+/** A copy in here, room octets, or on the heap if it is longer; for slc_name_drop with the same here. */
+slc_slice slc_name_keep(slc_slice name, uint8_t *here, size_t room);
+void slc_name_drop(slc_slice name, const uint8_t *here);
 slc_slice slc_generated_name(slc_broker *broker, const char *prefix); // on the heap
 void slc_object_add(slc_broker *broker, slc_object_kind kind, const slc_id *id, void *pointer);
 void *slc_object_find(const slc_broker *broker, slc_object_kind kind, const slc_id *id);

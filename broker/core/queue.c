@@ -5,9 +5,9 @@
 slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, bool durable,
                          bool auto_delete, slc_client *owner, slc_slice arguments)
 {
-    slc_queue *q = slc_alloc_zero(1, sizeof *q);
+    slc_queue *q = slc_alloc_lines(sizeof *q);
     q->dest.kind = SLC_DEST_QUEUE;
-    q->dest.name = slc_slice_copy(name);
+    q->dest.name = slc_name_keep(name, q->name_here, sizeof q->name_here);
     q->dest.durable = durable;
     q->broker = vhost->broker;
     q->vhost = vhost;
@@ -95,7 +95,7 @@ static void queue_free(slc_queue *q)
     SLC_ASSERT(slc_queue_next(q) == SLC_NEXT_NONE);
     SLC_ASSERT(!q->dirty);
     slc_policy_detach(&q->dest);
-    slc_free((void *)q->dest.name.data);
+    slc_name_drop(q->dest.name, q->name_here);
     slc_free((void *)q->arguments.data);
     slc_lanes_free(q->lanes);
     slc_free(q);

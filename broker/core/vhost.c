@@ -13,6 +13,22 @@ slc_slice slc_slice_copy(slc_slice slice)
     return slc_slice_of(data, slice.bytes);
 }
 
+slc_slice slc_name_keep(slc_slice name, uint8_t *here, size_t room)
+{
+    if (name.bytes >= room)
+        return slc_slice_copy(name);
+    if (name.bytes > 0)
+        memcpy(here, name.data, name.bytes);
+    here[name.bytes] = 0;
+    return slc_slice_of(here, name.bytes);
+}
+
+void slc_name_drop(slc_slice name, const uint8_t *here)
+{
+    if (name.data != here)
+        slc_free((void *)name.data);
+}
+
 slc_slice slc_generated_name(slc_broker *broker, const char *prefix)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -116,7 +116,7 @@ slc_squeue *slc_shard_queue_add(slc_shard *shard, uint32_t qid, const slc_uuid *
     }
     if (shard->queue_pages[page] == NULL)
         shard->queue_pages[page] = slc_alloc_zero(STORE_QUEUE_PAGE, sizeof(slc_squeue *));
-    slc_squeue *queue = slc_alloc_zero(1, sizeof *queue);
+    slc_squeue *queue = slc_alloc_lines(sizeof *queue);
     queue->qid = qid;
     queue->uuid = *uuid;
     queue->next_qseq = queue->saved_qseq = 1;

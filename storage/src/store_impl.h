@@ -119,31 +119,33 @@ typedef struct slc_purge {
 } slc_purge;
 
 typedef struct slc_squeue {
+    // What each message touches comes first, close together: there may be thousands of queues.
     uint32_t qid;
     bool dying;   // deleted; its messages are being forgotten in slices
     bool unsaved; // in the shard's unsaved list: next_qseq > saved_qseq
-    slc_uuid uuid;
+    uint8_t drop_reason;
     slc_entry *entries; // [head, tail), qseq ascending; the first and the last are live
     uint32_t head, tail, capacity, live;
-    slc_segment **segments; // [segment_head, segment_tail), first ascending, ranges disjoint
-    uint32_t segment_head, segment_tail, segment_capacity;
-    uint64_t merge_qseq;            // the look for neighbours to merge goes on here
-    uint32_t sparse;                // segments with less than a quarter of their messages left
-    uint64_t drop_newest;           // chunk of its newest drop
-    uint64_t drop_highest;          // highest position dropped since all its drops were on disk
-    uint64_t next_qseq, saved_qseq; // the latter stands in .que
-    uint64_t delivered, saved_delivered;
-    uint64_t last_lsn;      // of the newest append; 0: not known (it was cancelled)
-    uint64_t disk_lsn;      // an append at or below the handed LSNs; 0: none known
-    uint64_t del_lsn;       // of the QDEL record
-    uint64_t pending_first; // while renumbering: its first message that is not on disk; 0: none
-    struct slc_squeue *prev, *next; // unsaved list in order of last_lsn, or the dying list
+    uint64_t next_qseq;
+    uint64_t last_lsn;              // of the newest append; 0: not known (it was cancelled)
+    uint64_t disk_lsn;              // an append at or below the handed LSNs; 0: none known
     struct slc_upload *upload;      // the newest waiting one that goes to it, or NULL
-
-    // the DROP record that the next drop may extend
+    struct slc_squeue *prev, *next; // unsaved list in order of last_lsn, or the dying list
+    // The DROP record that the next drop may extend, with drop_reason.
     uint64_t drop_lsn;
     uint32_t drop_op, drop_epoch;
-    uint8_t drop_reason;
+    uint64_t drop_newest;  // chunk of its newest drop
+    uint64_t drop_highest; // highest position dropped since all its drops were on disk
+    uint64_t delivered, saved_delivered;
+
+    uint64_t saved_qseq; // next_qseq as it stands in .que
+    slc_uuid uuid;
+    slc_segment **segments; // [segment_head, segment_tail), first ascending, ranges disjoint
+    uint32_t segment_head, segment_tail, segment_capacity;
+    uint32_t sparse;        // segments with less than a quarter of their messages left
+    uint64_t merge_qseq;    // the look for neighbours to merge goes on here
+    uint64_t del_lsn;       // of the QDEL record
+    uint64_t pending_first; // while renumbering: its first message that is not on disk; 0: none
 } slc_squeue;
 
 /** One chunk number from log_first up. */
