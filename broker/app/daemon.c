@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/daemon_impl.h"
+#include "app/files.h"
 #include "app/notify.h"
 #include "app/restore.h"
 #include "base/alloc.h"
@@ -99,22 +100,6 @@ static int restore_status(slc_err rc)
     }
 }
 
-/** libmicrohttpd only says that it does not start: OpenSSL says what is wrong with the files before. */
-static slc_err https_check(slc_daemon *d, slc_error *error)
-{
-    const slc_settings *s = d->settings;
-    if (s->management_ssl_port < 0)
-        return SLC_OK;
-    return slc_tls_new(&(slc_tls_options){.prefix = "management.ssl",
-                                          .cacertfile = s->management_ca,
-                                          .certfile = s->management_cert,
-                                          .keyfile = s->management_key,
-                                          .password = s->management_key_password,
-                                          .tls12 = s->management_tls12,
-                                          .tls13 = s->management_tls13},
-                       &d->https, error);
-}
-
 static int daemon_run(slc_daemon *d, slc_error *error)
 {
     const slc_settings *s = d->settings;
@@ -131,9 +116,7 @@ static int daemon_run(slc_daemon *d, slc_error *error)
         rc = slc_restore_run(backup, d->instance.dir, error);
     if (rc != SLC_OK)
         return restore_status(rc);
-    if (s->ssl_count > 0 && slc_tls_new(&s->tls, &d->tls, error) != SLC_OK)
-        return SLC_EXIT_CONFIG;
-    if (https_check(d, error) != SLC_OK)
+    if (slc_files_open_tls(s, &d->tls, &d->https, error) != SLC_OK)
         return SLC_EXIT_CONFIG;
     raise_descriptor_limit();
     if (uv_loop_init(&d->loop) != 0) {
@@ -157,7 +140,7 @@ static int daemon_run(slc_daemon *d, slc_error *error)
     slc_user_definitions_hashing(d->user_definitions, auth.hashing);
     slc_daemon_signals(d);
     d->net = slc_net_new(&d->loop);
-    slc_daemon_broker_limits(d, s);
+    slc_daemon_broker_limits(d->world.broker, s);
     slc_broker_on_vhost_gone(d->world.broker, slc_daemon_vhost_gone, d);
     slc_amqp_settings amqp;
     slc_daemon_amqp_settings(s, &amqp);
@@ -209,6 +192,23 @@ static bool refuse_root(const slc_settings *settings)
     return true;
 }
 
+/** --check. What a start would only warn of goes to standard error through the log, as it would then. */
+static int check(const slc_settings *settings)
+{
+    slc_error error = {0};
+    if (slc_log_start(&(slc_log_options){.level = SLC_LOG_WARN, .node = settings->node_name},
+                      &error) != SLC_OK) {
+        print_note(true, error.text, NULL);
+        return SLC_EXIT_SYSTEM;
+    }
+    bool good = slc_files_check(settings, print_note, NULL);
+    slc_log_stop();
+    const char *file = settings->config_file;
+    if (good)
+        printf("configuration is valid: %s\n", file != NULL ? file : "(no file, defaults)");
+    return good ? 0 : SLC_EXIT_CONFIG;
+}
+
 int slc_daemon_main(int argc, char **argv)
 {
     slc_daemon *d = slc_alloc_zero(1, sizeof *d);
@@ -224,6 +224,10 @@ int slc_daemon_main(int argc, char **argv)
     status = SLC_EXIT_CONFIG;
     if (slc_settings_load(&sources, &d->settings, &error) != SLC_OK)
         goto free_daemon; // every mistake was printed as a note
+    if (slc_options_check(d->options)) {
+        status = check(d->settings);
+        goto free_daemon;
+    }
     if (slc_options_settle(d->options, d->settings, &status) ||
         slc_options_store(d->options, d->settings, &status))
         goto free_daemon;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/daemon_impl.h"
+#include "app/files.h"
 #include "app/status.h"
 #include "base/log.h"
 
@@ -107,18 +108,7 @@ void slc_daemon_http_options(slc_daemon *d, const char *fallback, slc_http_optio
                     .ip = s->management_ip,
                     .port = (uint16_t)s->management_port,
                 },
-                {
-                    .on = s->management_ssl_port >= 0,
-                    .ip = s->management_ssl_ip,
-                    .port = (uint16_t)s->management_ssl_port,
-                    .tls = true,
-                    .cert_file = s->management_cert,
-                    .key_file = s->management_key,
-                    .key_password = s->management_key_password,
-                    .tls12 = s->management_tls12,
-                    .tls13 = s->management_tls13,
-                    .ca_file = s->management_ca,
-                },
+                slc_files_https(s),
             },
         .realm = s->management_realm,
         .max_body_bytes = s->management_body_bytes,

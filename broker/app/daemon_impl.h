@@ -107,7 +107,7 @@ void slc_daemon_auth_options(slc_daemon *d, const slc_settings *s, slc_auth_opti
 void slc_daemon_world_options(const slc_daemon *d, slc_world_options *out);
 slc_auth_first slc_daemon_first_user(const slc_settings *s);
 /** Limits of the broker's objects; takes effect at once. */
-void slc_daemon_broker_limits(slc_daemon *d, const slc_settings *s);
+void slc_daemon_broker_limits(slc_broker *broker, const slc_settings *s);
 /** A deleted vhost takes its users' permissions with it; for slc_broker_on_vhost_gone. */
 void slc_daemon_vhost_gone(slc_slice vhost, void (*drop)(void *sink, slc_slice key), void *sink,
                            void *arg);

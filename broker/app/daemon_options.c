@@ -113,7 +113,7 @@ void slc_daemon_auth_options(slc_daemon *d, const slc_settings *s, slc_auth_opti
     };
 }
 
-void slc_daemon_broker_limits(slc_daemon *d, const slc_settings *s)
+void slc_daemon_broker_limits(slc_broker *broker, const slc_settings *s)
 {
     slc_broker_limits limits = {
         .vhosts = s->vhost_max,
@@ -121,7 +121,7 @@ void slc_daemon_broker_limits(slc_daemon *d, const slc_settings *s)
         .exchanges = s->cluster_exchange_limit,
         .default_queue_type = s->default_queue_type,
     };
-    slc_broker_set_limits(d->world.broker, &limits);
+    slc_broker_set_limits(broker, &limits);
 }
 
 static slc_store_flush_mode flush_mode(const slc_settings *s)

@@ -63,7 +63,7 @@ void slc_daemon_reload(slc_daemon *d)
     slc_daemon_auth_options(d, fresh, &auth);
     slc_auth_set(d->auth, &auth);
     slc_user_definitions_hashing(d->user_definitions, auth.hashing);
-    slc_daemon_broker_limits(d, fresh);
+    slc_daemon_broker_limits(d->world.broker, fresh);
     daemon_reload_tls(d, &fresh->tls);
     slc_monitor_limits(&d->monitor, slc_daemon_memory_limit(fresh), slc_daemon_disk_limit(fresh));
     slc_app_backup_keep_free(d->backup, slc_daemon_disk_limit(fresh));

@@ -33,7 +33,8 @@ static const char usage[] =
     "  -s, --set KEY=VALUE    set one key, over the file and the environment; may be repeated\n"
     "  -d, --data-dir DIR     keep the data there (node.data_dir)\n"
     "      --pid-file FILE    write the process id there\n"
-    "      --check            check the configuration, touch no data; exit status 0 or 78\n"
+    "      --check            check the configuration and the files it names, touch no data; exit "
+    "status 0 or 78\n"
     "      --print-config     print the configuration in effect, with defaults, secrets masked\n"
     "      --print-sample     print a configuration file with every key as a comment\n"
     "      --store ACTION     with the store of a broker that is stopped, or a copy of one: stat, "
@@ -192,14 +193,13 @@ void slc_options_sources(const slc_options *options, slc_settings_sources *out)
     };
 }
 
+bool slc_options_check(const slc_options *options)
+{
+    return options->check;
+}
+
 bool slc_options_settle(const slc_options *options, const slc_settings *settings, int *status)
 {
-    if (options->check) {
-        printf("configuration is valid: %s\n",
-               settings->config_file != NULL ? settings->config_file : "(no file, defaults)");
-        *status = 0;
-        return true;
-    }
     if (options->print_config) {
         slc_settings_print(settings, stdout);
         *status = 0;

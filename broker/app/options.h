@@ -16,7 +16,9 @@ void slc_options_sources(const slc_options *options, slc_settings_sources *out);
 bool slc_options_store(const slc_options *options, const slc_settings *settings, int *status);
 /** --restore: the directory of a backup, or NULL. */
 const char *slc_options_restore(const slc_options *options);
-/** --check, --print-config: answer, set *status and return true when that was all; write the pid file otherwise. */
+/** --check was asked for. */
+bool slc_options_check(const slc_options *options);
+/** --print-config: answer, set *status and return true when that was all; write the pid file otherwise. */
 bool slc_options_settle(const slc_options *options, const slc_settings *settings, int *status);
 void slc_options_free(slc_options *options);
 

@@ -173,10 +173,8 @@ static void control_apply(const slc_control_change *change, uint64_t index, void
     slc_world *world = arg;
     (void)index;
     slc_error error = {0};
-    bool users = change->key.bytes > 0 && change->key.data[0] >= SLC_AUTH_OBJECT_FIRST &&
-                 change->key.data[0] <= SLC_AUTH_OBJECT_LAST;
-    slc_err rc = users ? slc_auth_apply(world->auth, change, &error)
-                       : slc_broker_apply(world->broker, change, &error);
+    slc_err rc = slc_auth_owns(change->key) ? slc_auth_apply(world->auth, change, &error)
+                                            : slc_broker_apply(world->broker, change, &error);
     if (rc != SLC_OK) {
         slc_log(SLC_LOG_ERROR, "upgrade", "definitions.unreadable",
                 SLC_FIELDS(SLC_F_STR("error", slc_err_name(rc))), "stopping: %s", error.text);

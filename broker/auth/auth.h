@@ -236,6 +236,13 @@ enum {
     SLC_AUTH_OBJECT_LAST = 7,
 };
 
+/** Whether the key is of an object of ours. */
+static inline bool slc_auth_owns(slc_slice key)
+{
+    return key.bytes > 0 && key.data[0] >= SLC_AUTH_OBJECT_FIRST &&
+           key.data[0] <= SLC_AUTH_OBJECT_LAST;
+}
+
 /** A committed change. SLC_EVERSION, SLC_ECORRUPT: it cannot be read, error says so. */
 SLC_MUST_USE slc_err slc_auth_apply(slc_auth *auth, const slc_change *change, slc_error *error);
 

@@ -16,57 +16,102 @@ void slc_http_endpoints_stop(slc_http *http)
     }
 }
 
-// One of options.tcp. The texts of the files live until libmicrohttpd has read them, which it does at once.
-slc_err slc_http_endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *error)
-{
-    slc_http_endpoint *e = &http->endpoints[1 + which];
-    const slc_http_options *o = &http->options;
-    struct MHD_OptionItem tls[6] = {{MHD_OPTION_END, 0, NULL}};
+/** What libmicrohttpd is told about TLS; it reads the texts at once, in MHD_start_daemon. */
+typedef struct tls_items {
+    struct MHD_OptionItem items[6];
     char versions[64];
-    char *texts[3] = {NULL};
+    char *texts[3];
+} tls_items;
+
+static void tls_items_fini(tls_items *t)
+{
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(t->texts); i++)
+        slc_free(t->texts[i]);
+}
+
+// t is zeroed; fini it also after an error.
+static slc_err tls_items_init(tls_items *t, const slc_http_tcp *tcp, slc_error *error)
+{
     uint32_t count = 0;
-    int fd = -1;
     slc_err rc = SLC_OK;
-    if (!o->tcp[which].on)
-        return SLC_OK;
-    if (o->tcp[which].tls && (o->tcp[which].cert_file == NULL || o->tcp[which].key_file == NULL))
+    if (tcp->cert_file == NULL || tcp->key_file == NULL)
         return slc_error_set(error, SLC_EINVAL,
                              "management.ssl.port is set: management.ssl.certfile and "
                              "management.ssl.keyfile are needed");
-    if (o->tcp[which].tls) {
-        const struct {
-            const char *path;
-            enum MHD_OPTION option;
-        } files[] = {{o->tcp[which].cert_file, MHD_OPTION_HTTPS_MEM_CERT},
-                     {o->tcp[which].key_file, MHD_OPTION_HTTPS_MEM_KEY},
-                     {o->tcp[which].ca_file, MHD_OPTION_HTTPS_MEM_TRUST}};
-        for (size_t i = 0; rc == SLC_OK && i < SLC_ARRAY_COUNT(files); i++) {
-            if (files[i].path == NULL)
-                continue;
-            rc = slc_http_file_read(files[i].path, &texts[i], error);
-            tls[count++] = (struct MHD_OptionItem){files[i].option, 0, texts[i]};
-        }
-        if (o->tcp[which].key_password != NULL)
-            tls[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_KEY_PASSWORD, 0,
-                                                   (char *)(uintptr_t)o->tcp[which].key_password};
-        // GnuTLS would speak TLS 1.0 too.
-        snprintf(versions, sizeof versions, "NORMAL:-VERS-ALL%s%s",
-                 o->tcp[which].tls13 ? ":+VERS-TLS1.3" : "",
-                 o->tcp[which].tls12 ? ":+VERS-TLS1.2" : "");
-        tls[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, versions};
-        tls[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    const struct {
+        const char *path;
+        enum MHD_OPTION option;
+    } files[] = {{tcp->cert_file, MHD_OPTION_HTTPS_MEM_CERT},
+                 {tcp->key_file, MHD_OPTION_HTTPS_MEM_KEY},
+                 {tcp->ca_file, MHD_OPTION_HTTPS_MEM_TRUST}};
+    for (size_t i = 0; rc == SLC_OK && i < SLC_ARRAY_COUNT(files); i++) {
+        if (files[i].path == NULL)
+            continue;
+        rc = slc_http_file_read(files[i].path, &t->texts[i], error);
+        t->items[count++] = (struct MHD_OptionItem){files[i].option, 0, t->texts[i]};
     }
+    if (tcp->key_password != NULL)
+        t->items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_KEY_PASSWORD, 0,
+                                                    (char *)(uintptr_t)tcp->key_password};
+    // GnuTLS would speak TLS 1.0 too.
+    snprintf(t->versions, sizeof t->versions, "NORMAL:-VERS-ALL%s%s",
+             tcp->tls13 ? ":+VERS-TLS1.3" : "", tcp->tls12 ? ":+VERS-TLS1.2" : "");
+    t->items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, t->versions};
+    t->items[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    return rc;
+}
+
+static enum MHD_Result refuse(void *arg, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_bytes, void **context)
+{
+    (void)arg, (void)connection, (void)url, (void)method, (void)version;
+    (void)upload, (void)upload_bytes, (void)context;
+    return MHD_NO;
+}
+
+slc_err slc_http_tls_check(const slc_http_tcp *tcp, slc_error *error)
+{
+    tls_items tls = {0};
+    slc_err rc = tls_items_init(&tls, tcp, error);
+    struct MHD_Daemon *daemon = NULL;
     if (rc == SLC_OK)
-        rc = slc_http_tcp_open(o->tcp[which].ip, o->tcp[which].port, &fd, &e->port, error);
+        daemon = MHD_start_daemon(MHD_USE_NO_LISTEN_SOCKET | MHD_USE_TLS, 0, NULL, NULL, refuse,
+                                  NULL, MHD_OPTION_ARRAY, tls.items, MHD_OPTION_END);
+    if (rc == SLC_OK && daemon == NULL)
+        rc = slc_error_set(error, SLC_EINVAL,
+                           "management.ssl.certfile = '%.200s', management.ssl.keyfile = '%.200s': "
+                           "GnuTLS, which speaks HTTPS, cannot use them",
+                           tcp->cert_file, tcp->key_file);
+    if (daemon != NULL)
+        MHD_stop_daemon(daemon);
+    tls_items_fini(&tls);
+    return rc;
+}
+
+slc_err slc_http_endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *error)
+{
+    slc_http_endpoint *e = &http->endpoints[1 + which];
+    const slc_http_tcp *tcp = &http->options.tcp[which];
+    tls_items tls = {0};
+    int fd = -1;
+    slc_err rc = SLC_OK;
+    if (!tcp->on)
+        return SLC_OK;
+    if (tcp->tls)
+        rc = tls_items_init(&tls, tcp, error);
+    else
+        tls.items[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    if (rc == SLC_OK)
+        rc = slc_http_tcp_open(tcp->ip, tcp->port, &fd, &e->port, error);
     if (rc == SLC_OK) {
         e->tcp = true;
-        e->tls = o->tcp[which].tls;
-        rc = slc_http_endpoint_start(http, e, fd, o->tcp[which].tls ? MHD_USE_TLS : 0, tls, error);
+        e->tls = tcp->tls;
+        rc = slc_http_endpoint_start(http, e, fd, tcp->tls ? MHD_USE_TLS : 0, tls.items, error);
         if (rc != SLC_OK)
             close(fd);
     }
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(texts); i++)
-        slc_free(texts[i]);
+    tls_items_fini(&tls);
     return rc;
 }
 

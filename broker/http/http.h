@@ -116,6 +116,18 @@ typedef struct slc_http_header {
     const char *name, *value;
 } slc_http_header;
 
+/** One listener over TCP: everybody with a password. ip is copied, the other texts are borrowed until slc_http_start returns. */
+typedef struct slc_http_tcp {
+    bool on;
+    const char *ip; // NULL: every address, IPv6 and IPv4
+    uint16_t port;  // 0: a free one
+    bool tls;
+    const char *cert_file, *key_file; // PEM; needed with tls
+    const char *key_password;         // NULL: none
+    bool tls12, tls13;                // the versions that are spoken
+    const char *ca_file;              // NULL: clients need no certificate
+} slc_http_tcp;
+
 typedef struct slc_http_options {
     uv_loop_t *loop;                  // the broker's
     slc_broker *broker;               // outlives the stop
@@ -132,18 +144,7 @@ typedef struct slc_http_options {
     void (*status)(slc_http_status *out, void *arg);
     /** An operator asked for an orderly stop; returns at once. */
     void (*shutdown)(void *arg);
-    /** One listener over TCP: everybody with a password. ip is copied, the other texts are borrowed until slc_http_start
-     *  returns. */
-    struct {
-        bool on;
-        const char *ip; // NULL: every address, IPv6 and IPv4
-        uint16_t port;  // 0: a free one
-        bool tls;
-        const char *cert_file, *key_file; // PEM; needed with tls
-        const char *key_password;         // NULL: none
-        bool tls12, tls13;                // the versions that are spoken
-        const char *ca_file;              // NULL: clients need no certificate
-    } tcp[SLC_HTTP_TCP_MAX];
+    slc_http_tcp tcp[SLC_HTTP_TCP_MAX];
     uint64_t max_body_bytes;    // of a request
     uint64_t max_message_bytes; // of a message that a request publishes
     uint32_t idle_timeout_s;
@@ -175,6 +176,9 @@ typedef struct slc_http_options {
  *  one answers there. */
 SLC_MUST_USE slc_err slc_http_start(const slc_http_options *options, slc_http **out,
                                     slc_error *error);
+/** Whether tcp, which has tls, could begin with its files: without a socket or a thread. SLC_EINVAL: what libmicrohttpd's TLS (GnuTLS)
+ *  cannot use, though OpenSSL may. */
+SLC_MUST_USE slc_err slc_http_tls_check(const slc_http_tcp *tcp, slc_error *error);
 /** The bound port of options.tcp[which]; 0: not on. */
 uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which);
 /** The path in use. */

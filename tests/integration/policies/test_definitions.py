@@ -120,18 +120,33 @@ def test_a_directory_in_order_of_names(tmp_path):
     ("[]", "must be a JSON object"),
     ('{"queues":[{"name":"q","vhost":"nosuch"}]}', "queues[0] (queue 'q'): its vhost 'nosuch'"),
 ])
-def test_a_wrong_file_ends_the_start_with_78(tmp_path, content, reason):
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["start", "check"])
+def test_a_wrong_file_ends_the_start_with_78(tmp_path, check, content, reason):
     path = tmp_path / "boot.json"
     if content is not None:
         path.write_text(content)
     words = ["listeners.tcp.1=127.0.0.1:0", f"management.socket.path={tmp_path}/admin.sock", "allow_root=true",
              f"load_definitions={path}"]
-    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "data"),
+    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "data"), *check,
                            *(w for word in words for w in ("--set", word))],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 78, done.stderr
     assert str(path) in done.stderr
     assert reason in done.stderr
+    assert not check or not (tmp_path / "data").exists()
+
+
+def test_check_of_what_a_real_broker_exported(tmp_path):
+    """Users with passwords, policies, every kind of object: tried out as at a start, and nothing is left of it."""
+    (tmp_path / "a.json").write_bytes((DATA / "rabbitmq-3.10.8.json").read_bytes())
+    # What the second file needs is in the first one.
+    (tmp_path / "b.json").write_text('{"vhosts": [{"name": "b"}], "users": [{"name": "b", "password": "b", "tags": []}]}')
+    (tmp_path / "c.json").write_text('{"queues": [{"name": "q", "vhost": "b", "arguments": {"x-max-length": 5}}]}')
+    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "data"), "--check", "--set",
+                           f"load_definitions={tmp_path}"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "data").exists()
 
 
 def salted(password, digest="sha256"):

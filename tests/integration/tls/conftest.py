@@ -167,3 +167,15 @@ def ctl():
         return subprocess.run([os.environ["SLUICECTL"], "--socket", broker.broker.admin, *words], check=False,
                               capture_output=True, text=True, timeout=60)
     return run
+
+
+HOW = pytest.mark.parametrize("how", ["start", "check"])
+
+
+def ended(tmp_path, how, config):
+    """A daemon that ended by itself; --check has not touched the data directory."""
+    words = [w for k, v in config.items() for w in ("--set", f"{k}={v}")] + (["--check"] if how == "check" else [])
+    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "d"), *words], check=False,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert how != "check" or not (tmp_path / "d").exists()
+    return done

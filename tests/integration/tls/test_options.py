@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import openssl
+from conftest import HOW, ended, openssl
 
 OLD, NEW = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 AES128, AES256, CHACHA = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -156,15 +156,14 @@ def test_encrypted_key(make, pki, tmp_path, traditional):
     ("wrong", []),
     (None, ["an encrypted key needs ssl_options.password"]),
 ])
-def test_encrypted_key_without_its_password(pki, tmp_path, password, words):
+@HOW
+def test_encrypted_key_without_its_password(pki, tmp_path, how, password, words):
     config = {"listeners.tcp": "none", "listeners.ssl.1": "127.0.0.1:0", "allow_root": "true",
               "ssl_options.certfile": pki.server[0], "management.socket.path": tmp_path / "s",
               "ssl_options.keyfile": encrypted(pki.server[1], tmp_path / "key.pem")}
     if password:
         config["ssl_options.password"] = password
-    sets = [w for k, v in config.items() for w in ("--set", f"{k}={v}")]
-    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "d"), *sets], check=False,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    done = ended(tmp_path, how, config)
     assert done.returncode == 78
     for word in ["ssl_options.keyfile", "key.pem", "no usable private key", *words]:
         assert word in done.stderr
@@ -235,7 +234,8 @@ def test_changed_files_are_seen(make, pki, tmp_path):
     ("server", "encrypted", {}, ["management.ssl.keyfile", "needs management.ssl.password"]),
     ("server", "encrypted", {"password": "wrong"}, ["management.ssl.keyfile", "no usable private key"]),
 ])
-def test_bad_files_of_https_are_named(pki, tmp_path, certfile, keyfile, more, words):
+@HOW
+def test_bad_files_of_https_are_named(pki, tmp_path, how, certfile, keyfile, more, words):
     def path(name, part):
         return name if name.startswith("/") else getattr(pki, name)[part]
     config = {"listeners.tcp.1": "127.0.0.1:0", "allow_root": "true", "management.socket.path": tmp_path / "s",
@@ -246,9 +246,7 @@ def test_bad_files_of_https_are_named(pki, tmp_path, certfile, keyfile, more, wo
         config["management.ssl.keyfile"] = encrypted(pki.server[1], tmp_path / "key.pem")
     elif keyfile:
         config["management.ssl.keyfile"] = path(keyfile, 1)
-    sets = [w for k, v in config.items() for w in ("--set", f"{k}={v}")]
-    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "d"), *sets], check=False,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    done = ended(tmp_path, how, config)
     assert done.returncode == 78
     for word in words:
         assert word in done.stderr

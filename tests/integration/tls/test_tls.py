@@ -7,11 +7,12 @@ import signal
 import socket
 import ssl
 import struct
-import subprocess
 import time
 
 import pika
 import pytest
+
+from conftest import HOW, Authority, ended, openssl
 
 
 def round_trip(connection, sizes):
@@ -207,7 +208,8 @@ def test_reload_and_sni(make, pki, tmp_path):
     ({"ssl_options.sni.a.certfile": "/nonexistent.pem", "ssl_options.sni.a.keyfile": "k.pem"},
      ["ssl_options.sni.a.certfile", "/nonexistent.pem", "No such file"]),
 ])
-def test_bad_settings_are_named(pki, tmp_path, settings, words):
+@HOW
+def test_bad_settings_are_named(pki, tmp_path, how, settings, words):
     config = {"listeners.tcp": "none", "listeners.ssl.1": "127.0.0.1:0", "ssl_options.cacertfile": pki.ours_ca,
               "ssl_options.certfile": pki.server[0], "ssl_options.keyfile": pki.server[1], "allow_root": "true",
               "management.socket.path": tmp_path / "s"}
@@ -216,12 +218,71 @@ def test_bad_settings_are_named(pki, tmp_path, settings, words):
         config["ssl_options.keyfile"] = pki.nobody[1]
     if config["ssl_options.cacertfile"] == "nothing":
         del config["ssl_options.cacertfile"]
-    sets = [w for k, v in config.items() for w in ("--set", f"{k}={v}")]
-    done = subprocess.run([os.environ["SLUICED"], "--data-dir", str(tmp_path / "d"), *sets], check=False,
-                          capture_output=True, text=True, timeout=60)
+    done = ended(tmp_path, how, config)
     assert done.returncode == 78
     for word in words:
         assert word in done.stderr
+
+
+def test_check_names_every_bad_file(pki, tmp_path):
+    """Both listeners, the definitions and the logs in one go; a start would end at the first of them."""
+    there = tmp_path / "a file"
+    there.write_text("")
+    done = ended(tmp_path, "check", {
+        "listeners.ssl.1": "127.0.0.1:0", "ssl_options.certfile": pki.server[0], "ssl_options.keyfile": pki.nobody[1],
+        "management.ssl.port": "0", "management.ssl.certfile": pki.nobody[0], "management.ssl.keyfile": pki.server[1],
+        "load_definitions": tmp_path / "none.json", "log.file": tmp_path / "nowhere/sluice.log",
+        "management.http_log_dir": there})
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (78, "")
+    for line, words in zip(lines, [("ssl_options.keyfile", str(pki.nobody[1]), "does not match"),
+                                   ("management.ssl.keyfile", str(pki.server[1]), "does not match"),
+                                   ("load_definitions", f"{tmp_path}/none.json", "No such file"),
+                                   ("log.file", f"{tmp_path}/nowhere/sluice.log", "No such file"),
+                                   ("management.http_log_dir", str(there), "Not a directory")], strict=True):
+        assert line.startswith("sluiced: error: ")
+        assert [word for word in words if word not in line] == []
+
+
+def test_check_of_good_files_starts_nothing_and_leaves_nothing(pki, tmp_path):
+    (tmp_path / "some.json").write_text('{"vhosts": []}')
+    secret = tmp_path / "secret"
+    secret.write_text("hush\n")
+    before = sorted(tmp_path.iterdir())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]  # of the daemon that runs while its next configuration is checked
+        done = ended(tmp_path, "check", {
+            "listeners.ssl.1": f"127.0.0.1:{port}", "ssl_options.certfile": pki.server[0],
+            "ssl_options.keyfile": pki.server[1], "ssl_options.cacertfile": pki.ours_ca, "management.ssl.port": port,
+            "management.ssl.certfile": pki.server[0], "management.ssl.keyfile": pki.server[1],
+            "default_pass": f"file:{secret}", "load_definitions": tmp_path / "some.json",
+            "log.file": tmp_path / "sluice.log", "management.http_log_dir": tmp_path})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "configuration is valid" in done.stdout
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@HOW
+def test_a_key_that_only_openssl_knows_is_none_for_https(tmp_path, how):
+    """GnuTLS has no such curve; without the check libmicrohttpd only says that it does not start."""
+    key, cert = tmp_path / "k.pem", tmp_path / "c.pem"
+    openssl("ecparam", "-name", "secp256k1", "-genkey", "-noout", "-out", key)
+    Authority.self_signed("odd", key, cert, "subjectAltName=IP:127.0.0.1")
+    done = ended(tmp_path, how, {"listeners.tcp.1": "127.0.0.1:0", "allow_root": "true", "management.ssl.port": "0",
+                                 "management.socket.path": tmp_path / "s", "management.ssl.ip": "127.0.0.1",
+                                 "management.ssl.certfile": cert, "management.ssl.keyfile": key})
+    assert done.returncode == 78
+    for word in ("management.ssl.certfile", str(cert), "management.ssl.keyfile", str(key), "GnuTLS"):
+        assert word in done.stderr
+
+
+def test_check_warns_of_an_expired_certificate(pki, tmp_path):
+    done = ended(tmp_path, "check", {"listeners.ssl.1": "127.0.0.1:0", "ssl_options.certfile": pki.expired[0],
+                                     "ssl_options.keyfile": pki.expired[1]})
+    assert done.returncode == 0
+    assert "has expired" in done.stderr and str(pki.expired[0]) in done.stderr
 
 
 def test_certificates_are_listed_and_checked(plain_verify, ctl):
