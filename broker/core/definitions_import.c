@@ -234,8 +234,14 @@ static void job_end(slc_import *job, slc_err rc)
     if (job->wrong > REPORT_LINES)
         slc_buffer_format(&job->report, "\nand %u more", job->wrong - REPORT_LINES);
     slc_buffer_octet(&job->report, 0);
-    job->done(rc, (const char *)job->report.data, job->arg);
+    slc_buffer report = job->report;
+    slc_definitions_done done = job->done;
+    void *arg = job->arg;
+    job->report = (slc_buffer){0};
+    // Let go of the file first: who gave it may let go of it in another thread, the http thread, once it has its answer.
     job_free(job);
+    done(rc, (const char *)report.data, arg);
+    slc_buffer_fini(&report);
 }
 
 static void job_proposed(slc_op *op, slc_err rc)
