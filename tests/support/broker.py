@@ -27,8 +27,8 @@ import tempfile
 import time
 from pathlib import Path
 
-START_TIMEOUT = float(os.environ.get("BROKER_START_TIMEOUT", "60"))
-STOP_TIMEOUT = float(os.environ.get("BROKER_STOP_TIMEOUT", "70"))
+START_TIMEOUT = float(os.environ.get("BROKER_START_TIMEOUT", "120"))
+STOP_TIMEOUT = float(os.environ.get("BROKER_STOP_TIMEOUT", "120"))
 POLL = 0.01
 HEADER = b"AMQP\x00\x00\x09\x01"
 
@@ -79,8 +79,8 @@ def has_ipv6_loopback():
 def _handshake(host, port):
     """The server properties in connection.start, or None while nobody answers."""
     try:
-        with socket.create_connection((host, port), timeout=2) as s:
-            s.settimeout(5)
+        with socket.create_connection((host, port), timeout=20) as s:
+            s.settimeout(20)
             s.sendall(HEADER)
             data = b""
             while len(data) < 7 or len(data) < 8 + struct.unpack(">BHI", data[:7])[2]:
@@ -212,7 +212,7 @@ class Broker:
         """SIGKILL; returns when the process is gone."""
         if self.running():
             self._signal(signal.SIGKILL)
-            self.proc.wait(20)
+            self.proc.wait(60)
         self.proc = None
 
     def restart(self, clean=True):
@@ -237,6 +237,11 @@ class Broker:
     def log_tail(self, lines=60):
         """The last lines of the log."""
         return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def wait_log(self, text, timeout=60):
+        """Everything it has logged, once text is in it: lines are written some time after what they tell of."""
+        wait_until(lambda: text in self.log_text(), timeout, f"'{text}' in the log")
+        return self.log_text()
 
     def print_log(self):
         """The end of the log to standard error, for a failed test."""
@@ -316,7 +321,7 @@ class Sluice(Broker):
         text = "the configuration was reloaded"
         before = self.log_text().count(text)
         self._signal(signal.SIGHUP)
-        wait_until(lambda: self.log_text().count(text) > before, 10, f"{key} = {value} to be reloaded")
+        wait_until(lambda: self.log_text().count(text) > before, 60, f"{key} = {value} to be reloaded")
 
     def stop(self):
         super().stop()
@@ -373,7 +378,7 @@ class RabbitMQ(Broker):
             self.epmd = subprocess.Popen(
                 ["epmd", "-address", "127.0.0.1", "-port", str(self.epmd_port)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self._epmd_up, 10, "epmd")
+        wait_until(self._epmd_up, 60, "epmd")
         settings = {"listeners.tcp.1": f"127.0.0.1:{self.port}"}
         if self.ipv6:
             settings["listeners.tcp.2"] = f"::1:{self.port}"
@@ -408,7 +413,7 @@ class RabbitMQ(Broker):
     def _cleanup(self):
         if self.epmd is not None:
             self.epmd.terminate()
-            self.epmd.wait(10)
+            self.epmd.wait(60)
 
 
 class External(Broker):
@@ -422,7 +427,7 @@ class External(Broker):
         self.port = int(os.environ.get("AMQP_PORT", "5672"))
 
     def start(self):
-        wait_until(lambda: answers(self.host, self.port), 10, f"a broker at {self.host}:{self.port}")
+        wait_until(lambda: answers(self.host, self.port), 60, f"a broker at {self.host}:{self.port}")
         self.product = "rabbitmq" if is_rabbitmq(self.host, self.port) else "sluice"
 
     def stop(self):
@@ -506,7 +511,7 @@ def serve(path, words):
                 except socket.timeout:
                     continue
                 with client:
-                    client.settimeout(5)
+                    client.settimeout(60)
                     try:
                         command = client.recv(1024).decode()
                         _obey(broker, path, command)

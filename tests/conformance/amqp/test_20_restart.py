@@ -136,7 +136,7 @@ def test_quorum_queue_keeps_every_message(after):
         got.extend(after.ch.drain("quorum-queue"))
         return len(got) >= 2
 
-    support.wait_until(both, 30, "both messages")  # RabbitMQ chooses a leader first
+    support.wait_until(both, 60, "both messages")  # RabbitMQ chooses a leader first
     assert got == [b"mode 1", b"mode 2"]
 
 

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 
-TIMEOUT = float(os.environ.get("AMQP_TIMEOUT", 8))
+TIMEOUT = float(os.environ.get("AMQP_TIMEOUT", 60))
 HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD, HEADER_FRAME, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE

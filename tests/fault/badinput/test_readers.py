@@ -42,7 +42,7 @@ def test_consumer_that_does_not_read(daemon, bystander):
     assert counts[-1] > 1500, f"{2000 - counts[-1]} messages of 64 KiB were sent to somebody who does not read"
     assert memory(b) - before < BOUND
     # It gets the rest as soon as it reads.
-    d.expect("basic.consume-ok", timeout=20)
+    d.expect("basic.consume-ok", timeout=60)
     for _ in range(2000):
         assert len(d.expect("basic.deliver", timeout=60).body) == 64 * 1024
     someone.progress(100)
@@ -75,7 +75,7 @@ def test_requests_without_reading_answers(daemon, bystander):
     answers = 0
     while answers < sent // len(request):
         c.sock.setblocking(True)
-        assert wire.Method(c.recv_frame(timeout=30).payload).name == "queue.declare-ok"
+        assert wire.Method(c.recv_frame(timeout=60).payload).name == "queue.declare-ok"
         answers += 1
     someone.progress(100)
     c.drop()

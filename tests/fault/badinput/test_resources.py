@@ -91,7 +91,7 @@ def take_all(channel, queue, publisher):
     wanted = len(publisher.confirmed)
     last, n = 0, 0
     while n < wanted:
-        m = channel.expect("basic.deliver", timeout=30)
+        m = channel.expect("basic.deliver", timeout=60)
         number = int(m.body[:10])
         assert number > last and m.body == publisher.body(number)
         last, n = number, n + 1

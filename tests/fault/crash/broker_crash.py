@@ -572,7 +572,7 @@ def drive(broker, sessions, seconds):
                 selector.modify(s.sock, wanted, s)
     if broker.proc.poll() is None:
         os.kill(broker.proc.pid, signal.SIGKILL)
-    status = broker.proc.wait(20)
+    status = broker.proc.wait(60)
     for s in sessions:
         if s.open:
             s.sock.setblocking(True)
@@ -586,7 +586,7 @@ def drive(broker, sessions, seconds):
 
 def look(broker, model, rng):
     """Compare what is there with what was promised, and take it out or leave it there."""
-    c = wire.Conn(broker.host, broker.port, timeout=30)
+    c = wire.Conn(broker.host, broker.port, timeout=60)
     ch = c.channel()
     for name in ("crash.transient", f"crash.exclusive.{model.rounds - 1}"):
         ch.refused(404, None, "queue.declare", queue=name, passive=1)
@@ -603,7 +603,7 @@ def look(broker, model, rng):
 def passive(ch, what, name):
     """The -ok of a passive declare, or None when there is no such thing."""
     ch.send(f"{what}.declare", **{what: name}, passive=1)
-    m = ch.expect(f"{what}.declare-ok", "channel.close", timeout=20)
+    m = ch.expect(f"{what}.declare-ok", "channel.close", timeout=60)
     if m.name == "channel.close":
         wire.check_close(m, 404)
         ch.send("channel.close-ok")
@@ -627,7 +627,7 @@ def look_queue(c, ch, model, queue, rng):
     reader.consume(queue.name)
     seen, last, tag = set(), {}, 0
     for _ in range(ok.message_count):
-        m = reader.expect("basic.deliver", timeout=30)
+        m = reader.expect("basic.deliver", timeout=60)
         tag = m.delivery_tag
         entry = model.delivered(queue, m.header, m.body, m.redelivered, "after the restart")
         key = entry.message.key
@@ -666,7 +666,7 @@ def look_queue(c, ch, model, queue, rng):
         sink.entries[m.key] = Entry(m)
         reader.send("basic.publish", routing_key=MARKERS)
         c.send_raw(wire.encode_frame(wire.HEADER_FRAME, reader.number, m.header))
-        while reader.expect("basic.ack", "basic.deliver", timeout=20).name != "basic.ack":
+        while reader.expect("basic.ack", "basic.deliver", timeout=60).name != "basic.ack":
             pass  # the marker's own queue delivers it
         m.confirmed = True
         for key in seen:
@@ -805,7 +805,7 @@ class Crash:
             except (OSError, wire.Closed):
                 if not plan:
                     raise
-                status = self.broker.proc.wait(20)
+                status = self.broker.proc.wait(60)
             else:
                 status = drive(self.broker, sessions, seconds)
             died = status != -signal.SIGKILL or time.monotonic() - began < seconds

@@ -183,7 +183,7 @@ class Scene:
             data=json.dumps(value).encode() if value is not None else None,
             headers={"Authorization": "Basic " + b64encode(b"guest:guest").decode(), "Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 text = answer.read()
                 return json.loads(text) if text else None
         except urllib.error.HTTPError as e:
@@ -214,7 +214,7 @@ class Scene:
                 raise Wrong(f"message {number} was refused and is in {places.get(number, 'the hands of the consumer')}")
 
     def finish(self):
-        ch = wire.Conn(self.broker.host, self.broker.port, timeout=30).channel()
+        ch = wire.Conn(self.broker.host, self.broker.port, timeout=60).channel()
         last, since = None, 0.0
 
         def at_rest():
@@ -505,7 +505,7 @@ class Policies(Scene):
                            20, f"the queue to follow the policy {now}")
         limit = (now or {}).get("max-length")
         if limit is not None:
-            support.wait_until(lambda: self.ready(ch, "ruled") <= limit, 20, f"the queue to have {limit} messages at most")
+            support.wait_until(lambda: self.ready(ch, "ruled") <= limit, 60, f"the queue to have {limit} messages at most")
 
     def check(self, found):
         rising(found["ruled"], "ruled")
@@ -661,7 +661,7 @@ def run(name, rounds, seed, points, config):
         for _ in range(rounds):
             round_of(scene, broker, plan_of(rng, points), rng.uniform(0.02, 0.5), rng.randint(50, 300))
             broker.start()
-            c = wire.Conn(broker.host, broker.port, timeout=30)
+            c = wire.Conn(broker.host, broker.port, timeout=60)
             scene.look(c.channel())
             c.drop()
             broker.kill()

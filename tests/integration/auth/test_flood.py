@@ -123,7 +123,7 @@ def test_an_address_that_fails_too_often_is_refused_unread(broker):
     assert tries(GUESSER, "known", "pw")  # known before: an application does not fall with its neighbour
     assert tries(OTHER, "good", "pw")
     assert tries(GUESSER, "good", "pw")  # by now that is known too
-    support.wait_until(lambda: f"too many failed logins from {GUESSER} within a minute" in broker.log_text(), 20, "the line")
+    broker.wait_log(f"too many failed logins from {GUESSER} within a minute")
 
 
 @pytest.mark.parametrize("broker", [{"auth.max_failures_per_minute": "3"}], indirect=True)
@@ -147,7 +147,7 @@ def test_http_and_amqp_count_together(broker):
     assert http("good", "pw", OTHER) == 200
     for line in (f"HTTP access denied for {GUESSER}: user 'good' - invalid credentials",
                  f"HTTP access denied for {GUESSER}: too many failed logins from {GUESSER} within a minute"):
-        support.wait_until(lambda text=line: text in broker.log_text(), 20, line)
+        broker.wait_log(line)
     assert "\nforged" not in broker.log_text() and "secret guess" not in broker.log_text()
 
 
@@ -163,6 +163,6 @@ def test_a_refusal_is_late(broker):
 def test_a_name_cannot_forge_a_line_of_the_log(broker):
     with guess(broker, "x\n2026-01-01 00:00:00 [info] <auth> all is well", "wrong") as s:
         assert not verdict(s)
-    support.wait_until(lambda: "PLAIN login refused: user 'x" in broker.log_text(), 20, "the line")
+    broker.wait_log("PLAIN login refused: user 'x")
     assert not any(line.startswith("2026-01-01") for line in broker.log_text().splitlines())
     assert "wrong" not in broker.log_text()

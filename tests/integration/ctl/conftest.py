@@ -32,7 +32,7 @@ class Ctl:
         env.update({"LC_ALL": "C.UTF-8", "SLUICECTL_SOCKET": self.socket, **extra})
         return env
 
-    def run(self, *arguments, alias=False, before=(), timeout=30, **environment):
+    def run(self, *arguments, alias=False, before=(), timeout=60, **environment):
         """The finished process: .returncode, .stdout and .stderr as text. alias: True (rabbitmqctl) or a name."""
         program = str(self.alias.with_name(alias) if isinstance(alias, str) else self.alias if alias else self.program)
         return subprocess.run([*before, program, *arguments], env=self.environment(**environment),

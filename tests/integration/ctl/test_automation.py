@@ -131,7 +131,7 @@ def test_all_connections_of_a_user(ctl, broker, alice):
     assert good(ctl.run("close_all_user_connections", alice, "out")) == "Closed 2 connections\n"
     for connection in theirs:
         with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as error:
-            connection.process_data_events(5)
+            connection.process_data_events(60)
         assert (error.value.reply_code, error.value.reply_text) == (320, "CONNECTION_FORCED - out")
     mine.channel()
     mine.close()

@@ -101,7 +101,7 @@ def test_status_ping_listeners_versions(ctl, broker):
     assert f"port: {broker.port}, protocol: amqp" in ctl.run("listeners").stdout
     assert ctl.run("server_version").stdout.strip() == status["product_version"]
     assert ctl.run("version").stdout == ctl.run("--version").stdout
-    assert ctl.run("await-startup", "-t", "5").returncode == 0, "a dash counts as an underscore"
+    assert ctl.run("await-startup", "-t", "60").returncode == 0, "a dash counts as an underscore"
 
 
 def test_purge_and_delete(ctl, broker):
@@ -124,7 +124,7 @@ def test_purge_and_delete(ctl, broker):
     connection.close()
 
 
-def closed_reason(connection, deadline=10):
+def closed_reason(connection, deadline=60):
     """The text with which the broker closes the connection."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:

@@ -65,7 +65,7 @@ class Topology:
         ch.basic_consume("q.durable", self._count, consumer_tag="ct1")
         ch.basic_consume("q.auto", self._count, auto_ack=True, consumer_tag="ct2", exclusive=True,
                          arguments={"foo": "bar"})
-        for _ in range(100):
+        for _ in range(600):
             if self.received == 2:
                 break
             self.connection.process_data_events(0.1)

@@ -101,11 +101,10 @@ def connect(broker, **parameters):
 def refuses(broker):
     """Whether nobody accepts connections there."""
     with socket.socket() as s:
-        s.settimeout(5)
+        s.settimeout(LIMIT_S)
         return s.connect_ex((broker.host, broker.port)) != 0
 
 
-def wait_log(broker, text, timeout=20):
+def wait_log(broker, text):
     """The log, once it has this text."""
-    support.wait_until(lambda: text in broker.log_text(), timeout, f"'{text}' in the log")
-    return broker.log_text()
+    return broker.wait_log(text)

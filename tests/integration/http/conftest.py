@@ -14,7 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from support import broker as support  # noqa: E402
 
-TIMEOUT = 30
+TIMEOUT = 60
 
 
 class Answer:

@@ -1,6 +1,7 @@
 """The management API over TCP: who is let in, and what bad requests get."""
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
@@ -14,13 +15,12 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from support import broker as support  # noqa: E402
 
-TIMEOUT = 30
+TIMEOUT = 60
 
 
 @pytest.fixture(scope="module")
 def broker():
-    with support.new(kind="sluice", config={"management.http.max_body_size": "4KiB",
-                                            "management.tcp.idle_timeout": "1000"}) as running:
+    with support.new(kind="sluice", config={"management.http.max_body_size": "4KiB"}) as running:
         yield running
 
 
@@ -86,14 +86,21 @@ def test_body_too_large(broker):
     assert "management.http.max_body_size" in json.loads(text)["reason"]
 
 
+@pytest.fixture(scope="module")
+def impatient():
+    with support.new(kind="sluice", config={"management.tcp.idle_timeout": "1000"}) as running:
+        yield running
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /api/version HT", b"PUT /api/policies/%2F/p HTTP/1.1\r\n"
                                   b"Host: a\r\nContent-Length: 100\r\n\r\n{"])
-def test_idle_is_closed(broker, sent):
-    with socket.create_connection(address(broker), timeout=TIMEOUT) as peer:
-        peer.sendall(sent)
+def test_idle_is_closed(impatient, sent):
+    with socket.create_connection(address(impatient), timeout=TIMEOUT) as peer:
         received = b""
-        while data := peer.recv(4096):
-            received += data
+        with contextlib.suppress(ConnectionError):  # it was closed before all was sent
+            peer.sendall(sent)
+            while data := peer.recv(4096):
+                received += data
         assert b" 200 " not in received
 
 

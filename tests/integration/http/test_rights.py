@@ -16,7 +16,7 @@ class AdminSocket(Api):
     def __init__(self, broker):
         super().__init__(broker)
         self.connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.connection.sock.settimeout(30)
+        self.connection.sock.settimeout(60)
         self.connection.sock.connect(broker.admin)
 
 

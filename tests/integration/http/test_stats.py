@@ -31,9 +31,9 @@ def world():
         consumer.basic_qos(prefetch_count=3)
         got = []
         consumer.basic_consume("q", lambda c, method, props, body: got.append(method.delivery_tag))
-        support.wait_until(lambda: connection.process_data_events() or len(got) == 3, 20, "three deliveries")
+        support.wait_until(lambda: connection.process_data_events() or len(got) == 3, 60, "three deliveries")
         consumer.basic_ack(got[0])
-        support.wait_until(lambda: connection.process_data_events() or len(got) == 4, 20, "one more")
+        support.wait_until(lambda: connection.process_data_events() or len(got) == 4, 60, "one more")
         getter.basic_get("q", auto_ack=True)
         tag = getter.basic_get("q")[0].delivery_tag
         getter.basic_nack(tag, requeue=True)
@@ -135,8 +135,8 @@ def test_a_rate(stats):
     rate()
     for _ in range(5):
         assert stats.publish("idle").json == {"routed": True}
-    support.wait_until(lambda: rate() > 0, 20, "the rate to be known")
-    support.wait_until(lambda: rate() == 0, 20, "it to be nothing again")
+    support.wait_until(lambda: rate() > 0, 60, "the rate to be known")
+    support.wait_until(lambda: rate() == 0, 60, "it to be nothing again")
 
 
 def test_node(stats):

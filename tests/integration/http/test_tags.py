@@ -144,9 +144,9 @@ def test_closing(world):
         assert client.delete(f"/connections/{path_of(names[name])}").status == status
         client.close()
     admin = Api(broker)
-    support.wait_until(lambda: {c["user"] for c in admin.get("/connections")} == {"guest"}, 10, "the connection to be closed")
+    support.wait_until(lambda: {c["user"] for c in admin.get("/connections")} == {"guest"}, 60, "the connection to be closed")
     another = connect(broker, "manager")
     assert admin.delete("/connections/username/manager").status == 204
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
-        another.process_data_events(10)
+        another.process_data_events(60)
     admin.close()

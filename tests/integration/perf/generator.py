@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 class Result:

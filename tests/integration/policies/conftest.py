@@ -28,9 +28,9 @@ class Admin:
 
     def http(self, method, *segments, body=None, raw=None):
         """Status and decoded body of a request; segments are names, not encoded."""
-        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection = http.client.HTTPConnection("localhost", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(30)
+        connection.sock.settimeout(60)
         connection.sock.connect(self.broker.admin)
         data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
         connection.request(method, "/api/" + "/".join(quote(s, safe="") for s in segments), body=data,

@@ -132,4 +132,4 @@ def test_a_pattern_that_explodes_does_not_hold_up_the_broker(admin, broker, chan
     assert admin.ctl("set_policy", "bomb", "^(a+)+$", '{"max-length":1}').returncode == 0
     assert queue(admin, "a" * 60 + "!")[0] is None
     channel.queue_declare("b" + "a" * 60)
-    support.wait_until(lambda: "needs more than" in broker.log_text(), 20, "the line in the log")
+    broker.wait_log("needs more than")

@@ -97,7 +97,7 @@ def take_question(channel, queue):
         if method is not None:
             got.append(properties.reply_to)
         return got
-    support.wait_until(check, 10, "the question")
+    support.wait_until(check, 60, "the question")
     return got[0]
 
 
@@ -110,7 +110,7 @@ def test_an_answer_goes_straight_to_the_one_who_asked(connect):
     assert responder.queue_declare(name, passive=True).method.consumer_count == 1
     responder.confirm_delivery()
     responder.basic_publish("", name, b"answer")
-    support.wait_until(lambda: requester.connection.process_data_events(0.05) or answers, 10, "the answer")
+    support.wait_until(lambda: requester.connection.process_data_events(0.05) or answers, 60, "the answer")
     assert answers == [(name, b"answer")]
     requester.close()
     with pytest.raises(pika.exceptions.UnroutableError):  # nobody is there any more

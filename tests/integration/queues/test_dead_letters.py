@@ -51,7 +51,7 @@ def test_headers_and_properties():
         channel.queue_declare("short", arguments={"x-dead-letter-exchange": "dead", "x-dead-letter-routing-key": "last"})
         channel.basic_publish("", "short", b"1", pika.BasicProperties(
             content_type="text/x", expiration="1", headers={"mine": 5}, message_id="m", delivery_mode=2))
-        support.wait_until(lambda: ready(channel, "last") == 1, 20, "the dead letter")
+        support.wait_until(lambda: ready(channel, "last") == 1, 60, "the dead letter")
         (number, properties), = drain(channel, "last")
         assert number == 1
         assert (properties.content_type, properties.message_id, properties.expiration) == ("text/x", "m", None)
@@ -87,7 +87,7 @@ def test_kill_9_in_a_chain_of_dead_letters():
             before, enough = len(confirmed), rng.randrange(50, 400)
             support.wait_until(lambda: len(confirmed) - before >= enough or not publisher.is_alive(), 60, "confirmed messages")
             broker.restart(clean=False)
-            publisher.join(30)
+            publisher.join(60)
             assert not publisher.is_alive()
         channel = connect(broker).channel()
         support.wait_until(lambda: ready(channel, "first") == 0 and ready(channel, "second") <= 10, 60, "the last message to expire")

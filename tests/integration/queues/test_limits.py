@@ -29,7 +29,7 @@ def ready(channel, queue):
 
 
 def until(check, what):
-    support.wait_until(check, 20, what)
+    support.wait_until(check, 60, what)
 
 
 def drain(channel, queue):
@@ -91,7 +91,7 @@ def test_unused_queue_goes_and_tells_its_name_is_free(broker):
     connection = connect(broker)
     channel = connection.channel()
     channel.queue_declare("brief", durable=True, arguments={"x-expires": 200})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             # Without arguments: refused while it is there, and looking at it in vain is no use of it.

@@ -137,12 +137,12 @@ class TlsBroker:
         """A pika connection over TLS."""
         credentials = pika.credentials.ExternalCredentials() if external else pika.PlainCredentials("guest", "guest")
         return pika.BlockingConnection(pika.ConnectionParameters(
-            "127.0.0.1", self.port, credentials=credentials, socket_timeout=20, blocked_connection_timeout=60,
+            "127.0.0.1", self.port, credentials=credentials, socket_timeout=60, blocked_connection_timeout=60,
             ssl_options=pika.SSLOptions(context or self.context(), "127.0.0.1"), **more))
 
     def logged(self, text):
         """Wait until the log has text."""
-        support.wait_until(lambda: text in self.broker.log_text(), 20, f"'{text}' in the log")
+        self.broker.wait_log(text)
 
 
 @pytest.fixture(scope="module")

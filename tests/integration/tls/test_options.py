@@ -17,7 +17,7 @@ AES128, AES256, CHACHA = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-G
 
 def handshake(broker, context, name="127.0.0.1", session=None):
     """(version, cipher suite) that were settled; the connection has answered in AMQP."""
-    with socket.create_connection(("127.0.0.1", broker.port), 20) as s, \
+    with socket.create_connection(("127.0.0.1", broker.port), 60) as s, \
             context.wrap_socket(s, server_hostname=name, session=session) as tls:
         tls.sendall(b"AMQP\0\0\x09\x01")
         assert tls.recv(10)[:1] == b"\x01"
@@ -178,7 +178,7 @@ def test_a_session_does_not_outlive_trust(make, pki, tmp_path):
         context = broker.context(client=pki.client, version=OLD)
 
         def connect(session):
-            with socket.create_connection(("127.0.0.1", broker.port), 20) as s, \
+            with socket.create_connection(("127.0.0.1", broker.port), 60) as s, \
                     context.wrap_socket(s, server_hostname="127.0.0.1", session=session) as tls:
                 tls.sendall(b"AMQP\0\0\x09\x01")
                 assert tls.recv(10)[:1] == b"\x01"
@@ -203,7 +203,7 @@ def test_changed_files_are_seen(make, pki, tmp_path):
         fresh.rename(path)
 
     def subject():
-        with socket.create_connection(("127.0.0.1", broker.port), 20) as s, \
+        with socket.create_connection(("127.0.0.1", broker.port), 60) as s, \
                 broker.context().wrap_socket(s, server_hostname="127.0.0.1") as tls:
             return tls.getpeercert()["subject"][0][0][1]
     replace(cert, pki.server[0].read_bytes())
@@ -265,7 +265,7 @@ def test_versions_of_https(make, pki, versions, good, bad):
         for version in good + bad:
             context = broker.context(version=version)
             context.set_ciphers("DEFAULT@SECLEVEL=0")
-            with socket.create_connection(("127.0.0.1", port), 20) as s:
+            with socket.create_connection(("127.0.0.1", port), 60) as s:
                 if version in good:
                     context.wrap_socket(s, server_hostname="127.0.0.1").close()
                     continue
@@ -279,7 +279,7 @@ def test_https(make, pki, tmp_path, ctl):
               "management.ssl.password": "open sesame"}
     with make(**config) as broker:
         port = int(broker.broker.addresses["https"].rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port), 20) as s, \
+        with socket.create_connection(("127.0.0.1", port), 60) as s, \
                 broker.context().wrap_socket(s, server_hostname="127.0.0.1") as tls:
             assert tls.getpeercert()["subject"][0][0][1] == "server two"
             tls.sendall(b"GET /api/whoami HTTP/1.1\r\nHost: a\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n")

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from support import broker as support  # noqa: E402
 
-LIMIT_S = 30
+LIMIT_S = 60
 RABBIT = support.broker_kind() == "rabbitmq"
 sluice_only = pytest.mark.skipif(RABBIT, reason="differs from RabbitMQ, or is not in it")
 

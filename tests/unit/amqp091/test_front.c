@@ -10,7 +10,7 @@ static void setup(void)
     fixture_start(NULL);
 }
 
-TestSuite(front, .init = setup, .fini = fixture_stop, .timeout = 60);
+TestSuite(front, .init = setup, .fini = fixture_stop, .timeout = 240);
 
 static uint8_t octet(size_t index)
 {
@@ -62,7 +62,7 @@ ParameterizedTestParameters(front_size, output_is_split_at_frame_max)
 }
 
 ParameterizedTest(struct size_case *size, front_size, output_is_split_at_frame_max, .init = setup,
-                  .fini = fixture_stop, .timeout = 60)
+                  .fini = fixture_stop, .timeout = 240)
 {
     uint8_t *body = pattern(size->bytes);
     client *large = client_open(0);
@@ -195,7 +195,7 @@ ParameterizedTestParameters(front_expiration, is_judged)
 }
 
 ParameterizedTest(struct refused_case *r, front_expiration, is_judged, .init = setup,
-                  .fini = fixture_stop, .timeout = 60)
+                  .fini = fixture_stop, .timeout = 240)
 {
     char want[128];
     slc_amqp_props props = {.flags = SLC_AMQP_PROP_EXPIRATION,
@@ -269,7 +269,7 @@ ParameterizedTestParameters(front_fatal, frames_get_their_code)
 }
 
 ParameterizedTest(struct fatal_case *f, front_fatal, frames_get_their_code, .init = setup,
-                  .fini = fixture_stop, .timeout = 60)
+                  .fini = fixture_stop, .timeout = 240)
 {
     client *c = client_open(0);
     client_channel(c, 1);

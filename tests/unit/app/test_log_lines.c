@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-TestSuite(log_lines, .timeout = 30);
+TestSuite(log_lines, .timeout = 60);
 
 static char path[64];
 

@@ -27,7 +27,7 @@ static void teardown(void)
     rmdir(root);
 }
 
-TestSuite(notify, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(notify, .init = setup, .fini = teardown, .timeout = 60);
 
 // A socket such as systemd's; name begins with @ for an abstract one. NOTIFY_SOCKET names it.
 static int listen_at(const char *name)

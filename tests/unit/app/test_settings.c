@@ -34,7 +34,7 @@ static void teardown(void)
     rmdir(root);
 }
 
-TestSuite(settings, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(settings, .init = setup, .fini = teardown, .timeout = 60);
 
 static void put_file(const char *name, const char *text)
 {

@@ -72,7 +72,7 @@ static void teardown(void)
     config = NULL;
 }
 
-TestSuite(config, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(config, .init = setup, .fini = teardown, .timeout = 60);
 
 static slc_err parse(const char *text)
 {

@@ -22,7 +22,7 @@ static void teardown(void)
     cr_expect(eq(u64, slc_message_bytes_alive(), 0));
 }
 
-TestSuite(definitions, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(definitions, .init = setup, .fini = teardown, .timeout = 60);
 
 static void restart(void)
 {

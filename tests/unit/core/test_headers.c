@@ -263,7 +263,7 @@ static bool naive_match(const naive_table *arguments, int mode, const naive_tabl
     return mode == 2 || mode == 4 ? held > 0 : held == conditions;
 }
 
-Test(headers, agrees_with_a_naive_matcher, .timeout = 30)
+Test(headers, agrees_with_a_naive_matcher, .timeout = 60)
 {
     enum { QUEUES = 30, STEPS = 8000 };
     test_random_init();

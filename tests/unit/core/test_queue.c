@@ -24,7 +24,7 @@ static void teardown(void)
     cr_expect(eq(u64, slc_message_bytes_alive(), 0), "every message was freed");
 }
 
-TestSuite(queue, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(queue, .init = setup, .fini = teardown, .timeout = 60);
 
 static void publish_many(const char *queue, int from, int to, const char *flags)
 {
@@ -374,7 +374,7 @@ Test(queue, a_rolled_back_ack_can_be_given_again)
 }
 
 /** Any sequence of publish, deliver, settle and restart: each message is in exactly one place, order is kept. */
-Test(queue, random_walk_keeps_every_message_once, .timeout = 30)
+Test(queue, random_walk_keeps_every_message_once, .timeout = 60)
 {
     for (unsigned seed = 1; seed <= 30; seed++) {
         unsigned random = seed * 2654435761u;

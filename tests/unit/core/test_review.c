@@ -25,7 +25,7 @@ static void teardown(void)
     cr_expect(eq(u64, slc_message_bytes_alive(), 0), "every message was freed");
 }
 
-TestSuite(review, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(review, .init = setup, .fini = teardown, .timeout = 60);
 
 static void settle(uint64_t tag, slc_settle how)
 {

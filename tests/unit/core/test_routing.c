@@ -177,7 +177,7 @@ Test(routing, cacheable_unless_headers_were_asked)
     test_vhost_clear();
 }
 
-Test(routing, a_long_chain_needs_no_stack, .timeout = 30)
+Test(routing, a_long_chain_needs_no_stack, .timeout = 60)
 {
     enum { DEPTH = 50000 };
     slc_exchange *first = NULL, *last = NULL;
@@ -273,7 +273,7 @@ static void graph_toggle(graph *g, graph_binding *b)
         b->real = NULL; // another entry of ours has it
 }
 
-Test(routing, agrees_with_a_naive_search, .timeout = 30)
+Test(routing, agrees_with_a_naive_search, .timeout = 60)
 {
     test_random_init();
     uint64_t reached_queues = 0;

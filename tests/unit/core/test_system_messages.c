@@ -12,7 +12,7 @@
 #include "core/trace.h"
 #include "fake_world.h"
 
-TestSuite(system_messages, .timeout = 30);
+TestSuite(system_messages, .timeout = 60);
 
 static slc_vhost *vhost(fake_world *w)
 {

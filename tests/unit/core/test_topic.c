@@ -173,7 +173,7 @@ static void random_words(char *out, uint32_t words_max, bool pattern)
     }
 }
 
-Test(topic, reference_agrees_with_the_definition, .timeout = 30)
+Test(topic, reference_agrees_with_the_definition, .timeout = 60)
 {
     test_random_init();
     for (int i = 0; i < 100000; i++) {
@@ -189,7 +189,7 @@ Test(topic, reference_agrees_with_the_definition, .timeout = 30)
     }
 }
 
-Test(topic, trie_agrees_with_the_reference, .timeout = 30)
+Test(topic, trie_agrees_with_the_reference, .timeout = 60)
 {
     enum { QUEUES = 200, STEPS = 20000 };
     test_random_init();
@@ -239,7 +239,7 @@ Test(topic, trie_agrees_with_the_reference, .timeout = 30)
 }
 
 /** The table of edges grows, shrinks and loses nothing. */
-Test(topic, many_bindings_come_and_go, .timeout = 30)
+Test(topic, many_bindings_come_and_go, .timeout = 60)
 {
     enum { COUNT = 20000 };
     slc_exchange *x = test_exchange("x", "topic", NULL);
@@ -273,7 +273,7 @@ Test(topic, many_bindings_come_and_go, .timeout = 30)
 }
 
 /** So many parents of the same word that some share its 32-bit hash (five or so, by the birthday rule): each finds its own child. */
-Test(topic, equal_words_below_many_parents, .timeout = 30)
+Test(topic, equal_words_below_many_parents, .timeout = 60)
 {
     enum { COUNT = 200000, QUEUES = 16 };
     slc_exchange *x = test_exchange("x", "topic", NULL);
@@ -302,7 +302,7 @@ Test(topic, equal_words_below_many_parents, .timeout = 30)
 
 /** Patterns and a key for which backtracking would run for ages: the nodes are few, so it must be
  * over in no time. */
-Test(topic, many_hash_words_are_cheap, .timeout = 30)
+Test(topic, many_hash_words_are_cheap, .timeout = 60)
 {
     slc_exchange *x = test_exchange("x", "topic", NULL);
     slc_destination *q = test_queue("q"), *hit = test_queue("hit");

@@ -40,7 +40,7 @@ ParameterizedTestParameters(erlang, strings)
     return cr_make_param_array(struct string_case, cases, sizeof cases / sizeof cases[0]);
 }
 
-ParameterizedTest(struct string_case *c, erlang, strings, .timeout = 2)
+ParameterizedTest(struct string_case *c, erlang, strings, .timeout = 60)
 {
     slc_table_builder b = {0};
     slc_table_put_text(&b, "k", c->value);
@@ -80,7 +80,7 @@ ParameterizedTestParameters(erlang, doubles)
     return cr_make_param_array(struct number_case, cases, sizeof cases / sizeof cases[0]);
 }
 
-ParameterizedTest(struct number_case *c, erlang, doubles, .timeout = 2)
+ParameterizedTest(struct number_case *c, erlang, doubles, .timeout = 60)
 {
     slc_table_builder b = {0};
     slc_table_put_double(&b, "k", c->value);
@@ -93,7 +93,7 @@ ParameterizedTest(struct number_case *c, erlang, doubles, .timeout = 2)
     slc_table_builder_fini(&b);
 }
 
-Test(erlang, arrays_tables_and_typed_json, .timeout = 2)
+Test(erlang, arrays_tables_and_typed_json, .timeout = 60)
 {
     slc_table_builder b = {0};
     slc_table_open(&b, "ints", SLC_TYPE_ARRAY); // all printable: a string to Erlang
@@ -150,7 +150,7 @@ static void expect_rows(slc_ctl ctl, const slc_ctl_cell *cells, uint32_t rows, c
     free(text);
 }
 
-Test(output, every_format, .timeout = 2)
+Test(output, every_format, .timeout = 60)
 {
     const slc_ctl_cell cells[] = {
         {.kind = CELL_TEXT, .text = slc_slice_str("a\tb\\\"")},
@@ -178,7 +178,7 @@ Test(output, every_format, .timeout = 2)
 }
 
 // What the JSON formatter prints is JSON again, whatever octets a name has.
-Test(output, json_strings_read_back, .timeout = 10)
+Test(output, json_strings_read_back, .timeout = 60)
 {
     unsigned seed = 3;
     for (int round = 0; round < 20000; round++) {
@@ -198,7 +198,7 @@ Test(output, json_strings_read_back, .timeout = 10)
     }
 }
 
-Test(output, base64_is_strict, .timeout = 2)
+Test(output, base64_is_strict, .timeout = 60)
 {
     static const struct {
         const char *text, *want; // want NULL: refused
@@ -228,7 +228,7 @@ static int parse(slc_ctl *ctl, int argc, char **argv)
 #define PARSE(ctl, ...)                                                                            \
     parse(ctl, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__})
 
-Test(parser, options_stand_anywhere, .timeout = 2)
+Test(parser, options_stand_anywhere, .timeout = 60)
 {
     slc_ctl ctl = {0};
     cr_assert_eq(
@@ -248,7 +248,7 @@ Test(parser, options_stand_anywhere, .timeout = 2)
     slc_free(ctl.args);
 }
 
-Test(parser, each_option_names_its_commands, .timeout = 2)
+Test(parser, each_option_names_its_commands, .timeout = 60)
 {
     // Every option of the table is taken by some command, and refused by one that does not know it.
     for (const slc_ctl_option *o = slc_ctl_options; o->name != NULL; o++) {
@@ -266,7 +266,7 @@ Test(parser, each_option_names_its_commands, .timeout = 2)
     }
 }
 
-Test(parser, columns_of_lists_are_found, .timeout = 2)
+Test(parser, columns_of_lists_are_found, .timeout = 60)
 {
     for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
         cr_expect_eq(slc_ctl_command_find(c->name), c);

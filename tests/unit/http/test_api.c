@@ -68,7 +68,7 @@ static void expect_status(const testbed *bed, const char *method, const char *ta
     http_reply_fini(&reply);
 }
 
-Test(api, lists_queues_with_counts_and_arguments, .timeout = 20)
+Test(api, lists_queues_with_counts_and_arguments, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, some_queues);
@@ -106,7 +106,7 @@ Test(api, lists_queues_with_counts_and_arguments, .timeout = 20)
     testbed_stop(&bed);
 }
 
-Test(api, lists_exchanges_bindings_and_clients, .timeout = 20)
+Test(api, lists_exchanges_bindings_and_clients, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, some_queues);
@@ -157,7 +157,7 @@ Test(api, lists_exchanges_bindings_and_clients, .timeout = 20)
     testbed_stop(&bed);
 }
 
-Test(api, node_overview_status_and_health, .timeout = 20)
+Test(api, node_overview_status_and_health, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, some_queues);
@@ -200,7 +200,7 @@ Test(api, node_overview_status_and_health, .timeout = 20)
     testbed_stop(&bed);
 }
 
-Test(api, purges_deletes_and_closes, .timeout = 20)
+Test(api, purges_deletes_and_closes, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, some_queues);
@@ -227,7 +227,7 @@ Test(api, purges_deletes_and_closes, .timeout = 20)
     cr_expect_eq(atomic_load(&bed.shutdowns), 1);
 }
 
-Test(api, refuses_what_it_does_not_know, .timeout = 20)
+Test(api, refuses_what_it_does_not_know, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, NULL);
@@ -301,7 +301,7 @@ Test(api, a_list_of_ten_thousand_comes_whole, .timeout = 60)
     testbed_stop(&bed);
 }
 
-Test(api, a_stop_answers_503_and_ends, .timeout = 20)
+Test(api, a_stop_answers_503_and_ends, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, some_queues);
@@ -311,7 +311,7 @@ Test(api, a_stop_answers_503_and_ends, .timeout = 20)
 }
 
 // Another uid connects in a process of its own.
-Test(api, a_stranger_gets_401, .timeout = 20)
+Test(api, a_stranger_gets_401, .timeout = 60)
 {
     if (geteuid() != 0)
         cr_skip_test("needs root to become somebody else");
@@ -332,7 +332,7 @@ Test(api, a_stranger_gets_401, .timeout = 20)
     testbed_stop(&bed);
 }
 
-Test(api, socket_of_a_dead_daemon_is_replaced_but_not_of_a_live_one, .timeout = 20)
+Test(api, socket_of_a_dead_daemon_is_replaced_but_not_of_a_live_one, .timeout = 60)
 {
     testbed bed;
     testbed_start(&bed, NULL);

@@ -16,7 +16,7 @@ static const slc_login *find(slc_logins *logins, const char *token, uint64_t at_
     return slc_logins_find(logins, token, at_ms * SLC_NS_PER_MS);
 }
 
-Test(login, lasts_while_it_is_used, .timeout = 20)
+Test(login, lasts_while_it_is_used, .timeout = 60)
 {
     slc_logins *logins = slc_logins_new(IDLE_MS);
     const slc_login *one = login(logins, "a", 1);
@@ -35,7 +35,7 @@ Test(login, lasts_while_it_is_used, .timeout = 20)
     slc_logins_free(logins);
 }
 
-Test(login, unknown_tokens, .timeout = 20)
+Test(login, unknown_tokens, .timeout = 60)
 {
     slc_logins *logins = slc_logins_new(IDLE_MS);
     const slc_login *one = login(logins, "a", 1);
@@ -52,7 +52,7 @@ Test(login, unknown_tokens, .timeout = 20)
 }
 
 // Whoever has the right password cannot fill the memory.
-Test(login, the_one_used_the_longest_ago_goes, .timeout = 20)
+Test(login, the_one_used_the_longest_ago_goes, .timeout = 60)
 {
     slc_logins *logins = slc_logins_new(UINT64_C(1000) * 3600);
     char first[SLC_LOGIN_TOKEN_CHARS + 1], second[SLC_LOGIN_TOKEN_CHARS + 1];

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "http/multipart.h"
 
-TestSuite(multipart, .timeout = 10);
+TestSuite(multipart, .timeout = 60);
 
 #define FORM             "multipart/form-data; boundary=XX"
 #define PART(name, text) "Content-Disposition: form-data; " name "\r\n\r\n" text

@@ -62,7 +62,7 @@ Test(rates, no_more_objects_than_allowed)
 }
 
 // What was asked for is kept from then on; before, the object was as it was then, and before it began, nothing.
-Test(rates, values_of_the_past, .timeout = 10)
+Test(rates, values_of_the_past, .timeout = 60)
 {
     slc_rates *rates = slc_rates_new(5000);
     slc_slice key = slc_slice_str("q");
@@ -89,7 +89,7 @@ Test(rates, values_of_the_past, .timeout = 10)
     slc_rates_free(rates);
 }
 
-Test(rates, not_everything_has_a_past, .timeout = 10)
+Test(rates, not_everything_has_a_past, .timeout = 60)
 {
     slc_rates *rates = slc_rates_new(5000);
     char name[16];

@@ -12,7 +12,7 @@ static void fresh(void)
     slc_histogram_init(&h);
 }
 
-TestSuite(histogram, .init = fresh, .timeout = 20);
+TestSuite(histogram, .init = fresh, .timeout = 60);
 
 Test(histogram, is_empty_at_first)
 {
@@ -57,7 +57,7 @@ ParameterizedTestParameters(histogram, one_value)
     return cr_make_param_array(struct value_case, cases, sizeof cases / sizeof cases[0]);
 }
 
-ParameterizedTest(struct value_case *c, histogram, one_value, .timeout = 5)
+ParameterizedTest(struct value_case *c, histogram, one_value, .timeout = 60)
 {
     slc_histogram_init(&h);
     slc_histogram_add(&h, c->value);

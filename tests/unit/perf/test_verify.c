@@ -10,7 +10,7 @@ static void finish(void)
     slc_perf_verify_fini(&v);
 }
 
-TestSuite(verify, .fini = finish, .timeout = 20);
+TestSuite(verify, .fini = finish, .timeout = 60);
 
 static void see(uint32_t queue, uint32_t stream, uint64_t from, uint64_t to)
 {

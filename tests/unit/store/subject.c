@@ -218,7 +218,7 @@ static void read_once(subject *s, uint32_t count_max, uint64_t bytes_max)
     else
         slc_store_read(s->real, 0, s->read_qid, s->read_next, count_max, bytes_max, on_read, s);
     SLC_ASSERT(s->read_calls == calls); // never inside
-    for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+    for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
          s->read_calls == calls && slc_clock_now_ns() < until;)
         s_turn(s);
     SLC_ASSERT(s->read_calls == calls + 1);
@@ -445,7 +445,7 @@ static bool all_durable(const subject *s, slc_store_ticket ticket)
 bool s_wait(subject *s, slc_store_ticket ticket)
 {
     s_flush(s);
-    for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+    for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
          !all_durable(s, ticket) && s->failures == 0 && slc_clock_now_ns() < until;)
         s_turn(s);
     return all_durable(s, ticket);

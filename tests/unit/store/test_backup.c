@@ -532,7 +532,7 @@ static void move_all(world *w, queue *q)
         if (i % 50 == 0)
             turn(w);
     }
-    uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+    uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
     do {
         turn(w);
         slc_store_stat(w->store, &now);
@@ -630,7 +630,7 @@ Test(backup, of_segments_that_become_sparse_meanwhile, .timeout = 120)
         if (i % 100 == 0)
             turn(w);
     }
-    uint64_t until = slc_clock_now_ns() + 40 * SLC_NS_PER_S;
+    uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
     while (now.migrated_messages < 6500 && slc_clock_now_ns() < until) {
         turn(w);
         slc_store_stat(w->store, &now);
@@ -671,7 +671,7 @@ Test(backup, lets_the_log_go_as_it_copies, .timeout = 60)
     // Slow enough that the log turns over many times meanwhile.
     cr_assert(eq(int, backup_start(w, 1 << 18, 0), SLC_OK), "%s", w->error.text);
     uint64_t log_most = 0, behind_most = 0;
-    for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+    for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
          !w->done && slc_clock_now_ns() < until;) {
         slc_store_stat(w->store, &now);
         if (now.bytes_written - start.bytes_written > 80 << 20)

@@ -103,7 +103,7 @@ Test(format, every_flipped_bit_of_a_chunk_is_found)
 }
 
 // The checksum guards against accidents; the decoder has to stand by itself.
-Test(format, no_damaged_record_reads_outside_its_bytes, .timeout = 30)
+Test(format, no_damaged_record_reads_outside_its_bytes, .timeout = 60)
 {
     uint32_t bytes = chunk_build() - SLC_CHUNK_HEAD_BYTES;
     uint64_t rng = 88172645463325252ull;

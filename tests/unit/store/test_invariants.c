@@ -423,7 +423,7 @@ Test(invariants, s7_no_read_transaction_grows_old, .timeout = 120)
             long_read r = {.from_ns = slc_clock_now_ns()};
             slc_store_read(l.s.real, 0, l.qids[0], 1, COUNT, (uint64_t)COUNT * BYTES,
                            long_read_done, &r);
-            for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+            for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
                  !r.done && slc_clock_now_ns() < until;)
                 s_turn(&l.s);
             cr_assert(r.done);

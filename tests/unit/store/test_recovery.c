@@ -89,7 +89,7 @@ static void refused(subject *s, slc_err code, const char *named)
     subject_fini(s);
 }
 
-Test(recovery, a_flipped_bit_is_found_and_named, .timeout = 30)
+Test(recovery, a_flipped_bit_is_found_and_named, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -103,7 +103,7 @@ Test(recovery, a_flipped_bit_is_found_and_named, .timeout = 30)
     refused(&s, SLC_ECORRUPT, "chunk 2");
 }
 
-Test(recovery, a_missing_last_chunk_is_found, .timeout = 30)
+Test(recovery, a_missing_last_chunk_is_found, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -134,7 +134,7 @@ Test(recovery, a_missing_last_chunk_is_found, .timeout = 30)
     subject_fini(&s);
 }
 
-Test(recovery, a_flipped_bit_in_the_last_chunk_is_not_taken_for_an_unfinished_batch, .timeout = 30)
+Test(recovery, a_flipped_bit_in_the_last_chunk_is_not_taken_for_an_unfinished_batch, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -149,7 +149,7 @@ Test(recovery, a_flipped_bit_in_the_last_chunk_is_not_taken_for_an_unfinished_ba
     refused(&s, SLC_ECORRUPT, "damaged");
 }
 
-Test(recovery, a_gap_in_the_numbers_is_refused, .timeout = 30)
+Test(recovery, a_gap_in_the_numbers_is_refused, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -162,7 +162,7 @@ Test(recovery, a_gap_in_the_numbers_is_refused, .timeout = 30)
     refused(&s, SLC_ECORRUPT, "chunk 3");
 }
 
-Test(recovery, a_lost_front_is_refused, .timeout = 30)
+Test(recovery, a_lost_front_is_refused, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -175,7 +175,7 @@ Test(recovery, a_lost_front_is_refused, .timeout = 30)
     refused(&s, SLC_ECORRUPT, "chunk 1 ");
 }
 
-Test(recovery, a_chunk_under_another_key_is_refused, .timeout = 30)
+Test(recovery, a_chunk_under_another_key_is_refused, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -188,7 +188,7 @@ Test(recovery, a_chunk_under_another_key_is_refused, .timeout = 30)
     refused(&s, SLC_ECORRUPT, "chunk 3");
 }
 
-Test(recovery, damaged_state_and_queue_entries_are_refused, .timeout = 30)
+Test(recovery, damaged_state_and_queue_entries_are_refused, .timeout = 60)
 {
     for (int which = 0; which < 2; which++) {
         static subject s;
@@ -209,7 +209,7 @@ Test(recovery, damaged_state_and_queue_entries_are_refused, .timeout = 30)
     }
 }
 
-Test(recovery, a_store_of_another_version_is_refused, .timeout = 30)
+Test(recovery, a_store_of_another_version_is_refused, .timeout = 60)
 {
     static const struct {
         uint32_t format;
@@ -236,7 +236,7 @@ Test(recovery, a_store_of_another_version_is_refused, .timeout = 30)
 }
 
 // Without it the shard would look like one that never held anything.
-Test(recovery, a_missing_state_is_refused, .timeout = 30)
+Test(recovery, a_missing_state_is_refused, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -248,7 +248,7 @@ Test(recovery, a_missing_state_is_refused, .timeout = 30)
     refused(&s, SLC_ECORRUPT, "queue 1 of 0000.que");
 }
 
-Test(recovery, a_batch_without_end_is_cut_off_and_its_numbers_are_used_again, .timeout = 30)
+Test(recovery, a_batch_without_end_is_cut_off_and_its_numbers_are_used_again, .timeout = 60)
 {
     static subject s;
     uint32_t q = fill(&s);
@@ -281,7 +281,7 @@ Test(recovery, a_batch_without_end_is_cut_off_and_its_numbers_are_used_again, .t
     subject_fini(&s);
 }
 
-Test(recovery, recovering_twice_is_recovering_once, .timeout = 30)
+Test(recovery, recovering_twice_is_recovering_once, .timeout = 60)
 {
     static subject s;
     fill(&s);
@@ -303,7 +303,7 @@ Test(recovery, recovering_twice_is_recovering_once, .timeout = 30)
     subject_fini(&s);
 }
 
-Test(recovery, damage_that_appears_while_running_is_an_error_of_the_read, .timeout = 30)
+Test(recovery, damage_that_appears_while_running_is_an_error_of_the_read, .timeout = 60)
 {
     static subject s;
     uint32_t q = fill(&s);
@@ -346,7 +346,7 @@ Test(recovery, damage_that_appears_while_running_is_an_error_of_the_read, .timeo
 }
 
 #if SLC_FAILPOINTS
-Test(recovery, an_error_in_the_scan_leaves_everything_as_it_was, .timeout = 30)
+Test(recovery, an_error_in_the_scan_leaves_everything_as_it_was, .timeout = 60)
 {
     static subject s;
     fill(&s);

@@ -18,7 +18,7 @@ static void open_small(subject *s, uint64_t map_size)
 
 static bool wait_blocked(subject *s, bool blocked)
 {
-    for (uint64_t until = slc_clock_now_ns() + 20 * SLC_NS_PER_S;
+    for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
          s->blocked != blocked && s->failures == 0 && slc_clock_now_ns() < until;)
         s_turn(s);
     return s->blocked == blocked;
@@ -119,7 +119,7 @@ Test(space, drops_reach_the_disk_while_appends_do_not, .timeout = 60)
     uint64_t commits = 0;
     slc_store_stat(s.real, &stats);
     commits = stats.commits;
-    for (uint64_t until = slc_clock_now_ns() + 10 * SLC_NS_PER_S;
+    for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
          stats.commits == commits && slc_clock_now_ns() < until;) {
         s_turn(&s);
         slc_store_stat(s.real, &stats);
@@ -155,7 +155,7 @@ Test(space, drops_reach_the_disk_while_appends_do_not, .timeout = 60)
     subject_fini(&look);
 }
 
-Test(space, a_failed_sync_stops_everything, .timeout = 30)
+Test(space, a_failed_sync_stops_everything, .timeout = 60)
 {
     static subject s;
     open_small(&s, 0);
@@ -182,7 +182,7 @@ Test(space, a_failed_sync_stops_everything, .timeout = 30)
 }
 #endif
 
-Test(space, interval_reports_at_hand_over_and_syncs_later, .timeout = 30)
+Test(space, interval_reports_at_hand_over_and_syncs_later, .timeout = 60)
 {
     static subject s;
     subject_init(&s, false);
