@@ -319,6 +319,8 @@ int slc_ctl_hash_password(slc_ctl *ctl);
 int slc_ctl_connection_close_user(slc_ctl *ctl);
 int slc_ctl_set_cluster_name(slc_ctl *ctl);
 int slc_ctl_enable_feature_flag(slc_ctl *ctl);
+/** A line for each alarm of /api/sluice/status; below it who holds most, and what can be done. */
+void slc_ctl_alarms_text(const json_t *alarms, slc_buffer *out);
 int slc_ctl_alarms(slc_ctl *ctl);
 int slc_ctl_check_alarms(slc_ctl *ctl);
 int slc_ctl_check_local_alarms(slc_ctl *ctl);

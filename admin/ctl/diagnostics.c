@@ -53,14 +53,30 @@ static int verdict(const slc_ctl *ctl, bool good, slc_buffer *text)
 
 /* ---- alarms ---- */
 
-static void alarms_text(const json_t *state, slc_buffer *out)
+static void biggest_text(const json_t *one, slc_buffer *out)
 {
-    size_t i;
-    json_t *alarm;
-    json_array_foreach(json_object_get(state, "alarms"), i, alarm) slc_buffer_format(
-        out, "%s%s alarm on node %s", i > 0 ? "\n" : "",
-        strcmp(text_of(alarm, "resource"), "disk") == 0 ? "Free disk space" : "Memory",
-        text_of(alarm, "node"));
+    json_int_t messages = json_integer_value(json_object_get(one, "messages"));
+    slc_buffer_format(out, "\n  %s '%s' in vhost '%s' holds %" JSON_INTEGER_FORMAT " bytes",
+                      text_of(one, "type"), text_of(one, "name"), text_of(one, "vhost"),
+                      json_integer_value(json_object_get(one, "bytes")));
+    if (messages > 0)
+        slc_buffer_format(out, " in %" JSON_INTEGER_FORMAT " message%s", messages,
+                          messages == 1 ? "" : "s");
+}
+
+void slc_ctl_alarms_text(const json_t *alarms, slc_buffer *out)
+{
+    size_t i, k;
+    json_t *alarm, *one;
+    json_array_foreach(alarms, i, alarm)
+    {
+        slc_buffer_format(out, "%s%s alarm on node %s", i > 0 ? "\n" : "",
+                          strcmp(text_of(alarm, "resource"), "disk") == 0 ? "Free disk space"
+                                                                          : "Memory",
+                          text_of(alarm, "node"));
+        json_array_foreach(json_object_get(alarm, "biggest"), k, one) biggest_text(one, out);
+        slc_buffer_format(out, "\n  %s", text_of(alarm, "advice"));
+    }
 }
 
 /** A check fails where there is an alarm; `alarms` only says so. scope: what there is none of; NULL: of anything. */
@@ -80,7 +96,7 @@ static int alarms_run(slc_ctl *ctl, const char *banner, const char *scope, bool 
     else if (!any)
         slc_buffer_format(&text, "Node %s reported no %s", node, scope);
     else
-        alarms_text(reply.body, &text);
+        slc_ctl_alarms_text(alarms, &text);
     if (wants_json(ctl) && !is_check) {
         json_t *out = json_pack("{s:O,s:s,s:s}", "alarms", alarms, "node", node, "result", "ok");
         json_dumpf(out, stdout, JSON_COMPACT);

@@ -74,14 +74,12 @@ static void print_listeners(const json_t *array)
 
 static void print_alarms(const json_t *alarms)
 {
-    size_t i;
-    json_t *alarm;
-    if (json_array_size(alarms) == 0)
-        printf("(none)\n");
-    json_array_foreach(alarms, i, alarm)
-        printf("%s alarm on node %s\n",
-               strcmp(text_of(alarm, "resource"), "disk") == 0 ? "Free disk space" : "Memory",
-               text_of(alarm, "node"));
+    slc_buffer text = {0};
+    slc_ctl_alarms_text(alarms, &text);
+    if (text.bytes == 0)
+        slc_buffer_text(&text, "(none)");
+    printf("%.*s\n", SLC_SLICE_FMT(slc_buffer_slice(&text)));
+    slc_buffer_fini(&text);
 }
 
 static void print_store(const slc_ctl *ctl, const json_t *store)

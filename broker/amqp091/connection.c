@@ -6,6 +6,7 @@
 #include "amqp091/amqp_impl.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/growers.h"
 
 void slc_amqp_conn_set_state(amqp_conn *c, amqp_state state)
 {
@@ -322,16 +323,17 @@ void slc_amqp_conn_alarm(amqp_conn *c, bool on)
 
 void slc_amqp_conn_block(amqp_conn *c)
 {
-    const char *reason = slc_broker_pressure_reason(c->server->broker);
     c->blocked = true;
     c->client.info.state = "blocked";
     slc_conn_pause(c->io, SLC_PAUSE_BLOCKED);
     if (!c->cap_blocked || c->told_blocked)
         return;
     c->told_blocked = true;
+    char reason[256];
+    slc_broker_blocked_reason(c->server->broker, &c->client, reason);
     slc_amqp_method method = {
         .id = SLC_AMQP_CONNECTION_BLOCKED,
-        .connection_blocked = {.reason = slc_slice_str(reason != NULL ? reason : "")},
+        .connection_blocked = {.reason = slc_slice_str(reason)},
     };
     slc_amqp_send(c, 0, &method);
 }

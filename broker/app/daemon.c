@@ -156,7 +156,7 @@ static int daemon_run(slc_daemon *d, slc_error *error)
     snprintf(fallback, sizeof fallback, "%s/admin.sock", d->instance.dir);
     slc_http_options http;
     slc_daemon_http_options(d, fallback, &http);
-    slc_monitor_start(&d->monitor, &d->world, d->instance.dir, slc_daemon_memory_limit(s),
+    slc_monitor_start(&d->monitor, &d->world, d->amqp, d->instance.dir, slc_daemon_memory_limit(s),
                       slc_daemon_disk_limit(s), s->memory_monitor_interval_ms);
     slc_daemon_handles(d);
     slc_error lines_error = {0};

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "core/growers.h"
 
 #define DISK_CHECK_BYTES (64ull << 20)
 #define TRIM_BYTES       (48ull << 20)
@@ -43,7 +44,23 @@ uint64_t slc_total_memory(void)
 
 static void monitor_apply(slc_monitor *m)
 {
+    slc_amqp_refresh(m->amqp); // what waits to be written to each
     slc_broker_pressure(m->world->broker, m->memory_alarm, m->disk_alarm);
+}
+
+/** Who holds most and what can be done, for the line of an alarm; "" when it goes off. */
+static void monitor_blame(const slc_monitor *m, slc_resource resource, bool alarm, char *out,
+                          size_t cap)
+{
+    const slc_growers *growers = slc_broker_growers(m->world->broker, resource);
+    char text[1500];
+    out[0] = '\0';
+    if (!alarm)
+        return;
+    slc_growers_text(growers, text, sizeof text);
+    snprintf(out, cap, "%s%s; %s",
+             growers->count > 0 ? ". Most is held by " : ". No queue holds any", text,
+             slc_growers_advice(resource));
 }
 
 /** A backlog that has gone leaves free memory inside the heap, which counts as used until it is given back. Not often, since it
@@ -72,14 +89,16 @@ static void monitor_memory(slc_monitor *m)
     if (alarm == m->memory_alarm)
         return;
     m->memory_alarm = alarm;
+    monitor_apply(m);
+    char blame[2000];
+    monitor_blame(m, SLC_RESOURCE_MEMORY, alarm, blame, sizeof blame);
     slc_log(SLC_LOG_WARN, "default", alarm ? "alarm.memory.set" : "alarm.memory.clear",
             SLC_FIELDS(SLC_F_U64("used_bytes", m->memory_used),
                        SLC_F_U64("limit_bytes", m->memory_limit)),
             "memory resource limit alarm %s: %" PRIu64
-            " MiB of anonymous memory in use, the limit is %" PRIu64 " MiB%s",
+            " MiB of anonymous memory in use, the limit is %" PRIu64 " MiB%s%s",
             alarm ? "set" : "cleared", m->memory_used >> 20, m->memory_limit >> 20,
-            alarm ? "; publishers are blocked until consumers have made room" : "");
-    monitor_apply(m);
+            alarm ? "; publishers are blocked until consumers have made room" : "", blame);
 }
 
 static void monitor_disk(slc_monitor *m)
@@ -95,14 +114,16 @@ static void monitor_disk(slc_monitor *m)
     if (alarm == m->disk_alarm)
         return;
     m->disk_alarm = alarm;
+    monitor_apply(m);
+    char blame[2000];
+    monitor_blame(m, SLC_RESOURCE_DISK, alarm, blame, sizeof blame);
     slc_log(
         SLC_LOG_WARN, "default", alarm ? "alarm.disk.set" : "alarm.disk.clear",
         SLC_FIELDS(SLC_F_U64("free_bytes", m->disk_free), SLC_F_U64("limit_bytes", m->disk_limit)),
         "disk resource limit alarm %s: %" PRIu64 " MiB are free under %s, the limit is %" PRIu64
-        " MiB%s",
+        " MiB%s%s",
         alarm ? "set" : "cleared", m->disk_free >> 20, m->data_dir, m->disk_limit >> 20,
-        alarm ? "; publishers are blocked, consumers go on and free space" : "");
-    monitor_apply(m);
+        alarm ? "; publishers are blocked, consumers go on and free space" : "", blame);
 }
 
 static void monitor_tick(uv_timer_t *timer)
@@ -115,11 +136,13 @@ static void monitor_tick(uv_timer_t *timer)
         monitor_memory(m);
 }
 
-void slc_monitor_start(slc_monitor *monitor, slc_world *world, const char *data_dir,
-                       uint64_t memory_limit, uint64_t disk_limit, uint32_t memory_interval_ms)
+void slc_monitor_start(slc_monitor *monitor, slc_world *world, slc_amqp_server *amqp,
+                       const char *data_dir, uint64_t memory_limit, uint64_t disk_limit,
+                       uint32_t memory_interval_ms)
 {
     *monitor = (slc_monitor){
         .world = world,
+        .amqp = amqp,
         .data_dir = data_dir,
         .memory_limit = memory_limit,
         .disk_limit = disk_limit,

@@ -11,10 +11,12 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "amqp091/amqp091.h"
 #include "app/world.h"
 
 typedef struct slc_monitor {
     slc_world *world;
+    slc_amqp_server *amqp;
     const char *data_dir;
     uint64_t memory_limit; // bytes
     uint64_t disk_limit;   // bytes
@@ -26,9 +28,10 @@ typedef struct slc_monitor {
     uv_timer_t timer;
 } slc_monitor;
 
-/** Looks once and starts the timer. data_dir is borrowed. */
-void slc_monitor_start(slc_monitor *monitor, slc_world *world, const char *data_dir,
-                       uint64_t memory_limit, uint64_t disk_limit, uint32_t memory_interval_ms);
+/** Looks once and starts the timer. amqp, whose connections may be who holds most, and data_dir are borrowed. */
+void slc_monitor_start(slc_monitor *monitor, slc_world *world, slc_amqp_server *amqp,
+                       const char *data_dir, uint64_t memory_limit, uint64_t disk_limit,
+                       uint32_t memory_interval_ms);
 /** Cheap; at the end of each loop turn. */
 void slc_monitor_turn(slc_monitor *monitor);
 void slc_monitor_limits(slc_monitor *monitor, uint64_t memory_limit, uint64_t disk_limit);

@@ -306,6 +306,10 @@ void slc_broker_pressure(slc_broker *broker, bool memory, bool disk)
         slc_event_alarm(broker, "memory", memory);
     if (disk != broker->disk_alarm)
         slc_event_alarm(broker, "disk", disk);
+    if (memory && !broker->memory_alarm)
+        slc_growers_find(broker, SLC_RESOURCE_MEMORY, &broker->growers[SLC_RESOURCE_MEMORY]);
+    if (disk && !broker->disk_alarm)
+        slc_growers_find(broker, SLC_RESOURCE_DISK, &broker->growers[SLC_RESOURCE_DISK]);
     broker->memory_alarm = memory;
     broker->disk_alarm = disk;
     bool is = memory || disk;

@@ -24,6 +24,7 @@
 #include "core/broker.h"
 #include "core/dead_letter.h"
 #include "core/due.h"
+#include "core/growers.h"
 #include "core/policy_impl.h"
 #include "core/queue_settings.h"
 #include "core/reply_to.h"
@@ -435,9 +436,10 @@ struct slc_broker {
     slc_vhost_gone vhost_gone;
     void *vhost_gone_arg;
     bool memory_alarm, disk_alarm;
-    bool flow;                // the store is behind: publishers are not read
-    uint32_t hidden_sessions; // of clients that are in no list; in totals.sessions
-    slc_broker_totals totals; // the counters among them
+    slc_growers growers[SLC_RESOURCE_COUNT]; // when the alarm went on
+    bool flow;                               // the store is behind: publishers are not read
+    uint32_t hidden_sessions;                // of clients that are in no list; in totals.sessions
+    slc_broker_totals totals;                // the counters among them
 };
 
 /** Something happened to a message in a session: it counts there, in its vhost and in the broker. */

@@ -6,6 +6,7 @@
 #ifndef SLC_HTTP_API_H
 #define SLC_HTTP_API_H
 
+#include "core/growers.h"
 #include "core/session.h"
 #include "http/rates.h"
 #include "http/request.h"
@@ -91,6 +92,9 @@ void slc_api_stats_counters(slc_api_rated *r, const slc_stats *stats);
 void slc_api_message_stats(slc_api *api, const slc_api_rated *r, bool queue);
 /** "key": "2026-11-30T19:40:50.953+00:00" when that is a second or more ago. */
 void slc_api_idle_since(slc_json *w, uint64_t active_ms);
+/** "key": who holds most now, [{"type": "queue", "vhost", "name", "bytes", "messages"}, ...]. What connections hold is as old as the last
+ *  slc_http_status_get. */
+void slc_api_growers_put(slc_api *api, const char *key, slc_resource resource);
 /** An empty list. */
 void slc_api_none(slc_json *w, const char *key);
 

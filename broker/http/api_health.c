@@ -1,4 +1,5 @@
 // Health checks: 200 {"status":"ok"} or 503 {"status":"failed","reason":...}.  @spec management-api 8
+#include "auth/auth.h"
 #include "base/alloc.h"
 #include "http/api.h"
 
@@ -53,7 +54,7 @@ void slc_api_health_alarms(slc_http_request *request)
     slc_json *w = &api.w;
     slc_json_key(w, "alarms");
     slc_json_open(w, '[');
-    const bool on[] = {status.mem_alarm, status.disk_alarm};
+    const bool on[SLC_RESOURCE_COUNT] = {status.mem_alarm, status.disk_alarm};
     static const char *const resource[] = {"memory", "disk"};
     for (size_t i = 0; i < SLC_ARRAY_COUNT(on); i++) {
         if (!on[i])
@@ -61,6 +62,8 @@ void slc_api_health_alarms(slc_http_request *request)
         slc_json_open(w, '{');
         slc_json_put_text(w, "node", api.options->node);
         slc_json_put_text(w, "resource", resource[i]);
+        if ((request->tags & SLC_AUTH_TAG_MONITORING) != 0) // names of every vhost
+            slc_api_growers_put(&api, "biggest", (slc_resource)i);
         slc_json_close(w, '}');
     }
     slc_json_close(w, ']');

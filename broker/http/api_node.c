@@ -456,9 +456,13 @@ static void node_put(slc_api *api)
     if (status.mem_limit != 0)
         slc_json_put_u64(w, "mem_limit", status.mem_limit);
     slc_json_put_bool(w, "mem_alarm", status.mem_alarm);
+    if (status.mem_alarm)
+        slc_api_growers_put(api, "mem_alarm_biggest", SLC_RESOURCE_MEMORY);
     slc_json_put_text(w, "mem_calculation_strategy", "rss");
     slc_json_put_u64(w, "disk_free_limit", status.disk_free_limit);
     slc_json_put_bool(w, "disk_free_alarm", status.disk_alarm);
+    if (status.disk_alarm)
+        slc_api_growers_put(api, "disk_free_alarm_biggest", SLC_RESOURCE_DISK);
     slc_json_put_i64(w, "processors", sysconf(_SC_NPROCESSORS_ONLN));
     texts_put(w, "partitions", NULL, 0);
     texts_put(w, "cluster_links", NULL, 0);
@@ -560,10 +564,31 @@ void slc_api_version(slc_http_request *request)
     slc_api_end(&api);
 }
 
+void slc_api_growers_put(slc_api *api, const char *key, slc_resource resource)
+{
+    slc_json *w = &api->w;
+    slc_growers growers;
+    slc_growers_find(api->broker, resource, &growers);
+    slc_json_key(w, key);
+    slc_json_open(w, '[');
+    for (uint32_t i = 0; i < growers.count; i++) {
+        const slc_grower *g = &growers.items[i];
+        slc_json_open(w, '{');
+        slc_json_put_text(w, "type", g->connection ? "connection" : "queue");
+        slc_json_put_text(w, "vhost", g->vhost);
+        slc_json_put_text(w, "name", g->name);
+        slc_json_put_u64(w, "bytes", g->bytes);
+        if (!g->connection)
+            slc_json_put_u64(w, "messages", g->messages);
+        slc_json_close(w, '}');
+    }
+    slc_json_close(w, ']');
+}
+
 static void alarms_put(slc_api *api, const slc_http_status *status)
 {
     slc_json *w = &api->w;
-    const bool on[] = {status->mem_alarm, status->disk_alarm};
+    const bool on[SLC_RESOURCE_COUNT] = {status->mem_alarm, status->disk_alarm};
     static const char *const resource[] = {"memory", "disk"};
     slc_json_key(w, "alarms");
     slc_json_open(w, '[');
@@ -573,6 +598,8 @@ static void alarms_put(slc_api *api, const slc_http_status *status)
         slc_json_open(w, '{');
         slc_json_put_text(w, "node", api->options->node);
         slc_json_put_text(w, "resource", resource[i]);
+        slc_api_growers_put(api, "biggest", (slc_resource)i);
+        slc_json_put_text(w, "advice", slc_growers_advice((slc_resource)i));
         slc_json_close(w, '}');
     }
     slc_json_close(w, ']');

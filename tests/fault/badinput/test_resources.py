@@ -28,6 +28,7 @@ class Publisher:
         self.confirmed = set()
         self.lowest = 1
         self.events = []  # reasons of blocked, "" for unblocked
+        self.holders = []  # what stands behind the colon of such a reason
         self.pending = b""
 
     def body(self, n):
@@ -48,7 +49,9 @@ class Publisher:
             pass
         for m in self.conn.inbox.pop(0, []):
             assert m.name in ("connection.blocked", "connection.unblocked"), m
-            self.events.append(getattr(m, "reason", ""))
+            reason, _, holder = getattr(m, "reason", "").partition(": ")
+            self.events.append(reason)
+            self.holders.append(holder)
         for m in self.conn.inbox.pop(1, []):
             assert m.name == "basic.ack", m
             self.confirmed.update(range(self.lowest if m.multiple else m.delivery_tag, m.delivery_tag + 1))
@@ -110,6 +113,7 @@ def test_memory_watermark(daemon, bystander):
     quiet.finish()
     p = Publisher(b, "heap", 16384, 1)
     assert p.until_blocked(400 * MIB) == "low on memory"
+    assert p.holders[0].startswith("queue 'heap' holds ") and p.holders[0].endswith("MiB")
     # Read no more: all that may still come in is what stood in the socket's buffers.
     while p.push() and p.sent * p.size < 400 * MIB:
         pass
@@ -154,6 +158,7 @@ def test_disk_limit(daemon):
     p.finish()
     reload(b, disk_free_limit__absolute="16777215TiB")
     assert p.until_blocked(10 * MIB) == "low on disk"
+    assert p.holders == ["queue 'disk' holds 1000 bytes"]
     assert take_all(ch, "disk", p) >= 1
     reload(b, disk_free_limit__absolute="16MiB")
     eventually(lambda: p.hear(0.01) or len(p.events) > 1, "connection.unblocked")

@@ -7,7 +7,7 @@ The daemon's data are on a small file system of their own: ext4 in a file, mount
 tmpfs. disk_free_limit is 0, so that it is the writes that fail. A round:
 
   fill      publishers, a queue each, send persistent messages of many sizes until connection.blocked reaches every one of them, in
-            the middle of a message where it happens so. The reason has to be "low on disk".
+            the middle of a message where it happens so. The reason has to begin with "low on disk".
   consume   a connection that opens only now takes messages and acks them, until connection.unblocked has come and all that was sent
             is confirmed: publishing goes on by itself.
   compare   every message that was ever sent comes, once, in order, octet for octet. Some stay for the next round.
@@ -144,7 +144,7 @@ class Publisher:
         except wire.Timeout:
             pass
         for m in self.conn.inbox.pop(0, []):
-            if m.name == "connection.blocked" and m.reason == "low on disk" and not self.blocked:
+            if m.name == "connection.blocked" and m.reason.startswith("low on disk") and not self.blocked:
                 self.blocked = True
                 self.times_blocked += 1
             elif m.name == "connection.unblocked" and self.blocked:

@@ -61,6 +61,48 @@ def test_disk(api, own):
     assert limits(api)["disk_free_limit"] == 10 ** 6 and limits(api)["disk_free_alarm"] is False
 
 
+def names(growers):
+    return [g["name"] for g in growers]
+
+
+def test_an_alarm_names_who_holds_most(api, own):
+    """On disk what is persistent, in memory everything: the order differs."""
+    for queue, count, mode in (("some", 3, 1), ("most", 9, 1), ("least", 1, 1), ("kept", 5, 2)):
+        assert api.put(f"/queues/%2F/{queue}", {"durable": True}).status == 201
+        for _ in range(count):
+            assert api.publish(queue, "x" * 20000, properties={"delivery_mode": mode}).json == {"routed": True}
+    assert "mem_alarm_biggest" not in api.get("/nodes")[0]
+    assert api.put("/sluice/alarms/limits", {"vm_memory_high_watermark.relative": 0}).status == 204
+    node = api.get("/nodes")[0]
+    assert names(node["mem_alarm_biggest"]) == ["most", "kept", "some"] and "disk_free_alarm_biggest" not in node
+    most = node["mem_alarm_biggest"][0]
+    assert (most["type"], most["vhost"], most["messages"]) == ("queue", "/", 9) and most["bytes"] > 180000
+    assert ctl(own, "set_disk_free_limit", "1000TB").returncode == 0
+    assert names(api.get("/nodes/" + node["name"])["disk_free_alarm_biggest"]) == ["kept"]
+    alarms = {a["resource"]: a for a in api.ask("GET", "/health/checks/alarms").json["alarms"]}
+    assert names(alarms["memory"]["biggest"]) == ["most", "kept", "some"] and names(alarms["disk"]["biggest"]) == ["kept"]
+    # Names of all vhosts are for who may monitor.
+    assert api.put("/users/curious", {"password": "c", "tags": "management"}).status == 201
+    curious = Api(own, "curious:c")
+    assert ["biggest" in a for a in curious.ask("GET", "/health/checks/alarms").json["alarms"]] == [False, False]
+    curious.close()
+    for words in (["alarms"], ["status"]):
+        text = ctl(own, *words).stdout
+        assert "  queue 'most' in vhost '/' holds " in text and " in 9 messages\n" in text
+        assert "  queue 'kept' in vhost '/' holds 100000 bytes in 5 messages\n" in text
+        assert "purge" in text and "vm_memory_high_watermark" in text and "disk_free_limit" in text
+    failed = ctl(own, "check_alarms")
+    assert failed.returncode == 69 and "queue 'most'" in failed.stderr
+    assert ctl(own, "set_disk_free_limit", "1MB").returncode == 0
+    assert ctl(own, "set_vm_memory_high_watermark", "0.5").returncode == 0
+    support.wait_until(lambda: own.log_text().count("resource limit alarm cleared") >= 2, 20, "the alarms' end")
+    said = [line for line in own.log_text().splitlines() if "resource limit alarm set" in line and "'most'" in line]
+    assert "Most is held by queue 'most' in vhost '/' (" in said[0] and "in 9 messages), queue 'kept'" in said[0]
+    assert "consume from the queues or purge them" in said[0]
+    said = [line for line in own.log_text().splitlines() if "disk resource limit alarm set" in line]
+    assert "Most is held by queue 'kept' in vhost '/' (97.7 KiB in 5 messages)" in said[-1]
+
+
 @pytest.mark.parametrize("body", [
     {}, {"other": 1}, {"vm_memory_high_watermark.relative": -1}, {"vm_memory_high_watermark.relative": "much"},
     {"vm_memory_high_watermark.absolute": "1 ell"}, {"disk_free_limit.absolute": None}, {"disk_free_limit.absolute": []},
