@@ -116,8 +116,13 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
             rc = slc_session_may(session, SLC_ACCESS_WRITE, SLC_DEST_EXCHANGE, alternate.bytes,
                                  error);
     }
-    if (rc == SLC_OK)
-        rc = slc_check_exchange_limit(vhost, name, error);
+    if (rc != SLC_OK)
+        return rc;
+    // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
+    uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
+    if (slc_op_conflict(session->broker, touch, 0))
+        return slc_session_wait(session, SLC_WAIT_CONFLICT);
+    rc = slc_check_exchange_limit(vhost, name, error);
     if (rc != SLC_OK)
         return rc;
     if (kind->check_arguments != NULL) {
@@ -125,10 +130,6 @@ slc_err slc_session_exchange_declare(slc_session *session, const slc_exchange_de
         if (rc != SLC_OK)
             return rc;
     }
-    // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
-    uint64_t touch = slc_touch(vhost, SLC_DEST_EXCHANGE, name);
-    if (slc_op_conflict(session->broker, touch, 0))
-        return slc_session_wait(session, SLC_WAIT_CONFLICT);
     if (!declare->durable) {
         slc_vhost_add_exchange(vhost,
                                slc_exchange_new(vhost, name, kind, false, declare->auto_delete,
@@ -498,7 +499,7 @@ static slc_err queue_declare_again(slc_session *session, slc_queue *queue,
     return rc == SLC_OK ? queue_found(session, queue, out) : rc;
 }
 
-/** Of a queue that does not exist yet; with room for one more. */
+/** Of a queue that does not exist yet. */
 static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
                                slc_error *error)
 {
@@ -507,8 +508,6 @@ static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_d
     if (rc == SLC_OK)
         rc = slc_check_queue_type(vhost, name, d->arguments, d->durable, d->exclusive,
                                   d->auto_delete, error);
-    if (rc == SLC_OK)
-        rc = slc_check_queue_limits(vhost, name, error);
     return rc;
 }
 
@@ -561,6 +560,11 @@ static slc_err queue_declare(slc_session *session, const slc_queue_declare *decl
     if (slc_op_conflict(broker, touch, 0)) {
         session->declaring = generated;
         return slc_session_wait(session, SLC_WAIT_CONFLICT);
+    }
+    rc = slc_check_queue_limits(vhost, name, error);
+    if (rc != SLC_OK) {
+        slc_free((void *)generated.data);
+        return rc;
     }
     slc_id id = slc_id_new(broker);
     if (declare->exclusive || !declare->durable) {

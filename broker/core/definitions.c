@@ -292,6 +292,30 @@ bool slc_op_conflict(const slc_broker *broker, uint64_t touch1, uint64_t touch2)
     return false;
 }
 
+uint32_t slc_ops_making(const slc_broker *broker, const slc_vhost *vhost, slc_object_kind kind)
+{
+    uint32_t count = 0;
+    const slc_op *op;
+    DL_FOREACH(broker->ops, op)
+    {
+        if (vhost == NULL || memcmp(&op->vhost, &vhost->id, sizeof op->vhost) == 0)
+            count += op->makes[kind];
+    }
+    return count;
+}
+
+static void op_count(slc_op *op, const slc_env_change *change)
+{
+    if (change->value.data == NULL || change->key.bytes != 1 + SLC_ID_BYTES)
+        return;
+    slc_object_kind kind = (slc_object_kind)change->key.data[0];
+    slc_id id;
+    memcpy(id.octets, change->key.data + 1, SLC_ID_BYTES);
+    if (kind >= SLC_OBJECT_VHOST && kind <= SLC_OBJECT_BINDING &&
+        slc_object_find(op->broker, kind, &id) == NULL)
+        op->makes[kind]++;
+}
+
 static void op_proposed(slc_err rc, void *arg)
 {
     slc_op *op = arg;
@@ -326,7 +350,10 @@ slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *sessi
     if (session != NULL) {
         SLC_ASSERT(session->op == NULL);
         session->op = op;
+        op->vhost = session->client->vhost->id;
     }
+    for (uint32_t i = 0; i < changes->count; i++)
+        op_count(op, &changes->items[i]);
     broker->env.propose(broker->env.arg, changes->items, changes->count, op_proposed, op);
     slc_changes_clear(changes);
     return op;

@@ -65,6 +65,8 @@ typedef struct slc_op {
     uint64_t serial;                             // in order of proposing
     slc_session *session;                        // NULL: nobody waits (any more)
     uint64_t touches[2];                         // hashes of the names it changes; 0: none
+    slc_id vhost;                                // of the session
+    uint32_t makes[SLC_OBJECT_BINDING + 1];      // objects of each kind that are not there yet
     void (*done)(struct slc_op *op, slc_err rc); // may be NULL; before the session resumes
     void *done_arg;
     uint64_t result;
@@ -483,6 +485,8 @@ void slc_changes_delete_binding(slc_changes *changes, slc_broker *broker, slc_bi
 slc_op *slc_propose(slc_broker *broker, slc_changes *changes, slc_session *session, uint64_t touch1,
                     uint64_t touch2);
 uint64_t slc_touch(const slc_vhost *vhost, slc_dest_kind kind, slc_slice name);
+/** Objects of a kind that proposals under way make, in one vhost (only those that sessions asked for) or with NULL in all. */
+uint32_t slc_ops_making(const slc_broker *broker, const slc_vhost *vhost, slc_object_kind kind);
 bool slc_op_conflict(const slc_broker *broker, uint64_t touch1, uint64_t touch2);
 const slc_id *slc_destination_id(const slc_destination *dest);
 
@@ -533,7 +537,8 @@ void slc_broker_delete_doomed(slc_broker *broker);
 /** The arguments of a declare with the vhost's default queue type, when it counts; they may be in builder ({0} before). */
 slc_slice slc_vhost_arguments(const slc_vhost *vhost, const slc_queue_declare *declare,
                               slc_table_builder *builder);
-/** Is there room for one more? SLC_EPRECONDITION. @spec amqp-semantics 18.2 */
+/** Is there room for one more? SLC_EPRECONDITION. What is proposed counts as if it were there: ask when nothing of that name is under
+ *  way. @spec amqp-semantics 18.2 */
 slc_err slc_check_queue_limits(slc_vhost *vhost, slc_slice name, slc_error *error);
 slc_err slc_check_exchange_limit(slc_vhost *vhost, slc_slice name, slc_error *error);
 

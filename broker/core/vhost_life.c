@@ -90,11 +90,6 @@ void slc_vhost_begins(slc_broker *broker, slc_changes *changes, slc_slice name, 
         broker->vhost_new(name, &b.begin, broker->vhost_new_arg);
 }
 
-static uint32_t vhosts_limit(const slc_broker *broker)
-{
-    return broker->limits.vhosts;
-}
-
 slc_err slc_vhost_metadata_check(const slc_vhost_metadata *metadata, slc_error *error)
 {
     static const char *const types[] = {"", "undefined", "classic", "quorum", "stream"};
@@ -130,11 +125,12 @@ void slc_broker_vhost_put(slc_broker *broker, slc_slice name, const slc_vhost_me
         refuse(done, arg, &error);
         return;
     }
-    if (vhost == NULL && vhosts_limit(broker) != 0 &&
-        HASH_COUNT(broker->vhosts) >= vhosts_limit(broker)) {
+    uint32_t limit = broker->limits.vhosts;
+    if (vhost == NULL && limit != 0 &&
+        HASH_COUNT(broker->vhosts) + slc_ops_making(broker, NULL, SLC_OBJECT_VHOST) >= limit) {
         slc_error_set(&error, SLC_ELIMIT,
                       "cannot create vhost '%.*s': vhost limit of %u is reached",
-                      SLC_SLICE_FMT(name), vhosts_limit(broker));
+                      SLC_SLICE_FMT(name), limit);
         refuse(done, arg, &error);
         return;
     }
@@ -311,15 +307,17 @@ slc_err slc_check_queue_limits(slc_vhost *vhost, slc_slice name, slc_error *erro
 {
     slc_broker *broker = vhost->broker;
     int64_t limit = slc_vhost_limit(vhost, "max-queues");
-    if (limit >= 0 && HASH_COUNT(vhost->queues) >= (uint64_t)limit)
+    if (limit >= 0 &&
+        (uint64_t)HASH_COUNT(vhost->queues) + slc_ops_making(broker, vhost, SLC_OBJECT_QUEUE) >=
+            (uint64_t)limit)
         return slc_error_set(
             error, SLC_EPRECONDITION,
             "cannot declare queue '%.*s': queue limit in vhost '%.*s' (%lld) is reached",
             SLC_SLICE_FMT(name), SLC_SLICE_FMT(vhost->name), (long long)limit);
-    uint64_t total = 0;
     slc_vhost *each, *next;
     if (broker->limits.queues == 0)
         return SLC_OK;
+    uint64_t total = slc_ops_making(broker, NULL, SLC_OBJECT_QUEUE);
     HASH_ITER(hh, broker->vhosts, each, next) total += HASH_COUNT(each->queues);
     if (total >= broker->limits.queues)
         return slc_error_set(error, SLC_EPRECONDITION,
@@ -331,11 +329,12 @@ slc_err slc_check_queue_limits(slc_vhost *vhost, slc_slice name, slc_error *erro
 slc_err slc_check_exchange_limit(slc_vhost *vhost, slc_slice name, slc_error *error)
 {
     slc_broker *broker = vhost->broker;
-    uint64_t total = 0;
     slc_vhost *each, *next;
     if (broker->limits.exchanges == 0)
         return SLC_OK;
     // As RabbitMQ and our lists count them: with the default exchange, which is no object here.
+    uint64_t total = slc_ops_making(broker, NULL, SLC_OBJECT_EXCHANGE) +
+                     slc_ops_making(broker, NULL, SLC_OBJECT_VHOST);
     HASH_ITER(hh, broker->vhosts, each, next) total += HASH_COUNT(each->exchanges) + 1;
     char text[640];
     if (total >= broker->limits.exchanges)

@@ -22,6 +22,7 @@ struct fake_world {
     stored_queue *queues;
     definition *definitions;
     proposal *proposals;
+    slc_err refuse_rc; // of proposals; SLC_OK: they are applied
     pending_read *reads;
     uint32_t read_count, range_drops;
     uint64_t damaged_qseq; // 0: none

@@ -281,12 +281,14 @@ static bool apply_proposals(fake_world *w)
         proposal *p = w->proposals;
         w->proposals = p->next;
         for (uint32_t i = 0; i < p->count; i++) {
-            define(w, &p->changes[i]);
-            SLC_ASSERT(slc_broker_apply(w->broker, &p->changes[i], NULL) == SLC_OK);
+            if (w->refuse_rc == SLC_OK) {
+                define(w, &p->changes[i]);
+                SLC_ASSERT(slc_broker_apply(w->broker, &p->changes[i], NULL) == SLC_OK);
+            }
             slc_free((void *)p->changes[i].key.data);
             slc_free((void *)p->changes[i].value.data);
         }
-        p->done(SLC_OK, p->arg);
+        p->done(w->refuse_rc, p->arg);
         slc_free(p->changes);
         slc_free(p);
         any = true;
@@ -487,6 +489,11 @@ slc_broker_options *fake_options(fake_world *w)
 void fake_system_exchanges(fake_world *w)
 {
     w->system_exchanges = true;
+}
+
+void fake_refuse_definitions(fake_world *w, slc_err rc)
+{
+    w->refuse_rc = rc;
 }
 
 void fake_damage(fake_world *w, bool damaged)

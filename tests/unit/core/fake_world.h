@@ -48,6 +48,8 @@ void fake_hold_reads(fake_world *w, bool hold);
 uint32_t fake_reads_waiting(const fake_world *w);
 void fake_read_execute(fake_world *w, uint32_t index);
 void fake_read_answer(fake_world *w, uint32_t index);
+/** Definitions are refused with rc until it is SLC_OK again. */
+void fake_refuse_definitions(fake_world *w, slc_err rc);
 /** Store that gives damaged answers. */
 void fake_damage(fake_world *w, bool damaged);
 void fake_damage_at(fake_world *w, uint64_t qseq);    // this position of any queue; 0: none
