@@ -1,8 +1,18 @@
 // Confirms of one session leave in publishing order: the front of the ring waits for its ticket, everything behind it
 // waits for the front. So one acknowledgement with `multiple` covers whatever became durable since the last.
+//
+//      add ──> ticket ──durable, or settled before──> acked
+//      add_nack ──> deaths ──died, the last──> nack with a ticket ──durable──> nacked
+//
+// A message that full queues gave to their dead letter exchange is nacked when it is as safe there as an acked one is in its queue:
+// the publisher that hears the nack may forget it.
 #include "core/internal.h"
 
-#define REFUSED UINT64_MAX // in place of a ticket: no disk makes it good
+// Beside a ticket: it ends with a nack.
+#define NACK (UINT64_C(1) << 62)
+// A number of deaths in place of the ticket: no disk makes it good.
+#define DEATHS       (UINT64_C(1) << 61)
+#define DEATH_STORED (UINT64_C(1) << 60) // one of them, so far
 
 static bool ticket_safe(const slc_broker *broker, uint64_t ticket)
 {
@@ -55,9 +65,9 @@ void slc_confirm_add(slc_session *session, uint64_t ticket)
         session->broker->confirms_due = true;
 }
 
-void slc_confirm_add_nack(slc_session *session)
+void slc_confirm_add_nack(slc_session *session, uint32_t deaths)
 {
-    slc_confirm_add(session, REFUSED);
+    slc_confirm_add(session, NACK | (deaths > 0 ? DEATHS | deaths : 0));
     session->broker->confirms_due = true;
 }
 
@@ -70,19 +80,46 @@ slc_session *slc_session_by_handle(const slc_broker *broker, uint64_t handle)
     return session != NULL && session->handle == handle ? session : NULL;
 }
 
+/** NULL: it is confirmed already. */
+static uint64_t *ring_find(const slc_confirm_ring *ring, uint64_t seq)
+{
+    uint64_t first_seq = ring->next_seq - ring->count;
+    if (seq < first_seq || seq >= ring->next_seq)
+        return NULL;
+    return ring_slot(ring, (uint32_t)(seq - first_seq));
+}
+
 void slc_confirm_settled(slc_broker *broker, const slc_message *message)
 {
     slc_session *session = slc_session_by_handle(broker, message->session);
     if (session == NULL)
         return;
-    slc_confirm_ring *ring = &session->confirms;
-    uint64_t first_seq = ring->next_seq - ring->count;
-    if (message->publish_seq < first_seq || message->publish_seq >= ring->next_seq)
+    uint64_t *slot = ring_find(&session->confirms, message->publish_seq);
+    if (slot == NULL || (*slot & NACK) != 0) // refused by another of its queues
         return;
-    uint64_t *slot = ring_slot(ring, (uint32_t)(message->publish_seq - first_seq));
-    if (*slot == REFUSED)
-        return; // by another of its queues
     *slot = 0;
+    broker->confirms_due = true;
+}
+
+void slc_confirm_died(slc_broker *broker, uint64_t session_handle, uint64_t publish_seq,
+                      bool stored, uint32_t more)
+{
+    slc_session *session = slc_session_by_handle(broker, session_handle);
+    if (session == NULL)
+        return;
+    if (session->tx != NULL) {
+        slc_tx_died(session, more);
+        return;
+    }
+    uint64_t *slot = ring_find(&session->confirms, publish_seq);
+    if (slot == NULL)
+        return; // it was not published with confirms
+    SLC_ASSERT((*slot & DEATHS) != 0);
+    *slot = (*slot | (stored ? DEATH_STORED : 0)) + more - 1;
+    if ((uint32_t)*slot > 0)
+        return;
+    // The last ticket covers what is with the store of all of them.
+    *slot = NACK | ((*slot & DEATH_STORED) != 0 ? broker->last_ticket : 0);
     broker->confirms_due = true;
 }
 
@@ -110,10 +147,10 @@ void slc_confirm_send(slc_session *session)
     uint32_t sent = 0;
     while (ring->count > 0) {
         uint64_t ticket = *ring_slot(ring, 0);
-        if (ticket != REFUSED && !ticket_safe(session->broker, ticket))
+        if (!ticket_safe(session->broker, ticket & ~NACK))
             break;
         confirm_pop(ring);
-        if (ticket != REFUSED) {
+        if ((ticket & NACK) == 0) {
             sent++;
             continue;
         }

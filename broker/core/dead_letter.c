@@ -145,6 +145,12 @@ static void death_work(slc_broker *broker, slc_deaths *d, const waiting_death *w
     if (!queue->deleted && queue->settings.dead_letter)
         copy = message_after(d, queue, w->entry->message, w->reason);
     bool routed = copy != NULL && deaths_route(queue->vhost, copy, &d->route);
+    // Its publisher waits for what becomes of a refused message, also when the next queue is full too.
+    bool refused = (w->entry->flags & SLC_ENTRY_REFUSED) != 0;
+    uint64_t session = refused ? w->entry->message->session : 0;
+    uint64_t publish_seq = w->entry->message->publish_seq;
+    uint64_t ticket = 0;
+    slc_refusal again = {0};
     if (routed)
         cycles_drop(queue, copy, w->reason, &d->route);
     if (!routed || d->route.count == 0) {
@@ -152,14 +158,19 @@ static void death_work(slc_broker *broker, slc_deaths *d, const waiting_death *w
         slc_queue_settled(queue, w->entry, DROP_DEAD_LETTERED);
     } else {
         broker->totals.dead_lettered++;
-        bool stored = (w->entry->flags & SLC_ENTRY_STORED) != 0;
-        if (stored)
+        // What is submitted so has no mark SLC_TICKET_LARGE: the last ticket of some deaths covers them all.
+        bool atomic = refused || (w->entry->flags & SLC_ENTRY_STORED) != 0;
+        copy->session = session;
+        copy->publish_seq = publish_seq;
+        if (atomic)
             env->store_atomic(env->arg, true);
-        (void)slc_publish_to(broker, copy, d->route.queues, d->route.count);
+        ticket = slc_publish_try(broker, copy, d->route.queues, d->route.count, &again);
         slc_queue_settled(queue, w->entry, DROP_DEAD_LETTERED);
-        if (stored)
+        if (atomic)
             env->store_atomic(env->arg, false);
     }
+    if (refused)
+        slc_confirm_died(broker, session, publish_seq, ticket != 0, again.deaths);
     if (copy != NULL)
         slc_message_unref(copy);
     slc_queue_release(queue);

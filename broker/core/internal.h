@@ -84,11 +84,13 @@ typedef enum slc_wait {
 /* ---- queues ---- */
 
 enum {
-    SLC_ENTRY_STORED = 1,      // it is in the store: drop it there when it is settled
-    SLC_ENTRY_DELIVERED = 2,   // handed out before: redelivered
-    SLC_ENTRY_PERSISTENT = 4,  // it survives a restart: stored, or a persistent message
-    SLC_ENTRY_TIMED = 8,       // an slc_timed
-    SLC_ENTRY_RETURNED = 16,   // in the returned heap
+    SLC_ENTRY_STORED = 1,     // it is in the store: drop it there when it is settled
+    SLC_ENTRY_DELIVERED = 2,  // handed out before: redelivered
+    SLC_ENTRY_PERSISTENT = 4, // it survives a restart: stored, or a persistent message
+    SLC_ENTRY_TIMED = 8,      // an slc_timed
+    SLC_ENTRY_RETURNED = 16,  // in the returned heap
+    SLC_ENTRY_REFUSED =
+        32, // never in the queue: the publisher hears of it when it is with the dead letters
     SLC_ENTRY_RETURN = 1 << 8, // times this: counted returns, for the delivery limit
 };
 
@@ -778,8 +780,11 @@ slc_schedule *slc_exchange_schedule(const slc_exchange *exchange);
 
 /* confirm.c */
 void slc_confirm_add(slc_session *session, uint64_t ticket);
-/** The next publish was refused. */
-void slc_confirm_add_nack(slc_session *session);
+/** The next publish was refused; the nack waits for so many deaths (slc_confirm_died). */
+void slc_confirm_add_nack(slc_session *session, uint32_t deaths);
+/** One of the deaths that a refused message waits for is over: it was dropped, or is with the store if stored, but for more deaths. */
+void slc_confirm_died(slc_broker *broker, uint64_t session, uint64_t publish_seq, bool stored,
+                      uint32_t more);
 /** A message was settled before it reached the disk. */
 void slc_confirm_settled(slc_broker *broker, const slc_message *message);
 void slc_confirm_send(slc_session *session);
@@ -793,9 +798,14 @@ void slc_route_all_keys(slc_vhost *vhost, slc_exchange *exchange, slc_message *m
 void slc_publish_route_fini(slc_session *session);
 /** A message for which there is no queue: it comes back, or is gone. */
 void slc_publish_nowhere(slc_session *session, slc_message *message, bool mandatory);
-/** Enqueue in all destinations and return the ticket to wait for; 0: none. *refused is set when a queue is full and takes no more. */
+/** What full queues did with a message. */
+typedef struct slc_refusal {
+    bool refused;    // one takes no more
+    uint32_t deaths; // those that give it to their dead letter exchange
+} slc_refusal;
+/** Enqueue in all destinations and return the ticket to wait for; 0: none. Adds to *refusal. */
 uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destination **queues,
-                         uint32_t count, bool *refused);
+                         uint32_t count, slc_refusal *refusal);
 /** The same for those who do not ask. */
 uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
                         uint32_t count);
@@ -805,6 +815,8 @@ void slc_tx_publish(slc_session *session, slc_message *message, const slc_route 
                     bool mandatory);
 void slc_tx_settle(slc_session *session, const slc_unacked *item, slc_settle how);
 void slc_tx_fini(slc_session *session);
+/** A death that the commit waits for is over, but for more. */
+void slc_tx_died(slc_session *session, uint32_t more);
 uint32_t slc_tx_publishes(const slc_session *session);
 uint32_t slc_tx_settlements(const slc_session *session);
 

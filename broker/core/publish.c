@@ -60,11 +60,18 @@ static void slot_fill(slc_route_slot **at, uint64_t version, const slc_message *
 }
 
 /** A full queue: it takes nothing, but may still pass it on. */
-static void publish_refuse(slc_queue *q, slc_message *message)
+static void publish_refuse(slc_queue *q, slc_message *message, slc_refusal *refusal)
 {
     q->refused++;
-    if (q->settings.overflow == SLC_OVERFLOW_REJECT_DLX)
-        slc_queue_die(q, slc_entry_new(q, q->next_qseq++, message, false, 0), SLC_DEATH_MAXLEN);
+    refusal->refused = true;
+    if (q->settings.overflow != SLC_OVERFLOW_REJECT_DLX)
+        return;
+    slc_entry *entry = slc_entry_new(q, q->next_qseq++, message, false, 0);
+    if (q->settings.dead_letter) {
+        entry->flags |= SLC_ENTRY_REFUSED;
+        refusal->deaths++;
+    }
+    slc_queue_die(q, entry, SLC_DEATH_MAXLEN);
 }
 
 /** Where the store keeps a message of a durable queue. 0: the queue is not in the store. */
@@ -86,7 +93,7 @@ static void publish_put(slc_queue *q, uint64_t qseq, slc_message *message, bool 
 }
 
 uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destination **queues,
-                         uint32_t count, bool *refused)
+                         uint32_t count, slc_refusal *refusal)
 {
     const slc_env *env = &broker->env;
     slc_env_target small[16];
@@ -102,8 +109,7 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
         bool keep = message->persistent;
         if (q->special | (message->ttl != 0)) {
             if (slc_queue_refuses(q, message->body_bytes)) {
-                publish_refuse(q, message);
-                *refused = true;
+                publish_refuse(q, message, refusal);
                 continue;
             }
             expires_ms = slc_expiry_of(q, message);
@@ -149,8 +155,8 @@ uint64_t slc_publish_try(slc_broker *broker, slc_message *message, slc_destinati
 uint64_t slc_publish_to(slc_broker *broker, slc_message *message, slc_destination **queues,
                         uint32_t count)
 {
-    bool refused;
-    return slc_publish_try(broker, message, queues, count, &refused);
+    slc_refusal refusal = {0};
+    return slc_publish_try(broker, message, queues, count, &refusal);
 }
 
 static slc_err exchange_of(slc_vhost *vhost, slc_slice name, slc_exchange **out, slc_error *error)
@@ -349,16 +355,16 @@ slc_err slc_session_publish(slc_session *session, slc_message *message, slc_slic
         message->publish_seq = session->confirms.next_seq;
     }
     uint64_t ticket = 0;
-    bool refused = false;
+    slc_refusal refusal = {0};
     bool replied = broker->reply_consumers > 0 && message->exchange_bytes == 0 &&
                    (count == 0 || message->more_keys) && slc_reply_to_publish(broker, message) > 0;
     if (count == 0 && !replied) {
         slc_publish_nowhere(session, message, mandatory);
     } else if (count > 0) {
-        ticket = slc_publish_try(broker, message, queues, count, &refused);
+        ticket = slc_publish_try(broker, message, queues, count, &refusal);
     }
-    if (session->confirming && refused)
-        slc_confirm_add_nack(session);
+    if (session->confirming && refusal.refused)
+        slc_confirm_add_nack(session, refusal.deaths);
     else if (session->confirming)
         slc_confirm_add(session, ticket);
     // As in RabbitMQ the ack of what went nowhere comes at once, behind its return: some clients take the two as a pair.

@@ -22,8 +22,8 @@ struct slc_tx {
     uint32_t publishes;
     tx_settle *settles;
     uint32_t settle_count, settle_capacity;
-    bool committing; // the batch is with the store
-    bool refused;    // a queue was full
+    bool committing;     // the batch is with the store
+    slc_refusal refusal; // its deaths are worked off in later batches
 };
 
 slc_err slc_session_tx_select(slc_session *session, slc_error *error)
@@ -102,11 +102,12 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
     }
     publish->count = alive;
     SLC_COUNT(session, published);
+    message->session = session->handle;
     message->ts_ms = session->active_ms = broker->env.wall_ms(broker->env.arg);
     bool replied = message->exchange_bytes == 0 && (alive == 0 || message->more_keys) &&
                    slc_reply_to_publish(broker, message) > 0;
     if (alive > 0)
-        slc_publish_try(broker, message, publish->queues, alive, &session->tx->refused);
+        slc_publish_try(broker, message, publish->queues, alive, &session->tx->refusal);
     if (alive > 0 || replied)
         return;
     slc_publish_nowhere(session, message, publish->mandatory);
@@ -114,8 +115,8 @@ static void tx_apply_publish(slc_session *session, tx_publish *publish)
 
 static slc_err tx_outcome(slc_tx *tx, slc_error *error)
 {
-    bool refused = tx->refused;
-    tx->refused = false;
+    bool refused = tx->refusal.refused;
+    tx->refusal.refused = false;
     return refused ? slc_error_set(error, SLC_EPRECONDITION, "partial tx completion") : SLC_OK;
 }
 
@@ -141,11 +142,22 @@ slc_err slc_session_tx_commit(slc_session *session, slc_error *error)
     for (uint32_t i = 0; i < count; i++)
         slc_settle_one(session, &tx->settles[i].item, tx->settles[i].how);
     broker->env.store_atomic(broker->env.arg, false);
-    if (broker->last_ticket == before)
+    if (broker->last_ticket == before && tx->refusal.deaths == 0)
         return tx_outcome(tx, error); // nothing of it concerned the store
     tx->committing = true;
-    session->wait_ticket = broker->last_ticket;
+    session->wait_ticket = tx->refusal.deaths > 0 ? UINT64_MAX : broker->last_ticket;
     return slc_session_wait(session, SLC_WAIT_TICKET);
+}
+
+void slc_tx_died(slc_session *session, uint32_t more)
+{
+    slc_refusal *refusal = &session->tx->refusal;
+    SLC_ASSERT(refusal->deaths > 0);
+    refusal->deaths += more - 1;
+    if (refusal->deaths > 0)
+        return;
+    session->wait_ticket = session->broker->last_ticket;
+    session->broker->resume_due = true;
 }
 
 static int settle_compare(const void *a, const void *b)

@@ -33,7 +33,7 @@ struct fake_world {
     uint64_t random, cache_bytes;
     slc_broker_options options;
     bool system_exchanges;
-    bool hold, hold_reads, damaged;
+    bool hold, hold_reads, damaged, atomic;
     fake_client *clients;
 };
 

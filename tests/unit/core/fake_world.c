@@ -137,7 +137,7 @@ static uint64_t fake_append(void *arg, slc_message *message, const slc_env_targe
         }
         q->items[q->count++] = (stored){targets[i].qseq, 0, append, targets[i].expires_ms};
     }
-    if (w->large_bytes == 0 || slc_message_content_bytes(message) < w->large_bytes)
+    if (w->atomic || w->large_bytes == 0 || slc_message_content_bytes(message) < w->large_bytes)
         return w->ticket;
     w->large_ticket = w->ticket | SLC_TICKET_LARGE;
     return w->large_ticket;
@@ -172,7 +172,7 @@ static uint64_t fake_drop(void *arg, uint32_t qid, uint64_t qseq, int reason, bo
     SLC_ASSERT(item->qseq == qseq);
     SLC_ASSERT(item->drop_ticket == 0);
     drop(w, item);
-    *cancelled = item->append->ticket > w->durable && item->append->live == 0;
+    *cancelled = !w->atomic && item->append->ticket > w->durable && item->append->live == 0;
     return w->ticket;
 }
 
@@ -194,8 +194,9 @@ static uint64_t fake_drop_range(void *arg, uint32_t qid, uint64_t first, uint64_
 
 static void fake_atomic(void *arg, bool begin)
 {
-    (void)arg;
-    (void)begin;
+    fake_world *w = arg;
+    SLC_ASSERT(w->atomic != begin);
+    w->atomic = begin;
 }
 
 static void fake_read(void *arg, uint32_t qid, uint64_t from_qseq, uint32_t count_max,

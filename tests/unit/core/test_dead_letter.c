@@ -8,6 +8,7 @@
 
 #include "base/table.h"
 #include "core/death_history.h"
+#include "core/internal.h"
 #include "fake_world.h"
 
 static fake_world *w;
@@ -382,4 +383,189 @@ Test(dead_letter, random_deaths_and_restarts_lose_and_double_nothing)
         for (int i = 0; i < 3; i++)
             cr_assert(eq(int, fake_queue_delete(w, s, names[i]), SLC_OK));
     }
+}
+
+/* ---- a nack is an answer ---- */
+
+/** A queue of this name that is full and gives what it refuses to the default exchange with this key. */
+static void declare_full(const char *name, const char *dead_key)
+{
+    DECLARE(name, true, "x-max-length", "0", "x-overflow", "reject-publish-dlx",
+            "x-dead-letter-exchange", "", "x-dead-letter-routing-key", dead_key);
+}
+
+static void confirm_select(void)
+{
+    slc_error error = {0};
+    cr_assert(eq(int, slc_session_confirm_select(s, &error), SLC_OK));
+}
+
+static void expect_log(const char *want)
+{
+    fake_turn(w);
+    cr_expect(eq(str, (char *)fake_take_log(c), (char *)want));
+}
+
+Test(dead_letter, a_refused_message_is_nacked_when_it_is_safe_among_the_dead)
+{
+    DECLARE("dead", true, NULL);
+    declare_full("q", "dead");
+    confirm_select();
+    fake_hold_store(w, true);
+    fake_publish(s, "", "q", "m1", "p");
+    fake_publish(s, "", "nowhere", "m2", "");
+    expect_log(""); // later ones do not overtake it
+    fake_sync(w);
+    expect_log("refuse 1; confirm 2");
+    fake_restart(w);
+    start();
+    EXPECT_TAKE("dead", "m1");
+    EXPECT_TAKE("dead", "(empty)");
+}
+
+Test(dead_letter, a_refused_message_that_is_dropped_or_transient_is_nacked_at_once)
+{
+    DECLARE("dead", true, NULL);
+    DECLARE("transient", false, NULL);
+    declare_full("q1", "nowhere");
+    declare_full("q2", "dead");
+    declare_full("q3", "transient");
+    declare_full("q4", "q4"); // in a circle
+    DECLARE("q5", true, "x-max-length", "0", "x-overflow", "reject-publish-dlx");
+    confirm_select();
+    fake_hold_store(w, true);
+    fake_publish(s, "", "q1", "m", "p");
+    fake_publish(s, "", "q2", "m", "");
+    fake_publish(s, "", "q3", "m", "p");
+    fake_publish(s, "", "q4", "m", "p");
+    fake_publish(s, "", "q5", "m", "p");
+    expect_log("refuse 1; refuse 2; refuse 3; refuse 4; refuse 5");
+}
+
+Test(dead_letter, a_refused_message_is_followed_through_full_queues)
+{
+    DECLARE("dead", true, NULL);
+    declare_full("q1", "q2");
+    declare_full("q2", "q3");
+    declare_full("q3", "dead");
+    confirm_select();
+    fake_hold_store(w, true);
+    fake_publish(s, "", "q1", "m1", "p");
+    expect_log("");
+    fake_sync(w);
+    expect_log("refuse 1");
+    EXPECT_TAKE("dead", "m1");
+}
+
+Test(dead_letter, a_refused_message_waits_for_all_the_queues_that_refused_it)
+{
+    // The dead letter that is dropped comes first, last, or is none; beside a queue that takes the message and one that drops
+    // it by its own rule.
+    static const char *const keys[][2] = {
+        {"dead1", "dead2"}, {"nowhere", "dead2"}, {"dead1", "nowhere"}};
+    DECLARE("dead1", true, NULL);
+    DECLARE("dead2", true, NULL);
+    DECLARE("takes", true, NULL);
+    DECLARE("short", true, "x-max-length", "0", "x-dead-letter-exchange", "",
+            "x-dead-letter-routing-key", "dead1");
+    fake_exchange(w, s, "all", "fanout", "");
+    fake_bind(w, s, "short", "all", "");
+    fake_bind(w, s, "takes", "all", "");
+    confirm_select();
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        char names[2][8], want[16];
+        snprintf(names[0], sizeof names[0], "q%zu", i);
+        snprintf(names[1], sizeof names[1], "r%zu", i);
+        for (int k = 0; k < 2; k++) {
+            declare_full(names[k], keys[i][k]);
+            fake_bind(w, s, names[k], "all", "");
+        }
+        fake_hold_store(w, true);
+        fake_publish(s, "all", "", "m", "p");
+        expect_log("");
+        fake_sync(w);
+        snprintf(want, sizeof want, "refuse %zu", i + 1);
+        expect_log(want);
+        fake_hold_store(w, false);
+        EXPECT_TAKE("takes", "m");
+        EXPECT_TAKE("dead1", "m");
+        for (int k = 0; k < 2; k++)
+            fake_queue_delete(w, s, names[k]);
+    }
+}
+
+Test(dead_letter, a_large_refused_message_is_no_exception)
+{
+    DECLARE("dead", true, NULL);
+    declare_full("q", "dead");
+    confirm_select();
+    fake_large_from(w, 10);
+    fake_hold_store(w, true);
+    fake_publish(s, "", "q", "a large message", "p");
+    expect_log("");
+    fake_sync(w);
+    expect_log("refuse 1");
+    fake_restart(w);
+    start();
+    EXPECT_TAKE("dead", "a large message");
+}
+
+Test(dead_letter, a_refused_message_whose_queue_or_publisher_goes)
+{
+    DECLARE("dead", true, NULL);
+    declare_full("q", "dead");
+    confirm_select();
+    fake_hold_store(w, true);
+    slc_session *other = fake_session(c);
+    slc_error error = {0};
+    cr_assert(eq(int, slc_session_confirm_select(other, &error), SLC_OK));
+    fake_publish(other, "", "q", "m1", "p");
+    slc_session_abandon(other);
+    fake_publish(s, "", "q", "m2", "p");
+    uint32_t ready;
+    cr_expect(eq(int, slc_session_queue_delete(s, slc_slice_str("q"), false, false, &ready, &error),
+                 SLC_EPENDING));
+    expect_log("");
+    cr_expect(eq(int, slc_session_queue_delete(s, slc_slice_str("q"), false, false, &ready, &error),
+                 SLC_OK));
+    fake_sync(w);
+    expect_log("refuse 1");
+    EXPECT_TAKE("dead", "m1");
+    EXPECT_TAKE("dead", "m2");
+}
+
+Test(dead_letter, a_commit_with_refused_messages_fails_when_they_are_safe_among_the_dead)
+{
+    DECLARE("dead", true, NULL);
+    DECLARE("takes", true, NULL);
+    declare_full("q", "dead");
+    declare_full("lost", "nowhere");
+    slc_error error = {0};
+    cr_assert(eq(int, slc_session_tx_select(s, &error), SLC_OK));
+    static const char *const queues[][3] = {{"q", "takes", "q"}, {"q", "q", "lost"}};
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 3; k++)
+            fake_publish(s, "", queues[i][k], "m", "p");
+        fake_hold_store(w, true);
+        cr_expect(eq(int, slc_session_tx_commit(s, &error), SLC_EPENDING));
+        fake_turn(w);
+        cr_expect(eq(int, s->wait, SLC_WAIT_TICKET));
+        fake_sync(w);
+        fake_turn(w);
+        cr_expect(eq(int, s->wait, SLC_WAIT_NONE));
+        cr_expect(eq(int, slc_session_tx_commit(s, &error), SLC_EPRECONDITION));
+        cr_expect(eq(str, error.text, "partial tx completion"));
+        fake_hold_store(w, false);
+    }
+    for (int i = 0; i < 4; i++)
+        EXPECT_TAKE("dead", "m");
+    fake_publish(s, "", "lost", "m", "p");
+    fake_turn(w);
+    fake_hold_store(w, true);
+    cr_expect(eq(int, slc_session_tx_commit(s, &error), SLC_EPENDING));
+    fake_turn(w);
+    cr_assert(eq(int, s->wait, SLC_WAIT_NONE), "nothing to wait for");
+    cr_expect(eq(int, slc_session_tx_commit(s, &error), SLC_EPRECONDITION));
+    fake_publish(s, "", "takes", "m", "");
+    cr_expect(eq(int, slc_session_tx_commit(s, &error), SLC_OK), "the next commit is another");
 }
