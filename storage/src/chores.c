@@ -95,6 +95,14 @@ static uint64_t job_mark_segments(slc_shard *shard, uint64_t to, uint64_t end_ls
     return to;
 }
 
+// Dead chunks that are left where they are while there is other work. A queue whose newest message was in one has to be saved
+// before it goes: when the messages go round thousands of queues, most have a newer one by then.
+static uint64_t delete_min(const slc_shard *shard)
+{
+    uint64_t share = shard->store->options.log_bytes / STORE_DELETE_SHARE / SLC_CHUNK_VALUE_MAX;
+    return share > STORE_DELETE_MIN ? share : STORE_DELETE_MIN;
+}
+
 static void job_delete_front(slc_shard *shard, bool idle)
 {
     slc_shard_job *job = &shard->job;
@@ -102,7 +110,7 @@ static void job_delete_front(slc_shard *shard, bool idle)
     while (shard->dead_to <= shard->ended_lsn && slc_shard_lsn(shard, shard->dead_to)->live == 0)
         shard->dead_to++;
     uint64_t waiting = shard->dead_to - shard->log_first;
-    if (waiting == 0 || (waiting < STORE_DELETE_MIN && !idle))
+    if (waiting == 0 || (waiting < delete_min(shard) && !idle && !shard->store->blocked))
         return;
     uint64_t to = shard->log_first;
     while (to < shard->dead_to && to - shard->log_first < STORE_DELETE_MAX &&

@@ -52,10 +52,11 @@ enum {
     STORE_DELETE_MAX =
         4096, // keys of .log (and of .que) changed by housekeeping in one transaction
     STORE_DELETE_MIN =
-        64,             // dead chunks worth the pages that a deletion dirties while work is waiting
-    STORE_IDLE_MS = 20, // after so long without work, housekeeping has a transaction of its own
-    STORE_RETRY_MS = 100,             // between attempts while the disk is full
-    STORE_SWEEP_MAX = 4096,           // messages of a deleted queue forgotten per turn
+        64, // dead chunks worth the pages that a deletion dirties while work is waiting
+    STORE_DELETE_SHARE = 16, // of the log's budget, the same
+    STORE_IDLE_MS = 20,     // after so long without work, housekeeping has a transaction of its own
+    STORE_RETRY_MS = 100,   // between attempts while the disk is full
+    STORE_SWEEP_MAX = 4096, // messages of a deleted queue forgotten per turn
     STORE_BALLAST_BYTES = 4 << 20,    // kept in the file to be given up when the disk is full
     STORE_READ_VALUES = 16,           // values per read transaction
     STORE_READ_NS = 50 * 1000 * 1000, // and its longest life
