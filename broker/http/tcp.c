@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,22 +12,22 @@
 
 enum { FILE_BYTES_MAX = 1024 * 1024 };
 
-static slc_err tcp_try(const struct addrinfo *address, int *fd_out)
+static int tcp_try(const struct addrinfo *address, int *fd_out)
 {
     const int on = 1, off = 0;
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return slc_err_from_errno(errno);
+        return errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (address->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, 128) != 0) {
-        slc_err rc = slc_err_from_errno(errno);
+        int code = errno;
         close(fd);
-        return rc;
+        return code;
     }
     *fd_out = fd;
-    return SLC_OK;
+    return 0;
 }
 
 slc_err slc_http_tcp_open(const char *ip, uint16_t port, int *fd_out, uint16_t *bound,
@@ -43,20 +44,21 @@ slc_err slc_http_tcp_open(const char *ip, uint16_t port, int *fd_out, uint16_t *
     };
     char service[8];
     snprintf(service, sizeof service, "%u", port);
-    slc_err rc = SLC_EINVAL;
+    int code = 0;
     for (size_t i = 0; i < count; i++) {
         struct addrinfo *address;
         if (getaddrinfo(hosts[i], service, &hints, &address) != 0)
             return slc_error_set(error, SLC_EINVAL,
                                  "management API: '%s' is not an IPv4 or IPv6 address", hosts[i]);
-        rc = tcp_try(address, fd_out);
+        code = tcp_try(address, fd_out);
         freeaddrinfo(address);
-        if (rc == SLC_OK || rc == SLC_EADDRINUSE)
+        if (code == 0 || code == EADDRINUSE)
             break;
     }
-    if (rc != SLC_OK)
-        return slc_error_set(error, rc, "management API: listening on %s port %u: %s",
-                             ip != NULL ? ip : "every address", port, slc_err_name(rc));
+    if (code != 0)
+        return slc_error_set(error, slc_err_from_errno(code),
+                             "management API: cannot listen on %s port %u: %s",
+                             ip != NULL ? ip : "every address", port, strerror(code));
     struct sockaddr_storage name = {0};
     socklen_t bytes = sizeof name;
     getsockname(*fd_out, (struct sockaddr *)&name, &bytes);

@@ -95,14 +95,18 @@ def _others_reach(path):
     return all(p.stat().st_mode & 0o001 for p in (path.resolve(), *path.resolve().parents))
 
 
-def test_a_port_in_use(sluiced, tmp_path):
+@pytest.mark.parametrize("management", [False, True])
+def test_a_port_in_use(sluiced, tmp_path, management):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         s.listen()
         port = s.getsockname()[1]
-        done = sluiced(*words(tmp_path, port), "--data-dir", tmp_path / "data")
+        options = words(tmp_path, 0 if management else port)
+        if management:
+            options += ["--set", "management.tcp.ip=127.0.0.1", "--set", f"management.tcp.port={port}"]
+        done = sluiced(*options, "--data-dir", tmp_path / "data")
     assert done.status == ADDRESS
-    assert f"127.0.0.1:{port}" in done.err
+    assert (f"management API: cannot listen on 127.0.0.1 port {port}" if management else f"127.0.0.1:{port}") in done.err
     assert "in use" in done.err
     assert not (tmp_path / "data" / "addresses").exists()
 
