@@ -106,7 +106,8 @@ static const option options[] = {
     {0, "warmup", "SECONDS", OPTION_NUMBER, FIELD(warmup_s), 0, 0, 1e7,
      "count rates and latencies only after this time [0]"},
     {0, "grace", "SECONDS", OPTION_NUMBER, FIELD(grace_s), 0, 0.001, 1e7,
-     "at the end wait this long without progress for what is missing [10]"},
+     "at the end wait this long without progress for what is missing; for confirms at least 10 "
+     "[10]"},
     {0, "fill", NULL, OPTION_FLAG, FIELD(fill), 0, 0, 0, "publish only, into --queue (needs -C)"},
     {0, "drain", NULL, OPTION_FLAG, FIELD(drain), 0, 0, 0, "consume what --queue has, then stop"},
     {0, "connections-only", "N", OPTION_U32, FIELD(connections_only), 0, 1, 1000000,

@@ -356,6 +356,17 @@ def test_a_thief_is_noticed(uri, queue, channel):
     assert f"{len(stolen) - 5} of 200 messages did not arrive" in result["done"].err
 
 
+@pytest.mark.skipif(os.environ.get("BROKER", "sluice") != "sluice", reason="it needs our fail points")
+def test_a_slow_disk_is_waited_for(monkeypatch):
+    """A short --grace gives up what consumers leave behind, not the confirms."""
+    monkeypatch.setenv("SLC_FAILPOINT", "store.commit.before=delay:300")
+    with support.new(kind="sluice") as broker:
+        done = run("-h", f"amqp://{broker.host}:{broker.port}", "--json", "-u", "q", "-f", "persistent", "-y", 0, "-C", 100, "-c", 100,
+                   "--grace", 0.001)
+    assert done.status == 0, done.err
+    assert done.json["confirmed"] == 100
+
+
 def test_an_interrupt_gives_the_report(uri):
     load = subprocess.Popen([program(), "-h", uri, "-c", "10", "-i", "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
