@@ -361,10 +361,10 @@ def test_a_slow_disk_is_waited_for(monkeypatch):
     """A short --grace gives up what consumers leave behind, not the confirms."""
     monkeypatch.setenv("SLC_FAILPOINT", "store.commit.before=delay:300")
     with support.new(kind="sluice") as broker:
-        done = run("-h", f"amqp://{broker.host}:{broker.port}", "--json", "-u", "q", "-f", "persistent", "-y", 0, "-C", 100, "-c", 100,
+        done = run("-h", f"amqp://{broker.host}:{broker.port}", "--json", "-u", "q", "-f", "persistent", "-y", 0, "-c", 100, "-z", 1,
                    "--grace", 0.001)
     assert done.status == 0, done.err
-    assert done.json["confirmed"] == 100
+    assert done.json["confirmed"] == done.json["published"] > 0
 
 
 def test_an_interrupt_gives_the_report(uri):
