@@ -1,24 +1,18 @@
 #include "base/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log_impl.h"
 
-//     slc_log ──> rate limit ──> formats that the sinks want ──> ring (list under the lock) ──>
-//     writer thread ──> write(2)
+//     slc_log ──> which outputs want it ──> rate limit ──> formats that they want ──> ring (list under the lock) ──>
+//     writer thread ──> slc_log_outputs_write
 //
 // The lock is held for the list, the rate table and the options, never for formatting or writing.
 
@@ -29,18 +23,11 @@ enum {
     LOG_NODE_BYTES = 256,
 };
 
-struct log_output;
-
-typedef struct log_line {
-    struct log_line *next;
-    struct log_output *output; // not a line but new options, owned: they hold for the lines behind
-    slc_log_level level;
-    uint64_t time_s;
-    bool muted;           // not for the function of slc_log_lines
-    uint32_t plain_bytes; // 0: not made
-    uint32_t json_bytes;  // behind the plain text; 0: not made
-    char text[];
-} log_line;
+// The first is that of unknown names.
+static const char *const log_categories[] = {"default", "connection", "channel", "queue",
+                                             "policy",  "cluster",    "store",   "auth",
+                                             "http",    "audit",      "config",  "upgrade"};
+enum { LOG_CATEGORIES = SLC_ARRAY_COUNT(log_categories) };
 
 typedef struct log_rate {
     const char *category; // of the last line, literals
@@ -51,22 +38,6 @@ typedef struct log_rate {
     uint64_t suppressed;
 } log_rate;
 
-typedef struct log_sink {
-    int fd; // -1: off
-    slc_log_level level;
-    bool json;
-    bool journal; // stderr is the journal: lines carry a priority
-} log_sink;
-
-// What the writer works with; only it touches these while it runs.
-typedef struct log_output {
-    log_sink console;
-    log_sink file;
-    slc_log_level line_level;
-    bool line_json;
-    char path[4096];
-} log_output;
-
 static uv_once_t log_once = UV_ONCE_INIT;
 static uv_mutex_t log_lock; // guards everything below down to the atomics
 static uv_cond_t log_wake;
@@ -74,32 +45,28 @@ static bool log_running;
 static bool log_stopping;
 static bool log_reopen_wanted;
 
-static log_line *log_head;
-static log_line **log_tail = &log_head;
+static slc_log_entry *log_head;
+static slc_log_entry **log_tail = &log_head;
 static size_t log_ring_bytes;
 static uint64_t log_ring_lost; // since the last "dropped" line
 static log_rate log_rates[LOG_RATE_SLOTS];
 static uint64_t log_suppressed; // sum over the table: the writer has something to summarise
-static bool log_want_plain;
-static bool log_want_json;
+static uint32_t log_open;       // bits by slc_log_output: there is such an output
+static uint32_t log_json;       // and it writes JSON
+static slc_log_level log_thresholds[SLC_LOG_OUTPUT_COUNT][LOG_CATEGORIES];
 static char log_node[LOG_NODE_BYTES];
 
 static _Atomic int log_least = SLC_LOG_INFO;
+static _Atomic uint8_t log_wanted[LOG_CATEGORIES][SLC_LOG_NONE]; // bits by slc_log_output
 static _Atomic uint64_t log_lost;
-static log_output log_out = {.console.fd = -1, .file.fd = -1, .line_level = SLC_LOG_NONE};
-static uv_thread_t log_thread;
 
-// Who gets the lines as well. Held during the call, so that nobody is in it once it was taken away.
-static uv_mutex_t log_lines_lock;
-static void (*log_lines_call)(const slc_log_line *line, void *arg);
-static void *log_lines_arg;
+static slc_log_outputs *log_out; // only the writer touches it while it runs
+static uv_thread_t log_thread;
 static _Thread_local bool log_muted;
 
 static void log_setup(void)
 {
     int rc = uv_mutex_init(&log_lock);
-    SLC_ASSERT(rc == 0);
-    rc = uv_mutex_init(&log_lines_lock);
     SLC_ASSERT(rc == 0);
     rc = uv_cond_init(&log_wake);
     SLC_ASSERT(rc == 0);
@@ -109,6 +76,37 @@ const char *slc_log_level_name(slc_log_level level)
 {
     static const char *const names[] = {"debug", "info", "warning", "error", "none"};
     return (unsigned)level < SLC_ARRAY_COUNT(names) ? names[level] : "none";
+}
+
+bool slc_log_level_find(const char *name, slc_log_level *out)
+{
+    static const struct {
+        const char *name;
+        slc_log_level level;
+    } names[] = {
+        {"debug", SLC_LOG_DEBUG},  {"info", SLC_LOG_INFO},       {"notice", SLC_LOG_INFO},
+        {"warning", SLC_LOG_WARN}, {"error", SLC_LOG_ERROR},     {"critical", SLC_LOG_ERROR},
+        {"alert", SLC_LOG_ERROR},  {"emergency", SLC_LOG_ERROR}, {"none", SLC_LOG_NONE}};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        if (strcmp(name, names[i].name) != 0)
+            continue;
+        *out = names[i].level;
+        return true;
+    }
+    return false;
+}
+
+const char *slc_log_category_name(uint32_t number)
+{
+    return number < LOG_CATEGORIES ? log_categories[number] : NULL;
+}
+
+static uint32_t log_category(const char *name)
+{
+    for (uint32_t i = 0; i < LOG_CATEGORIES; i++)
+        if (strcmp(name, log_categories[i]) == 0)
+            return i;
+    return 0;
 }
 
 bool slc_log_enabled(slc_log_level level)
@@ -121,79 +119,51 @@ uint64_t slc_log_dropped(void)
     return atomic_load_explicit(&log_lost, memory_order_relaxed);
 }
 
-// All of it, waiting for a terminal that is not ready; false when the sink does not take it.
-static bool log_write_all(int fd, const char *text, size_t bytes)
+void slc_log_mute(bool on)
 {
-    while (bytes > 0) {
-        ssize_t done = write(fd, text, bytes);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0 && errno == EAGAIN) {
-            struct pollfd ready = {.fd = fd, .events = POLLOUT};
-            if (poll(&ready, 1, 1000) < 0 && errno != EINTR)
-                return false;
-            continue;
-        }
-        if (done <= 0)
-            return false;
-        text += done;
-        bytes -= (size_t)done;
-    }
-    return true;
+    log_muted = on;
 }
 
-static bool log_sink_wants(const log_sink *sink, slc_log_level level)
+// The formats that the outputs of wanted write.
+static slc_log_entry *log_entry_new(const slc_log_record *record, uint32_t wanted, uint32_t json)
 {
-    return sink->fd >= 0 && level >= sink->level;
+    char text[3 * SLC_LOG_LINE_BYTES_MAX];
+    uint32_t texts = wanted & ~(1u << SLC_LOG_JOURNAL);
+    size_t message_at = 0;
+    size_t plain = (texts & ~json) != 0 ? slc_log_format_plain(record, text, &message_at) : 0;
+    size_t object = (texts & json) != 0 ? slc_log_format_json(record, text + plain) : 0;
+    size_t journal = (wanted & 1u << SLC_LOG_JOURNAL) != 0
+                         ? slc_log_format_journal(record, text + plain + object)
+                         : 0;
+    slc_log_entry *entry = slc_alloc(sizeof *entry + plain + object + journal);
+    *entry = (slc_log_entry){.level = record->level,
+                             .time = record->time,
+                             .event = record->event,
+                             .wanted = wanted,
+                             .message_at = (uint32_t)message_at,
+                             .plain_bytes = (uint32_t)plain,
+                             .json_bytes = (uint32_t)object,
+                             .journal_bytes = (uint32_t)journal};
+    memcpy(entry->text, text, plain + object + journal);
+    return entry;
 }
 
-static bool log_sink_write(const log_sink *sink, const log_line *line)
+static size_t log_entry_size(const slc_log_entry *entry)
 {
-    if (!log_sink_wants(sink, line->level))
-        return true;
-    // After a change of options a few lines are in the other format: better than none.
-    bool json = line->json_bytes > 0 && (sink->json || line->plain_bytes == 0);
-    const char *text = json ? line->text + line->plain_bytes : line->text;
-    size_t bytes = json ? line->json_bytes : line->plain_bytes;
-    if (!sink->journal)
-        return log_write_all(sink->fd, text, bytes);
-
-    static const char priorities[] = {'7', '6', '4', '3', '3'};
-    char marked[SLC_LOG_LINE_BYTES_MAX +
-                3]; // one write, so that lines of other processes do not get between
-    marked[0] = '<', marked[1] = priorities[line->level], marked[2] = '>';
-    memcpy(marked + 3, text, bytes);
-    return log_write_all(sink->fd, marked, bytes + 3);
+    return sizeof *entry + entry->plain_bytes + entry->json_bytes + entry->journal_bytes;
 }
 
-static log_line *log_line_new(const slc_log_record *record, bool plain, bool json)
-{
-    char text[2 * SLC_LOG_LINE_BYTES_MAX];
-    size_t plain_bytes = plain || !json ? slc_log_format_plain(record, text) : 0;
-    size_t json_bytes = json ? slc_log_format_json(record, text + plain_bytes) : 0;
-    log_line *line = slc_alloc(sizeof *line + plain_bytes + json_bytes);
-    *line = (log_line){.level = record->level,
-                       .time_s = (uint64_t)record->time.tv_sec,
-                       .muted = log_muted,
-                       .plain_bytes = (uint32_t)plain_bytes,
-                       .json_bytes = (uint32_t)json_bytes};
-    memcpy(line->text, text, plain_bytes + json_bytes);
-    return line;
-}
-
-static size_t log_line_size(const log_line *line)
-{
-    return sizeof *line + line->plain_bytes + line->json_bytes;
-}
-
-// A line of the log about itself, from the writer, past ring and limits.
+// A line of the log about itself, from the writer, past ring and limits, to the outputs that want it but for those of without.
 static void log_say(slc_log_level level, const char *category, const char *event, slc_fields fields,
-                    const char *message)
+                    uint32_t without, const char *message)
 {
     char node[LOG_NODE_BYTES];
     uv_mutex_lock(&log_lock);
     memcpy(node, log_node, sizeof node);
+    uint32_t json = log_json;
     uv_mutex_unlock(&log_lock);
+    uint32_t wanted =
+        atomic_load(&log_wanted[log_category(category)][level]) & ~without & ~(1u << SLC_LOG_LINES);
     slc_log_record record = {.level = level,
                              .category = category,
                              .event = event,
@@ -201,11 +171,9 @@ static void log_say(slc_log_level level, const char *category, const char *event
                              .node = node[0] != '\0' ? node : NULL,
                              .message = message};
     clock_gettime(CLOCK_REALTIME, &record.time);
-    log_line *line = log_line_new(&record, !log_out.console.json || !log_out.file.json,
-                                  log_out.console.json || log_out.file.json);
-    log_sink_write(&log_out.console, line);
-    log_sink_write(&log_out.file, line);
-    slc_free(line);
+    slc_log_entry *entry = log_entry_new(&record, wanted, json);
+    (void)slc_log_outputs_write(log_out, entry);
+    slc_free(entry);
 }
 
 static void log_say_dropped(uint64_t lines)
@@ -214,7 +182,7 @@ static void log_say_dropped(uint64_t lines)
     snprintf(text, sizeof text,
              "%" PRIu64 " log lines were dropped: they came faster than they could be written",
              lines);
-    log_say(SLC_LOG_WARN, "default", "log.dropped", SLC_FIELDS(SLC_F_U64("lines", lines)), text);
+    log_say(SLC_LOG_WARN, "default", "log.dropped", SLC_FIELDS(SLC_F_U64("lines", lines)), 0, text);
 }
 
 // Say how many lines of events that are over (or of all, at the end) were held back.
@@ -235,95 +203,50 @@ static void log_summarise(bool all)
         char text[160];
         snprintf(text, sizeof text, "%s: repeated %" PRIu64 " times", slot.event, slot.suppressed);
         log_say(slot.level, slot.category, slot.event,
-                SLC_FIELDS(SLC_F_U64("repeated", slot.suppressed)), text);
+                SLC_FIELDS(SLC_F_U64("repeated", slot.suppressed)), 0, text);
     }
-}
-
-static int log_file_open(const char *path)
-{
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
-}
-
-static void log_file_close(log_output *out)
-{
-    if (out->file.fd >= 0)
-        close(out->file.fd);
-    out->file.fd = -1;
 }
 
 static void log_file_reopen(void)
 {
-    if (log_out.file.fd < 0)
+    int number = slc_log_outputs_reopen(log_out);
+    if (number == 0)
         return;
-    int fd = log_file_open(log_out.path);
-    if (fd < 0) {
-        char text[SLC_LOG_MESSAGE_BYTES_MAX];
-        snprintf(text, sizeof text,
-                 "cannot reopen the log file %.1024s: %s; writing goes on in the old one",
-                 log_out.path, strerrordesc_np(errno));
-        log_say(SLC_LOG_ERROR, "default", "log.reopen_failed", SLC_NO_FIELDS, text);
+    char text[SLC_LOG_MESSAGE_BYTES_MAX];
+    snprintf(text, sizeof text,
+             "cannot reopen the log file %.1024s: %s; writing goes on in the old one",
+             slc_log_outputs_path(log_out), strerrordesc_np(number));
+    log_say(SLC_LOG_ERROR, "default", "log.reopen_failed", SLC_NO_FIELDS, 0, text);
+}
+
+// What happens to lines behind a socket is said where they still get through.
+static void log_say_socket(slc_log_output output, const char *what)
+{
+    slc_log_socket *socket = slc_log_outputs_socket(log_out, output);
+    if (socket == NULL)
         return;
-    }
-    log_file_close(&log_out);
-    log_out.file.fd = fd;
-}
-
-// Takes output.
-static void log_output_take(log_output *output)
-{
-    log_file_close(&log_out);
-    log_out = *output;
-    slc_free(output);
-}
-
-static void log_line_give(const log_line *line)
-{
-    if (line->muted || log_out.line_level == SLC_LOG_NONE || line->level < log_out.line_level)
+    slc_log_socket_turn(socket);
+    char news[1024], text[1100];
+    if (!slc_log_socket_news(socket, news, sizeof news))
         return;
-    bool json = line->json_bytes > 0 && (log_out.line_json || line->plain_bytes == 0);
-    slc_log_line given = {
-        .level = line->level,
-        .time_s = line->time_s,
-        .json = json,
-        .text = json ? line->text + line->plain_bytes : line->text,
-        .bytes = json ? line->json_bytes : line->plain_bytes,
-    };
-    uv_mutex_lock(&log_lines_lock);
-    if (log_lines_call != NULL)
-        log_lines_call(&given, log_lines_arg);
-    uv_mutex_unlock(&log_lines_lock);
+    snprintf(text, sizeof text, "%s: %s", what, news);
+    log_say(SLC_LOG_WARN, "default", "log.socket", SLC_FIELDS(SLC_F_STR("output", what)),
+            1u << output, text);
 }
 
-void slc_log_lines(void (*line)(const slc_log_line *line, void *arg), void *arg)
-{
-    uv_once(&log_once, log_setup);
-    uv_mutex_lock(&log_lines_lock);
-    log_lines_call = line;
-    log_lines_arg = arg;
-    uv_mutex_unlock(&log_lines_lock);
-}
-
-void slc_log_mute(bool on)
-{
-    log_muted = on;
-}
-
-static void log_write_lines(log_line *lines)
+static void log_write_entries(slc_log_entry *entries)
 {
     uint64_t failed = 0;
-    while (lines != NULL) {
-        log_line *line = lines;
-        lines = line->next;
-        if (line->output != NULL) {
-            log_output_take(line->output);
-            slc_free(line);
-            continue;
+    while (entries != NULL) {
+        slc_log_entry *entry = entries;
+        entries = entry->next;
+        if (entry->outputs != NULL) {
+            slc_log_outputs_free(log_out);
+            log_out = entry->outputs;
+        } else {
+            failed += !slc_log_outputs_write(log_out, entry);
         }
-        bool console = log_sink_write(&log_out.console, line);
-        bool file = log_sink_write(&log_out.file, line);
-        failed += !console || !file;
-        log_line_give(line);
-        slc_free(line);
+        slc_free(entry);
     }
     if (failed > 0)
         atomic_fetch_add_explicit(&log_lost, failed, memory_order_relaxed);
@@ -337,7 +260,7 @@ static void log_writer(void *arg)
         uv_mutex_lock(&log_lock);
         bool timed_out = false;
         while (log_head == NULL && !log_stopping && !log_reopen_wanted && !timed_out) {
-            if (log_suppressed > 0)
+            if (log_suppressed > 0 || slc_log_outputs_wait(log_out))
                 timed_out = uv_cond_timedwait(&log_wake, &log_lock, SLC_NS_PER_S) != 0;
             else
                 uv_cond_wait(&log_wake, &log_lock);
@@ -346,7 +269,7 @@ static void log_writer(void *arg)
         bool reopen = log_reopen_wanted;
         log_reopen_wanted = false;
 
-        log_line *lines = log_head;
+        slc_log_entry *entries = log_head;
         log_head = NULL;
         log_tail = &log_head;
         log_ring_bytes = 0;
@@ -355,108 +278,101 @@ static void log_writer(void *arg)
         bool repeated = log_suppressed > 0;
         uv_mutex_unlock(&log_lock);
 
-        log_write_lines(lines);
+        log_write_entries(entries);
         if (lost > 0)
             log_say_dropped(lost);
         if (repeated)
             log_summarise(stop);
         if (reopen)
             log_file_reopen();
+        log_say_socket(SLC_LOG_SYSLOG, "log.syslog");
+        log_say_socket(SLC_LOG_JOURNAL, "log.journald");
     }
 }
 
-// JOURNAL_STREAM names the socket that systemd connected to stderr.
-static bool log_stderr_is_journal(void)
+// @locked. Takes entry.
+static void log_append(slc_log_entry *entry)
 {
-    const char *stream = getenv("JOURNAL_STREAM");
-    struct stat status;
-    if (stream == NULL || fstat(STDERR_FILENO, &status) != 0)
-        return false;
-    char own[64];
-    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
-    return strcmp(own, stream) == 0;
-}
-
-static slc_err log_output_new(const slc_log_options *options, log_output **out, slc_error *error)
-{
-    log_output *output = slc_alloc_zero(1, sizeof *output);
-    output->console = (log_sink){.fd = options->level == SLC_LOG_NONE ? -1 : STDERR_FILENO,
-                                 .level = options->level,
-                                 .json = options->json,
-                                 .journal = log_stderr_is_journal()};
-    output->file = (log_sink){.fd = -1, .level = options->file_level, .json = options->file_json};
-    output->line_level = options->lines ? options->line_level : SLC_LOG_NONE;
-    output->line_json = options->line_json;
-    if (options->file != NULL) {
-        int written = snprintf(output->path, sizeof output->path, "%s", options->file);
-        if (written < 0 || (size_t)written >= sizeof output->path) {
-            slc_free(output);
-            return slc_error_set(error, SLC_EINVAL,
-                                 "the path of the log file is longer than %zu bytes",
-                                 sizeof output->path - 1);
-        }
-        output->file.fd = log_file_open(output->path);
-        if (output->file.fd < 0) {
-            int number = errno;
-            slc_free(output);
-            return slc_error_set(error, slc_err_from_errno(number),
-                                 "cannot open the log file %s: %s", options->file,
-                                 strerrordesc_np(number));
-        }
-    }
-    *out = output;
-    return SLC_OK;
-}
-
-// @locked. Takes line.
-static void log_append(log_line *line)
-{
-    *log_tail = line;
-    log_tail = &line->next;
+    *log_tail = entry;
+    log_tail = &entry->next;
     uv_cond_signal(&log_wake);
 }
 
-// @locked
-static void log_options_apply(const slc_log_options *options)
+// @locked. From the thresholds to who wants what.
+static void log_thresholds_apply(void)
 {
-    bool console = options->level != SLC_LOG_NONE;
-    bool file = options->file != NULL && options->file_level != SLC_LOG_NONE;
-    bool lines = options->lines && options->line_level != SLC_LOG_NONE;
-    log_want_plain = (console && !options->json) || (file && !options->file_json) ||
-                     (lines && !options->line_json);
-    log_want_json =
-        (console && options->json) || (file && options->file_json) || (lines && options->line_json);
-    snprintf(log_node, sizeof log_node, "%s", options->node == NULL ? "" : options->node);
-    int least = (int)options->level;
-    if (file && (int)options->file_level < least)
-        least = (int)options->file_level;
-    if (lines && (int)options->line_level < least)
-        least = (int)options->line_level;
+    int least = SLC_LOG_NONE;
+    for (uint32_t c = 0; c < LOG_CATEGORIES; c++) {
+        for (int level = SLC_LOG_DEBUG; level < SLC_LOG_NONE; level++) {
+            uint8_t wanted = 0;
+            for (uint32_t o = 0; o < SLC_LOG_OUTPUT_COUNT; o++)
+                if ((log_open & 1u << o) != 0 && level >= (int)log_thresholds[o][c])
+                    wanted |= (uint8_t)(1u << o);
+            atomic_store_explicit(&log_wanted[c][level], wanted, memory_order_relaxed);
+            if (wanted != 0 && level < least)
+                least = level;
+        }
+    }
     atomic_store(&log_least, least);
+}
+
+// @locked
+static void log_options_apply(const slc_log_options *options, const slc_log_outputs *outputs)
+{
+    const slc_log_level levels[SLC_LOG_OUTPUT_COUNT] = {
+        [SLC_LOG_CONSOLE] = options->level,         [SLC_LOG_FILE] = options->file_level,
+        [SLC_LOG_LINES] = options->line_level,      [SLC_LOG_SYSLOG] = options->syslog.level,
+        [SLC_LOG_JOURNAL] = options->journal_level,
+    };
+    for (uint32_t o = 0; o < SLC_LOG_OUTPUT_COUNT; o++)
+        for (uint32_t c = 0; c < LOG_CATEGORIES; c++)
+            log_thresholds[o][c] = levels[o];
+    for (uint32_t i = 0; i < options->category_count; i++)
+        for (uint32_t o = 0; o < SLC_LOG_OUTPUT_COUNT; o++)
+            log_thresholds[o][log_category(options->categories[i].category)] =
+                options->categories[i].level;
+    log_open = slc_log_outputs_open(outputs);
+    log_json = slc_log_outputs_json(outputs);
+    snprintf(log_node, sizeof log_node, "%s", options->node == NULL ? "" : options->node);
+    log_thresholds_apply();
+}
+
+void slc_log_set_level(slc_log_level level)
+{
+    SLC_ASSERT(level < SLC_LOG_NONE);
+    uv_once(&log_once, log_setup);
+    uv_mutex_lock(&log_lock);
+    for (uint32_t o = 0; log_running && o < SLC_LOG_OUTPUT_COUNT; o++)
+        for (uint32_t c = 0; c < LOG_CATEGORIES; c++)
+            if (log_thresholds[o][c] != SLC_LOG_NONE)
+                log_thresholds[o][c] = level;
+    if (log_running)
+        log_thresholds_apply();
+    uv_mutex_unlock(&log_lock);
 }
 
 slc_err slc_log_start(const slc_log_options *options, slc_error *error)
 {
     uv_once(&log_once, log_setup);
     SLC_ASSERT(!log_running);
-    log_output *output = NULL;
-    slc_err rc = log_output_new(options, &output, error);
+    slc_log_outputs *outputs = NULL;
+    slc_err rc = slc_log_outputs_new(options, &outputs, error);
     if (rc != SLC_OK)
         return rc;
 
     uv_mutex_lock(&log_lock);
-    log_out = *output;
+    log_out = outputs;
     log_stopping = false;
     uv_mutex_unlock(&log_lock);
-    slc_free(output);
     int started = uv_thread_create(&log_thread, log_writer, NULL);
     if (started != 0) {
-        log_file_close(&log_out);
+        slc_log_outputs_free(log_out);
+        log_out = NULL;
         return slc_error_set(error, slc_err_from_errno(started), "cannot start the log thread: %s",
                              uv_strerror(started));
     }
     uv_mutex_lock(&log_lock);
-    log_options_apply(options);
+    log_options_apply(options, outputs);
     log_running = true;
     uv_mutex_unlock(&log_lock);
     return SLC_OK;
@@ -465,15 +381,15 @@ slc_err slc_log_start(const slc_log_options *options, slc_error *error)
 slc_err slc_log_configure(const slc_log_options *options, slc_error *error)
 {
     uv_once(&log_once, log_setup);
-    log_output *output = NULL;
-    slc_err rc = log_output_new(options, &output, error);
+    slc_log_outputs *outputs = NULL;
+    slc_err rc = slc_log_outputs_new(options, &outputs, error);
     if (rc != SLC_OK)
         return rc;
-    log_line *change = slc_alloc(sizeof *change);
-    *change = (log_line){.output = output};
+    slc_log_entry *change = slc_alloc(sizeof *change);
+    *change = (slc_log_entry){.outputs = outputs};
     uv_mutex_lock(&log_lock);
     SLC_ASSERT(log_running);
-    log_options_apply(options);
+    log_options_apply(options, outputs);
     log_append(change);
     uv_mutex_unlock(&log_lock);
     return SLC_OK;
@@ -500,8 +416,8 @@ void slc_log_stop(void)
     if (!running)
         return;
     uv_thread_join(&log_thread);
-    log_file_close(&log_out);
-    log_out.console.fd = -1;
+    slc_log_outputs_free(log_out);
+    log_out = NULL;
     atomic_store(&log_least, SLC_LOG_INFO);
 }
 
@@ -534,19 +450,19 @@ static bool log_rate_pass(slc_log_level level, const char *category, const char 
     return false;
 }
 
-// @locked. Takes line.
-static void log_push(log_line *line)
+// @locked. Takes entry.
+static void log_push(slc_log_entry *entry)
 {
-    size_t bytes = log_line_size(line);
-    size_t room = line->level >= SLC_LOG_WARN ? LOG_RING_BYTES : LOG_RING_BYTES / 2;
+    size_t bytes = log_entry_size(entry);
+    size_t room = entry->level >= SLC_LOG_WARN ? LOG_RING_BYTES : LOG_RING_BYTES / 2;
     if (log_ring_bytes + bytes > room) {
         log_ring_lost++;
         atomic_fetch_add_explicit(&log_lost, 1, memory_order_relaxed);
-        slc_free(line);
+        slc_free(entry);
         return;
     }
     log_ring_bytes += bytes;
-    log_append(line);
+    log_append(entry);
 }
 
 void slc_log(slc_log_level level, const char *category, const char *event, slc_fields fields,
@@ -559,14 +475,21 @@ void slc_log(slc_log_level level, const char *category, const char *event, slc_f
         .level = level, .category = category, .event = event, .fields = fields};
     clock_gettime(CLOCK_REALTIME, &record.time);
 
+    uint32_t number = log_category(category);
     char node[LOG_NODE_BYTES];
     uv_mutex_lock(&log_lock);
     bool running = log_running;
-    if (running && !log_rate_pass(level, category, event)) {
+    uint32_t wanted = 1u << SLC_LOG_CONSOLE, json = 0;
+    if (running) {
+        wanted = atomic_load_explicit(&log_wanted[number][level], memory_order_relaxed);
+        if (log_muted)
+            wanted &= ~(1u << SLC_LOG_LINES);
+        json = log_json;
+    }
+    if (wanted == 0 || (running && !log_rate_pass(level, category, event))) {
         uv_mutex_unlock(&log_lock);
         return;
     }
-    bool plain = log_want_plain, json = log_want_json;
     memcpy(node, log_node, sizeof node);
     uv_mutex_unlock(&log_lock);
 
@@ -587,15 +510,14 @@ void slc_log(slc_log_level level, const char *category, const char *event, slc_f
     record.message = message;
     record.node = running && node[0] != '\0' ? node : NULL;
 
-    log_line *line = log_line_new(&record, !running || plain, running && json);
+    slc_log_entry *entry = log_entry_new(&record, wanted, json);
     uv_mutex_lock(&log_lock);
     running = log_running;
     if (running)
-        log_push(line);
+        log_push(entry);
     uv_mutex_unlock(&log_lock);
     if (!running) {
-        log_write_all(STDERR_FILENO, line->text,
-                      line->plain_bytes > 0 ? line->plain_bytes : line->json_bytes);
-        slc_free(line);
+        slc_log_write_stderr(entry);
+        slc_free(entry);
     }
 }

@@ -127,7 +127,7 @@ static void line_time(line *l, const struct timespec *time)
                 time->tv_nsec / 1000, offset < 0 ? '-' : '+', labs(offset) / 60, labs(offset) % 60);
 }
 
-size_t slc_log_format_plain(const slc_log_record *record, char *out)
+size_t slc_log_format_plain(const slc_log_record *record, char *out, size_t *message_at)
 {
     line l = {.out = out, .cap = SLC_LOG_LINE_BYTES_MAX - LINE_TAIL_BYTES};
     line_time(&l, &record->time);
@@ -139,6 +139,7 @@ size_t slc_log_format_plain(const slc_log_record *record, char *out)
     if (first != NULL && first->text == NULL && strcmp(first->name, record->category) == 0)
         line_format(&l, "#%" PRIu64, first->number);
     line_text(&l, "> ");
+    *message_at = l.bytes;
     line_escaped(&l, record->message, false);
     if (l.cut) {
         memcpy(out + l.bytes, "...", 3);
@@ -184,4 +185,53 @@ size_t slc_log_format_json(const slc_log_record *record, char *out)
     }
     memcpy(out + l.bytes, "}\n", 2);
     return l.bytes + 2;
+}
+
+// Names of the journal are capitals, digits and underscores; one that begins with an underscore is dropped there.
+static void line_journal_name(line *l, const char *prefix, const char *name)
+{
+    line_text(l, prefix);
+    for (; *name != '\0'; name++) {
+        char c = *name;
+        bool good = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (c >= 'a' && c <= 'z')
+            c = (char)(c - 'a' + 'A');
+        else if (!good)
+            c = '_';
+        line_put(l, &c, 1);
+    }
+    line_text(l, "=");
+}
+
+// NAME=value; the value is escaped, so it is one line and needs no binary form. One that does not fit is left out whole.
+static void line_journal(line *l, const char *prefix, const char *name, const char *value)
+{
+    line before = *l;
+    line_journal_name(l, prefix, name);
+    line_escaped(l, value, false);
+    line_text(l, "\n");
+    if (l->cut) {
+        *l = before;
+        l->cut = false;
+    }
+}
+
+size_t slc_log_format_journal(const slc_log_record *record, char *out)
+{
+    static const char *const priorities[] = {"7", "6", "4", "3", "3"};
+    line l = {.out = out, .cap = SLC_LOG_LINE_BYTES_MAX};
+    line_journal(&l, "", "priority", priorities[record->level]);
+    line_journal(&l, "", "syslog_identifier", "sluiced");
+    line_journal(&l, "", "message", record->message);
+    line_journal(&l, "SLUICE_", "category", record->category);
+    line_journal(&l, "SLUICE_", "event", record->event);
+    if (record->node != NULL)
+        line_journal(&l, "SLUICE_", "node", record->node);
+    for (uint32_t i = 0; i < record->fields.count; i++) {
+        const slc_field *field = &record->fields.fields[i];
+        char number[24];
+        snprintf(number, sizeof number, "%" PRIu64, field->number);
+        line_journal(&l, "SLUICE_", field->name, field->text != NULL ? field->text : number);
+    }
+    return l.bytes;
 }
