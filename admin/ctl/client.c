@@ -70,6 +70,9 @@ int slc_ctl_error(int code, const char *format, ...)
 int slc_ctl_reply_error(const slc_ctl_reply *reply, int code)
 {
     const char *reason = json_string_value(json_object_get(reply->body, "reason"));
+    const char *detail = json_string_value(json_object_get(reply->body, "detail"));
+    if (detail != NULL && reason != NULL && strcmp(reason, "credential_validation_failed") == 0)
+        return slc_ctl_error(CTL_UNAVAILABLE, "%s", detail); // as rabbitmqctl
     if (reason != NULL)
         return slc_ctl_error(code, "%s", reason);
     return slc_ctl_error(code, "the broker answered with status %ld", reply->status);

@@ -210,6 +210,7 @@ static slc_err hashing_of(const json_t *item, const char *version, slc_auth_hash
 static slc_err password_of(const slc_user_definitions *u, const json_t *item, const char *version,
                            slc_auth_user_change *change, uint8_t *hash, slc_error *error)
 {
+    static const char refused[] = "credential_validation_failed";
     const json_t *clear = json_object_get(item, "password");
     const json_t *encoded = json_object_get(item, "password_hash");
     size_t bytes = 0;
@@ -221,6 +222,8 @@ static slc_err password_of(const slc_user_definitions *u, const json_t *item, co
     for (uint32_t i = 0; clear != NULL && i < u->clear_count; i++) {
         if (u->clear[i].item != item)
             continue;
+        if (slc_auth_password_allowed(u->auth, change->name, u->clear[i].text, NULL) != SLC_OK)
+            return slc_error_set(error, SLC_EINVAL, refused);
         if (u->clear[i].bytes == 0)
             return slc_error_set(error, SLC_EINVAL, "'password' cannot be hashed");
         change->hashing = u->used;
@@ -230,8 +233,12 @@ static slc_err password_of(const slc_user_definitions *u, const json_t *item, co
     if (clear != NULL)
         return slc_error_set(error, SLC_EINVAL, "'password' must be a string of 1 to %d octets",
                              SLC_AUTH_PASSWORD_BYTES_MAX);
-    if (encoded == NULL)
-        return SLC_OK;
+    if (encoded == NULL) // as RabbitMQ 3.10: a new one has an empty password for the validator
+        return slc_auth_user_find(u->auth, change->name) != NULL ||
+                       slc_auth_password_allowed(u->auth, change->name, (slc_slice){0}, NULL) ==
+                           SLC_OK
+                   ? SLC_OK
+                   : slc_error_set(error, SLC_EINVAL, refused);
     slc_slice text;
     slc_err rc = text_of(item, "password_hash", &text, error);
     if (rc == SLC_OK)

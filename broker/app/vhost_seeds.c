@@ -97,9 +97,12 @@ slc_vhost_seeds *slc_vhost_seeds_new(const slc_settings *s, const slc_auth *auth
             .read = text_or_empty(from->read),
         };
         if (from->password != NULL &&
-            slc_password_hash(seeds->hashing, slc_slice_str(from->password), user->hash,
-                              &user->hash_bytes) != SLC_OK)
-            user->hash_bytes = 0; // no memory: a user whom no password lets in
+            (slc_auth_password_allowed(auth, slc_slice_str(from->name),
+                                       slc_slice_str(from->password), NULL) != SLC_OK ||
+             slc_password_hash(seeds->hashing, slc_slice_str(from->password), user->hash,
+                               &user->hash_bytes) != SLC_OK))
+            user->hash_bytes =
+                0; // not allowed (logged), or no memory: a user whom no password lets in
     }
     return seeds;
 }

@@ -400,8 +400,17 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
     world->first_start = vhosts == 0;
     // Before the default vhost is proposed: after a crash between the two there is a user without a vhost, never a vhost that
     // nobody can enter.
-    if (options->first_user.user != NULL)
+    if (options->first_user.user != NULL) {
+        // As RabbitMQ: no start, before anything is created.
+        if (world->first_start && slc_auth_user_count(world->auth) == 0)
+            rc = slc_auth_password_allowed(world->auth, slc_slice_str(options->first_user.user),
+                                           slc_slice_str(options->first_user.password), error);
+        if (rc != SLC_OK) {
+            slc_error_wrap(error, "default_pass of user '%s'", options->first_user.user);
+            goto undo;
+        }
         slc_world_first_user(world, &options->first_user, undone, NULL);
+    }
     slc_broker_start(world->broker);
     return SLC_OK;
 

@@ -51,6 +51,7 @@ slc_auth *slc_auth_new(const slc_auth_options *options)
     slc_auth *auth = slc_alloc_zero(1, sizeof *auth);
     auth->options = *options;
     auth->refs = 1;
+    slc_credentials_init(&auth->credentials, &options->credentials);
     auth_mutations_init(auth);
     auth_checks_init(auth);
     return auth;
@@ -62,6 +63,8 @@ void slc_auth_set(slc_auth *auth, const slc_auth_options *options)
     auth->options.failure_delay_ms = options->failure_delay_ms;
     auth->options.max_failures_per_minute = options->max_failures_per_minute;
     auth->options.hashing = options->hashing;
+    slc_credentials_fini(&auth->credentials);
+    slc_credentials_init(&auth->credentials, &options->credentials);
 }
 
 static void user_free(slc_auth *auth, auth_user *user)

@@ -26,6 +26,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "auth/credentials.h"
 #include "base/error.h"
 #include "base/records.h"
 
@@ -55,10 +56,11 @@ struct slc_auth_event;
 
 typedef struct slc_auth_options {
     uv_loop_t *loop;
-    uint32_t cache_ttl_ms;            // 0: every login is computed
-    uint32_t failure_delay_ms;        // least time until a refusal
-    uint32_t max_failures_per_minute; // of one address; 0: any number
-    slc_auth_hashing hashing;         // of new passwords; not MD5
+    uint32_t cache_ttl_ms;               // 0: every login is computed
+    uint32_t failure_delay_ms;           // least time until a refusal
+    uint32_t max_failures_per_minute;    // of one address; 0: any number
+    slc_auth_hashing hashing;            // of new passwords; not MD5
+    slc_credentials_options credentials; // what new passwords must be like; copied
     /** Users who may only come from this machine; NULL: nobody. */
     bool (*loopback_only)(void *arg, slc_slice user);
     /** As slc_env.propose. NULL in tests without a control plane: applied at once. */
@@ -77,7 +79,7 @@ slc_auth *slc_auth_new(const slc_auth_options *options);
 /** Checks under way are dropped; a computation that runs is waited for by the loop, which has to run until its handles are
  *  closed. */
 void slc_auth_free(slc_auth *auth);
-/** Reload: ttl, delay, failures, hashing. */
+/** Reload: ttl, delay, failures, hashing, credentials. */
 void slc_auth_set(slc_auth *auth, const slc_auth_options *options);
 
 /** From and to the base64 of password_hash in definitions. out: SLC_AUTH_HASH_BYTES_MAX octets; false: no base64, too long. */
@@ -189,7 +191,12 @@ bool slc_auth_may_topic(const slc_auth *auth, slc_slice user, slc_slice vhost, s
 
 /* ---- changes: done runs once, later on the loop. They are worked off one after the other. ---- */
 
-/** SLC_OK: durable and in force. SLC_EINVAL: a value breaks a rule that error names. SLC_ENOTFOUND, SLC_EEXIST: the user.
+/** What a new password must be like (credential_validator.*): SLC_EPRECONDITION, and a line of the log. For whoever makes users by
+ *  slc_auth_changes_user, which sees hashes only. */
+SLC_MUST_USE slc_err slc_auth_password_allowed(const slc_auth *auth, slc_slice user,
+                                               slc_slice password, slc_error *error);
+
+/** SLC_OK: durable and in force. SLC_EINVAL: a value breaks a rule that error names. SLC_EPRECONDITION: the password is not allowed. SLC_ENOTFOUND, SLC_EEXIST: the user.
  *  SLC_ENOSPC: the control plane is full. */
 typedef void (*slc_auth_done)(slc_err rc, const slc_error *error, void *arg);
 

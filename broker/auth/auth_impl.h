@@ -39,6 +39,7 @@ typedef struct auth_address auth_address;
 
 struct slc_auth {
     slc_auth_options options;
+    slc_credentials credentials;
     uint32_t refs; // handles that are not closed, works that run, and one of the owner
     bool freed;
 

@@ -7,6 +7,7 @@
 
 #include "auth/auth_impl.h"
 #include "auth/password.h"
+#include "base/log.h"
 
 typedef enum mutation_kind {
     MUTATION_USER,
@@ -91,7 +92,17 @@ static slc_err name_check(const char *what, slc_slice name, bool may_be_empty, s
     return SLC_OK;
 }
 
-static slc_err user_check(const slc_auth_user_change *c, slc_error *error)
+slc_err slc_auth_password_allowed(const slc_auth *auth, slc_slice user, slc_slice password,
+                                  slc_error *error)
+{
+    slc_err rc = slc_credentials_check(&auth->credentials, password, error);
+    if (rc != SLC_OK)
+        slc_log(SLC_LOG_ERROR, "auth", "auth.password_refused", SLC_NO_FIELDS,
+                "Credential validation for user '%.*s' failed!", SLC_SLICE_FMT(user));
+    return rc;
+}
+
+static slc_err user_check(const slc_auth *auth, const slc_auth_user_change *c, slc_error *error)
 {
     slc_err rc = name_check("user", c->name, false, error);
     if (rc != SLC_OK)
@@ -107,6 +118,8 @@ static slc_err user_check(const slc_auth_user_change *c, slc_error *error)
     if ((c->put & SLC_AUTH_PUT_PASSWORD) != 0 && c->password.bytes > SLC_AUTH_PASSWORD_BYTES_MAX)
         return slc_error_set(error, SLC_EINVAL, "user '%.*s': the password has more than %d octets",
                              SLC_SLICE_FMT(c->name), SLC_AUTH_PASSWORD_BYTES_MAX);
+    if ((c->put & SLC_AUTH_PUT_PASSWORD) != 0)
+        return slc_auth_password_allowed(auth, c->name, c->password, error);
     if ((c->put & SLC_AUTH_PUT_HASH) != 0)
         return slc_password_hash_check(c->hashing, c->password_hash, error);
     return SLC_OK;
@@ -297,7 +310,7 @@ static void turn_cb(uv_timer_t *timer)
     }
     slc_err rc = SLC_OK;
     if (m->kind == MUTATION_USER)
-        rc = user_check(&m->user, &m->error);
+        rc = user_check(m->auth, &m->user, &m->error);
     else if (m->kind == MUTATION_PERMISSION)
         rc = permission_check(&m->permission, &m->error);
     if (rc != SLC_OK) {
@@ -442,7 +455,7 @@ slc_err slc_auth_changes_user(const slc_auth *auth, const slc_auth_user_change *
                               slc_auth_changes *changes, slc_error *error)
 {
     SLC_ASSERT((change->put & SLC_AUTH_PUT_PASSWORD) == 0);
-    slc_err rc = user_check(change, error);
+    slc_err rc = user_check(auth, change, error);
     if (rc != SLC_OK)
         return rc;
     slc_auth_user_change clean = *change;
@@ -486,8 +499,11 @@ void slc_auth_first_user(slc_auth *auth, const slc_auth_first *first, slc_auth_d
     size_t bytes = 0;
     first_user *f = slc_alloc(sizeof *f);
     *f = (first_user){auth, done, arg};
-    slc_err rc = slc_password_hash_first(auth->options.hashing, slc_slice_str(first->password),
-                                         hash, &bytes);
+    slc_err rc = slc_auth_password_allowed(auth, slc_slice_str(first->user),
+                                           slc_slice_str(first->password), NULL);
+    if (rc == SLC_OK)
+        rc = slc_password_hash_first(auth->options.hashing, slc_slice_str(first->password), hash,
+                                     &bytes);
     if (rc != SLC_OK) {
         first_proposed(rc, f);
         return;

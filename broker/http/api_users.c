@@ -56,6 +56,9 @@ void slc_api_changed(slc_http_request *request, slc_err rc, const slc_error *err
     case SLC_ENOMEM:
         slc_http_fail(request, 503, "unavailable", "%s", text);
         break;
+    case SLC_EPRECONDITION: // RabbitMQ's word; sluicectl shows the sentence
+        slc_http_fail_detail(request, 400, "bad_request", "credential_validation_failed", text);
+        break;
     default:
         slc_http_fail(request, 400, "bad_request", "%s", text);
     }
@@ -173,9 +176,15 @@ void slc_api_user_put(slc_http_request *request)
     } else {
         change.put |= SLC_AUTH_PUT_HASH; // as RabbitMQ: a user without a password
     }
+    slc_error refused = {0};
     if (wrong != NULL) {
         slc_http_fail(request, 400, "bad_request", "%s", wrong);
         slc_http_answer(request);
+    } else if (!exists && (change.put & SLC_AUTH_PUT_PASSWORD) == 0 &&
+               !json_is_string(json_object_get(body, "password_hash")) &&
+               slc_auth_password_allowed(auth, change.name, (slc_slice){0}, &refused) != SLC_OK) {
+        // As RabbitMQ 3.10: a new user without a password has an empty one for the validator.
+        slc_api_changed(request, refused.code, &refused, 0);
     } else {
         slc_auth_user_put(auth, &change, exists ? changed : created, request);
     }

@@ -34,13 +34,20 @@ void slc_http_fail(slc_http_request *request, unsigned status, const char *error
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    slc_http_fail_detail(request, status, error, text, NULL);
+}
 
+void slc_http_fail_detail(slc_http_request *request, unsigned status, const char *error,
+                          const char *reason, const char *detail)
+{
     request->status = status;
     request->body.bytes = 0;
     slc_json w = slc_json_to(&request->body);
     slc_json_open(&w, '{');
     slc_json_put_text(&w, "error", error);
-    slc_json_put_text(&w, "reason", text);
+    slc_json_put_text(&w, "reason", reason);
+    if (detail != NULL)
+        slc_json_put_text(&w, "detail", detail);
     slc_json_close(&w, '}');
 }
 

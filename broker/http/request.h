@@ -97,6 +97,9 @@ unsigned slc_http_route(slc_http_request *request, unsigned *allowed);
 /** {"error","reason"} as the body. */
 void slc_http_fail(slc_http_request *request, unsigned status, const char *error,
                    const char *format, ...) SLC_PRINTF(4, 5);
+/** With a "detail" for people, where "reason" has to be a word of RabbitMQ; NULL: none. */
+void slc_http_fail_detail(slc_http_request *request, unsigned status, const char *error,
+                          const char *reason, const char *detail);
 /** The body as a JSON object; borrowed. NULL: it is none, and the answer is already filled (400 not_json): hand it back.
  *  @thread the loop's */
 const json_t *slc_http_json(slc_http_request *request);
