@@ -18,11 +18,12 @@
 
 typedef struct slc_amqp_server slc_amqp_server;
 
-/** Bits, in the order of the list that clients get. EXTERNAL is offered on TLS listeners only. */
+/** Bits, in the order of the list that clients get. EXTERNAL is offered on TLS listeners only, ANONYMOUS with a user for it. */
 enum {
     SLC_AMQP_MECHANISM_PLAIN = 1,
     SLC_AMQP_MECHANISM_AMQPLAIN = 2,
     SLC_AMQP_MECHANISM_EXTERNAL = 4,
+    SLC_AMQP_MECHANISM_ANONYMOUS = 8,
 };
 
 /** Zero means the default in brackets, except where 0 has a meaning. */
@@ -39,7 +40,9 @@ typedef struct slc_amqp_settings {
     const char *product;           // server property, such as "Sluice"
     const char *version;
     const char *cluster_name;
-    unsigned mechanisms;      // SLC_AMQP_MECHANISM_... that are offered [PLAIN, AMQPLAIN]
+    unsigned mechanisms;        // SLC_AMQP_MECHANISM_... that are offered [PLAIN, AMQPLAIN]
+    const char *anonymous_user; // who logs in by ANONYMOUS; NULL: nobody
+    const char *anonymous_pass;
     bool require_tls;         // no passwords from other machines without TLS
     slc_tls_login cert_login; // where EXTERNAL finds the user
     slc_tls_san cert_san;

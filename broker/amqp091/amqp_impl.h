@@ -136,6 +136,7 @@ struct slc_amqp_server {
     slc_auth *auth;
     slc_amqp_settings settings;
     char *product, *version, *cluster_name;
+    char *anonymous_user, *anonymous_pass;
     slc_table_builder properties; // server-properties
     slc_listener **listeners;
     uint32_t listener_count;

@@ -19,10 +19,13 @@ static unsigned mechanisms_of(const amqp_conn *c)
     unsigned set = c->server->settings.mechanisms;
     if (clear_text(c))
         return 0;
+    if (c->server->settings.anonymous_user == NULL)
+        set &= ~(unsigned)SLC_AMQP_MECHANISM_ANONYMOUS;
     return c->secure ? set : set & ~(unsigned)SLC_AMQP_MECHANISM_EXTERNAL;
 }
 
-static const char *const mechanism_words[] = {"PLAIN", "AMQPLAIN", "EXTERNAL"}; // by bit
+static const char *const mechanism_words[] = {"PLAIN", "AMQPLAIN", "EXTERNAL",
+                                              "ANONYMOUS"}; // by bit
 
 static const char *mechanism_names(const amqp_conn *c, char out[64])
 {
@@ -229,6 +232,10 @@ static void sasl_step(amqp_conn *c, uint32_t id, slc_slice response)
             login_refused(c, &error);
             return;
         }
+    }
+    if (c->mechanism->anonymous) {
+        given.user = slc_slice_str(c->server->settings.anonymous_user);
+        given.password = slc_slice_str(c->server->settings.anonymous_pass);
     }
     slc_free(c->user);
     c->user = slc_strndup((const char *)given.user.data, given.user.bytes);

@@ -108,6 +108,11 @@ void slc_amqp_set(slc_amqp_server *server, const slc_amqp_settings *settings)
     text_set(&server->product, settings->product, "Sluice");
     text_set(&server->version, settings->version, SLC_VERSION);
     text_set(&server->cluster_name, settings->cluster_name, "sluice");
+    text_set(&server->anonymous_user, settings->anonymous_user, "");
+    text_set(&server->anonymous_pass, settings->anonymous_pass, "");
+    if (s->anonymous_user != NULL)
+        s->anonymous_user = server->anonymous_user;
+    s->anonymous_pass = server->anonymous_pass;
     s->product = server->product;
     s->version = server->version;
     s->cluster_name = server->cluster_name;
@@ -222,6 +227,8 @@ void slc_amqp_free(slc_amqp_server *server)
         slc_amqp_conn_end(server->conns, 0);
     server->freed = true;
     slc_table_builder_fini(&server->properties);
+    slc_free(server->anonymous_user);
+    slc_free(server->anonymous_pass);
     slc_free(server->product);
     slc_free(server->version);
     slc_free(server->cluster_name);

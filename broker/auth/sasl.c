@@ -55,9 +55,9 @@ static slc_err amqplain_respond(slc_slice response, slc_sasl_credentials *out, s
     return SLC_OK;
 }
 
-/** Whatever the response says: the certificate speaks. */
-static slc_err external_respond(slc_slice response, slc_sasl_credentials *out, slc_slice *challenge,
-                                slc_error *error)
+/** Whatever the response says: a certificate speaks (EXTERNAL), or nobody has to (ANONYMOUS, RFC 4505: a trace at most). */
+static slc_err empty_respond(slc_slice response, slc_sasl_credentials *out, slc_slice *challenge,
+                             slc_error *error)
 {
     (void)response;
     (void)challenge;
@@ -69,7 +69,8 @@ static slc_err external_respond(slc_slice response, slc_sasl_credentials *out, s
 static const slc_sasl_mechanism MECHANISMS[] = {
     {"PLAIN", plain_respond},
     {"AMQPLAIN", amqplain_respond},
-    {"EXTERNAL", external_respond, .external = true},
+    {"EXTERNAL", empty_respond, .external = true},
+    {"ANONYMOUS", empty_respond, .anonymous = true},
 };
 
 const slc_sasl_mechanism *slc_sasl_find(slc_slice name)

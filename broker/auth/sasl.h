@@ -21,6 +21,8 @@ typedef struct slc_sasl_mechanism {
                        slc_error *error);
     /** The transport has checked who it is: the front end knows the user, *out stays empty. */
     bool external;
+    /** The front end has a user for whoever comes, *out stays empty. */
+    bool anonymous;
 } slc_sasl_mechanism;
 
 /** NULL: unknown. */
