@@ -72,6 +72,7 @@ static int daemon_open_world(slc_daemon *d, slc_error *error)
     case SLC_OK:
         return 0;
     case SLC_EVERSION:
+    case SLC_EPRECONDITION:
         return SLC_EXIT_CONFIG;
     case SLC_EACCESS:
     case SLC_ENOSPC:
@@ -160,7 +161,7 @@ static int daemon_run(slc_daemon *d, slc_error *error)
                       slc_daemon_disk_limit(s), s->memory_monitor_interval_ms);
     slc_daemon_handles(d);
     slc_error lines_error = {0};
-    if (s->log_exchange &&
+    if (s->log.lines &&
         slc_log_lines_open(&d->log_lines, &d->loop, d->world.broker, &lines_error) != SLC_OK)
         slc_daemon_fail(d, SLC_EXIT_SYSTEM, &lines_error);
     slc_error http_error = {0};
@@ -233,9 +234,8 @@ int slc_daemon_main(int argc, char **argv)
         goto free_daemon;
     if (refuse_root(d->settings))
         goto free_daemon;
-    slc_log_options log_options = slc_settings_log(d->settings);
     if (slc_failpoint_init(&error) != SLC_OK || slc_notify_open(&error) != SLC_OK ||
-        slc_log_start(&log_options, &error) != SLC_OK) {
+        slc_log_start(&d->settings->log, &error) != SLC_OK) {
         fprintf(stderr, "sluiced: error: %s\n", error.text);
         goto free_daemon;
     }

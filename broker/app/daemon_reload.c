@@ -51,8 +51,7 @@ void slc_daemon_reload(slc_daemon *d)
         return;
     }
     slc_settings_diff(d->settings, fresh, changed_key, NULL);
-    slc_log_options log_options = slc_settings_log(fresh);
-    if (slc_log_configure(&log_options, &error) != SLC_OK)
+    if (slc_log_configure(&fresh->log, &error) != SLC_OK)
         slc_log(SLC_LOG_ERROR, "config", "config.log_failed", SLC_NO_FIELDS,
                 "the log stays as it is: %s", error.text);
     slc_amqp_settings amqp;

@@ -98,7 +98,7 @@ bool slc_files_check(const slc_settings *s,
         open_amqps(s, &tls[0], &errors[0]),
         open_https(s, &tls[1], &errors[1]),
         slc_definitions_check(s, &errors[2]),
-        s->log_file != NULL ? check_log_file(s->log_file, &errors[3]) : SLC_OK,
+        s->log.file != NULL ? check_log_file(s->log.file, &errors[3]) : SLC_OK,
         s->management_log_dir != NULL ? check_access_log(s->management_log_dir, &errors[4])
                                       : SLC_OK,
     };

@@ -81,19 +81,6 @@ bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user)
     return slc_slice_is(user, "guest");
 }
 
-slc_log_options slc_settings_log(const slc_settings *settings)
-{
-    return (slc_log_options){.level = settings->log_console_level,
-                             .json = settings->log_console_json,
-                             .file = settings->log_file,
-                             .file_level = settings->log_file_level,
-                             .file_json = settings->log_file_json,
-                             .lines = settings->log_exchange,
-                             .line_level = settings->log_exchange_level,
-                             .line_json = settings->log_exchange_json,
-                             .node = settings->node_name};
-}
-
 void slc_settings_diff(const slc_settings *before, const slc_settings *after,
                        void (*changed)(const char *key, bool needs_restart, void *arg), void *arg)
 {

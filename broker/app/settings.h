@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "auth/credentials.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "net/tls.h"
@@ -31,7 +32,7 @@ typedef enum slc_settings_flush {
     SLC_SETTINGS_FLUSH_INTERVAL,
 } slc_settings_flush;
 
-enum { SLC_SETTINGS_SEED_VALUES = 5 };
+enum { SLC_SETTINGS_SEED_VALUES = 5, SLC_SETTINGS_CATEGORIES_MAX = 16 };
 
 /** What new vhosts begin with: default_limits.vhosts, default_policies.operator, default_users. -1 and NULL: not set. */
 typedef struct slc_settings_seed_limit {
@@ -112,6 +113,9 @@ typedef struct slc_settings {
 
     // users
     int password_hashing; // slc_auth_hashing
+    slc_credentials_options credentials;
+    const char *anonymous_user; // NULL: nobody
+    const char *anonymous_pass; // secret
     uint32_t auth_cache_ttl_ms, auth_failure_delay_ms, auth_max_failures_per_minute;
 
     // limits; 0: none
@@ -162,15 +166,8 @@ typedef struct slc_settings {
     const char *management_log_dir;
     uint64_t management_idle_ms;
 
-    // log; pass the node's name and the rest with slc_settings_log
-    slc_log_level log_console_level; // SLC_LOG_NONE: off
-    bool log_console_json;
-    const char *log_file; // whole path; NULL: off
-    slc_log_level log_file_level;
-    bool log_file_json;
-    bool log_exchange; // to amq.rabbitmq.log too
-    slc_log_level log_exchange_level;
-    bool log_exchange_json;
+    slc_log_options log; // .lines: to amq.rabbitmq.log
+    slc_log_category_level log_categories[SLC_SETTINGS_CATEGORIES_MAX];
     const char *event_vhost; // of amq.rabbitmq.event; NULL: no events
 
     char *owned[8]; // texts made up here; private
@@ -206,8 +203,6 @@ const char *slc_settings_seed_value_name(int index);
 bool slc_settings_loopback_only(const slc_settings *settings, slc_slice user);
 /** It says that it is a RabbitMQ (amqp.emulate_*) older than this. */
 bool slc_settings_emulates_before(const slc_settings *settings, int major, int minor, int patch);
-/** Options for slc_log_start and slc_log_configure; borrowed from settings. */
-slc_log_options slc_settings_log(const slc_settings *settings);
 
 /** Which keys differ, and whether each waits for a restart. Computed defaults (a host's name) do not count. */
 void slc_settings_diff(const slc_settings *before, const slc_settings *after,

@@ -138,6 +138,47 @@ static void settings_check_seeds(slc_config *config)
     }
 }
 
+static void settings_check_credentials(slc_config *config)
+{
+    slc_credential_rule rule = (slc_credential_rule)slc_config_enum(config, KEY_CREDENTIAL_BACKEND);
+    const char *regexp = slc_config_text(config, KEY_CREDENTIAL_REGEXP);
+    slc_pattern *pattern = NULL;
+    slc_error error = {0};
+    if (regexp != NULL && slc_pattern_new(slc_slice_str(regexp), &pattern, &error) != SLC_OK)
+        slc_config_note_about(config, true, KEY_CREDENTIAL_REGEXP, NULL, "%s", error.text);
+    slc_pattern_free(pattern);
+    if (rule == SLC_CREDENTIAL_REGEXP && regexp == NULL)
+        slc_config_note_about(config, true, KEY_CREDENTIAL_BACKEND, NULL,
+                              "credential_validator.regexp is missing");
+    if (rule != SLC_CREDENTIAL_REGEXP && regexp != NULL)
+        slc_config_note_about(config, false, KEY_CREDENTIAL_REGEXP, NULL,
+                              "has no effect with this credential_validator.validation_backend");
+    if (rule != SLC_CREDENTIAL_MIN_LENGTH && slc_config_is_set(config, KEY_CREDENTIAL_LENGTH))
+        slc_config_note_about(config, false, KEY_CREDENTIAL_LENGTH, NULL,
+                              "has no effect with this credential_validator.validation_backend");
+}
+
+static void settings_check_users(slc_config *config)
+{
+    enum { ANONYMOUS = 3 }; // the word of auth_mechanisms.N
+    uint32_t count = 0;
+    bool offered = false;
+    const slc_config_value *v = slc_config_list(config, KEY_MECHANISMS, &count);
+    for (uint32_t i = 0; i < count; i++)
+        offered |= v[i].word == ANONYMOUS;
+    bool anybody = slc_config_text(config, KEY_ANONYMOUS_USER) != NULL;
+    if (offered && !anybody)
+        slc_config_note_about(config, false, KEY_MECHANISMS, NULL,
+                              "ANONYMOUS has no effect, anonymous_login_user is none");
+    if (anybody && !offered)
+        slc_config_note_about(config, false, KEY_ANONYMOUS_USER, NULL,
+                              "has no effect, no auth_mechanisms.N is ANONYMOUS");
+    if (!anybody && slc_config_is_set(config, KEY_ANONYMOUS_PASS))
+        slc_config_note_about(config, false, KEY_ANONYMOUS_PASS, NULL,
+                              "has no effect, anonymous_login_user is none");
+    settings_check_credentials(config);
+}
+
 void slc_settings_check(slc_config *config)
 {
     uint32_t listeners = 0;
@@ -167,4 +208,6 @@ void slc_settings_check(slc_config *config)
     if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
         slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
     settings_check_management(config);
+    settings_check_users(config);
+    slc_settings_check_log(config);
 }

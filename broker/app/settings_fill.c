@@ -7,8 +7,7 @@
 #include "base/alloc.h"
 #include "core/broker.h"
 
-// Takes text; it lives as long as settings.
-static const char *settings_own(slc_settings *settings, char *text)
+const char *slc_settings_own(slc_settings *settings, char *text)
 {
     SLC_ASSERT(settings->owned_count < SLC_ARRAY_COUNT(settings->owned));
     settings->owned[settings->owned_count++] = text;
@@ -22,14 +21,6 @@ static const char *settings_text_or(const slc_config *config, enum slc_settings_
     return text == NULL ? otherwise : text;
 }
 
-static slc_log_level settings_level(const slc_config *config, enum slc_settings_key key)
-{
-    static const slc_log_level levels[] = {
-        SLC_LOG_DEBUG, SLC_LOG_INFO,  SLC_LOG_INFO, SLC_LOG_WARN,
-        SLC_LOG_ERROR, SLC_LOG_ERROR, SLC_LOG_NONE}; // in the order of LEVELS
-    return levels[slc_config_enum(config, key)];
-}
-
 static const char *settings_node_name(slc_settings *settings)
 {
     const char *given = settings_text_or(settings->config, KEY_NODE_NAME, "sluice");
@@ -41,17 +32,7 @@ static const char *settings_node_name(slc_settings *settings)
     host[strcspn(host, ".")] = '\0';
     char name[600];
     snprintf(name, sizeof name, "%s@%s", given, host);
-    return settings_own(settings, slc_strdup(name));
-}
-
-static const char *settings_log_file(slc_settings *settings)
-{
-    const char *name = slc_config_text(settings->config, KEY_LOG_FILE);
-    if (name == NULL || name[0] == '/')
-        return name;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", slc_config_text(settings->config, KEY_LOG_DIR), name);
-    return settings_own(settings, slc_strdup(path));
+    return slc_settings_own(settings, slc_strdup(name));
 }
 
 /** The tags of the first user, separated by commas. */
@@ -244,6 +225,12 @@ void slc_settings_fill(slc_settings *s)
     s->default_write = slc_config_text(c, KEY_DEFAULT_WRITE);
     s->default_read = slc_config_text(c, KEY_DEFAULT_READ);
     s->password_hashing = slc_config_enum(c, KEY_PASSWORD_HASHING);
+    s->credentials = (slc_credentials_options){
+        .rule = (slc_credential_rule)slc_config_enum(c, KEY_CREDENTIAL_BACKEND),
+        .min_length = (uint32_t)slc_config_number(c, KEY_CREDENTIAL_LENGTH),
+        .regexp = slc_config_text(c, KEY_CREDENTIAL_REGEXP)};
+    s->anonymous_user = slc_config_text(c, KEY_ANONYMOUS_USER);
+    s->anonymous_pass = slc_config_text(c, KEY_ANONYMOUS_PASS);
     s->auth_cache_ttl_ms = (uint32_t)slc_config_number(c, KEY_AUTH_CACHE_TTL);
     s->auth_require_tls = slc_config_bool(c, KEY_AUTH_REQUIRE_TLS);
     s->auth_failure_delay_ms = (uint32_t)slc_config_number(c, KEY_AUTH_FAILURE_DELAY);
@@ -310,15 +297,6 @@ void slc_settings_fill(slc_settings *s)
     s->management_frame_options = slc_config_text(c, KEY_MGMT_FRAME);
     s->management_log_dir = slc_config_text(c, KEY_MGMT_LOG_DIR);
 
-    s->log_console_level = slc_config_bool(c, KEY_LOG_CONSOLE)
-                               ? settings_level(c, KEY_LOG_CONSOLE_LEVEL)
-                               : SLC_LOG_NONE;
-    s->log_console_json = slc_config_enum(c, KEY_LOG_CONSOLE_FORMAT) == 1;
-    s->log_file = settings_log_file(s);
-    s->log_file_level = settings_level(c, KEY_LOG_FILE_LEVEL);
-    s->log_file_json = slc_config_enum(c, KEY_LOG_FILE_FORMAT) == 1;
-    s->log_exchange = slc_config_bool(c, KEY_LOG_EXCHANGE);
-    s->log_exchange_level = settings_level(c, KEY_LOG_EXCHANGE_LEVEL);
-    s->log_exchange_json = slc_config_enum(c, KEY_LOG_EXCHANGE_FORMAT) == 1;
+    slc_settings_fill_log(s);
     s->event_vhost = slc_config_text(c, KEY_EVENT_VHOST);
 }

@@ -1,10 +1,11 @@
 /** Inside the settings: what the files settings*.c share.
  *
  *      settings_table.h    THE table: one line a key
- *      settings_keys.c     the table as slc_config wants it; RabbitMQ's keys that are accepted without an effect
+ *      settings_keys.c     the table as slc_config wants it; RabbitMQ's keys that have no effect, and why
  *      settings_sources.c  where values come from: files, conf.d, environment
  *      settings_check.c    rules across keys
  *      settings_fill.c     the values become slc_settings
+ *      settings_log.c      the same for log.*, and their rules
  *      settings_man.c      sluice.conf(5) and the sample file, from the table
  *      settings.c          load and free, and the questions that others ask
  *
@@ -44,5 +45,11 @@ void slc_settings_read_environment(slc_config *config, const slc_settings_source
 void slc_settings_check(slc_config *config);
 /** settings->config is checked: everything else in settings is set from it. */
 void slc_settings_fill(slc_settings *settings);
+/** Takes text; it lives as long as settings. */
+const char *slc_settings_own(slc_settings *settings, char *text);
+
+void slc_settings_check_log(slc_config *config);
+/** node_name is set. */
+void slc_settings_fill_log(slc_settings *settings);
 
 #endif

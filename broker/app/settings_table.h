@@ -13,7 +13,10 @@
 #define SEC 1000ull
 #define DAY (86400ull * SEC)
 
-#define LEVELS "debug info notice warning error critical none"
+#define LEVELS "debug info notice warning error critical alert emergency none"
+#define FACILITIES                                                                                 \
+    "kern kernel user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert "    \
+    "clock local0 local1 local2 local3 local4 local5 local6 local7"
 
 // clang-format off
 #define SLC_SETTINGS_TABLE(X)                                                                                                   \
@@ -147,8 +150,9 @@
       "Look at the files every two seconds and read them again when they have changed.")                                        \
     X(TLS_TIMEOUT, "ssl_handshake_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 1, 3600 * SEC, "5000", NULL, "TLS",              \
       "A client that has not completed its TLS handshake by then is dropped.")                                                  \
-    X(MECHANISMS, "auth_mechanisms.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "PLAIN AMQPLAIN EXTERNAL", "TLS",             \
-      "A SASL mechanism that is offered. EXTERNAL (the client certificate names the user) is offered on TLS listeners only. "   \
+    X(MECHANISMS, "auth_mechanisms.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "PLAIN AMQPLAIN EXTERNAL ANONYMOUS", "TLS",           \
+      "A SASL mechanism that is offered. EXTERNAL (the client certificate names the user) is offered on TLS listeners only, "   \
+      "ANONYMOUS only with anonymous_login_user. "                                                                              \
       "Without any of these keys: PLAIN and AMQPLAIN.")                                                                         \
     X(CERT_LOGIN, "ssl_cert_login_from", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "distinguished_name",                             \
       "distinguished_name common_name subject_alternative_name", "TLS",                                                         \
@@ -193,6 +197,21 @@
       "argon2id rabbit_password_hashing_sha256 rabbit_password_hashing_sha512", "Users",                                        \
       "How new passwords are kept. With the last two, users log in to a RabbitMQ that takes the definitions; argon2id it keeps "   \
       "without knowing it.")                                                                                                    \
+    X(CREDENTIAL_BACKEND, "credential_validator.validation_backend", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0,                      \
+      "rabbit_credential_validator_accept_everything", "rabbit_credential_validator_accept_everything "                        \
+      "rabbit_credential_validator_min_password_length rabbit_credential_validator_password_regexp", "Users",                  \
+      "What a new password must be like: anything, long enough (credential_validator.min_length), or such that a regular "     \
+      "expression finds something in it (credential_validator.regexp). It counts for add_user, change_password, PUT "          \
+      "/api/users, passwords in definitions and default_pass; hashes are taken as they are.")                                  \
+    X(CREDENTIAL_LENGTH, "credential_validator.min_length", INTEGER, SLC_CONFIG_RELOAD, "octets", 0, 1024, "5", NULL, "Users", \
+      "Least length for the second of these.")                                                                                 \
+    X(CREDENTIAL_REGEXP, "credential_validator.regexp", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 4096, NULL, NULL, "Users",           \
+      "Regular expression (Perl's) for the third. One that needs too many steps finds nothing.")                               \
+    X(ANONYMOUS_USER, "anonymous_login_user", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 255, "none", "none", "Users",                  \
+      "Whoever comes by the SASL mechanism ANONYMOUS, which auth_mechanisms.N must name, is this user. none: nobody. RabbitMQ " \
+      "has guest here.")                                                                                                       \
+    X(ANONYMOUS_PASS, "anonymous_login_pass", TEXT, SLC_CONFIG_RELOAD | SLC_CONFIG_SECRET, NULL, 1, 1024, "guest", NULL,       \
+      "Users", "Password of that user, guest unless it is set; better file:/path, env:NAME, or credential:NAME.")              \
     X(AUTH_CACHE_TTL, "auth.cache_ttl", DURATION, SLC_CONFIG_RELOAD, "s", 0, DAY, "60", NULL, "Users",                          \
       "How long a password that was right is known without computing its hash again. 0: never.")                                \
     X(AUTH_FAILURE_DELAY, "auth.failure_delay", DURATION, SLC_CONFIG_RELOAD, "ms", 0, 60 * SEC, "200", NULL, "Users",           \
@@ -309,10 +328,33 @@
     X(MGMT_TOTALS, "management.enable_queue_totals", BOOL, 0, NULL, 0, 0, "false", NULL, "Management",                          \
       "With management.disable_stats: queues have their three counts of messages.")                                             \
                                                                                                                                 \
+    X(LOG_DEFAULT_LEVEL, "log.default.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                        \
+      "Least level of every output that has none of its own. notice means info, critical and what is above means error. "      \
+      "Unless it is set: info.")                                                                                               \
+    X(LOG_CONNECTION_LEVEL, "log.connection.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                  \
+      "The same for lines about connections, in every output: it counts instead of the output's level, higher or lower.")      \
+    X(LOG_CHANNEL_LEVEL, "log.channel.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                        \
+      "The same for channels, and errors on them.")                                                                            \
+    X(LOG_QUEUE_LEVEL, "log.queue.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                            \
+      "The same for queues.")                                                                                                  \
+    X(LOG_POLICY_LEVEL, "log.policy.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                          \
+      "The same for policies.")                                                                                                \
+    X(LOG_AUTH_LEVEL, "log.auth.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                              \
+      "The same for logins and users.")                                                                                        \
+    X(LOG_HTTP_LEVEL, "log.http.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                              \
+      "The same for the management API.")                                                                                      \
+    X(LOG_STORE_LEVEL, "log.store.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                            \
+      "The same for the store.")                                                                                               \
+    X(LOG_AUDIT_LEVEL, "log.audit.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                            \
+      "The same for what was changed through sluicectl and the management API, and by whom.")                                  \
+    X(LOG_CONFIG_LEVEL, "log.config.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                          \
+      "The same for the configuration and reloads.")                                                                           \
+    X(LOG_UPGRADE_LEVEL, "log.upgrade.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, LEVELS, "Log",                        \
+      "The same for changes of formats on disk.")                                                                              \
     X(LOG_CONSOLE, "log.console", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "true", NULL, "Log",                                     \
       "Log to standard error.")                                                                                                 \
     X(LOG_CONSOLE_LEVEL, "log.console.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                       \
-      "Least level that is written there. notice means info, critical means error.")                                            \
+      "Least level that is written there.")                                                                                     \
     X(LOG_CONSOLE_FORMAT, "log.console.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",    \
       "Lines for people or JSON objects.")                                                                                      \
     X(LOG_DIR, "log.dir", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, "/var/log/sluice", NULL, "Log",                               \
@@ -323,9 +365,41 @@
       "Least level that is written there.")                                                                                     \
     X(LOG_FILE_FORMAT, "log.file.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",          \
       "Lines for people or JSON objects.")                                                                                      \
+    X(LOG_SYSLOG, "log.syslog", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "Log",                                     \
+      "Log to syslog too. A log.syslog.level alone switches it on. A daemon that is not there or does not keep up loses lines; " \
+      "the other outputs say so once.")                                                                                        \
+    X(LOG_SYSLOG_LEVEL, "log.syslog.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                        \
+      "Least level that is written there.")                                                                                    \
+    X(LOG_SYSLOG_FORMAT, "log.syslog.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",    \
+      "The sentence, or a JSON object, behind the header of syslog.")                                                          \
+    X(LOG_SYSLOG_IDENTITY, "log.syslog.identity", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 48, "sluiced", NULL, "Log",                \
+      "Name of the program in those lines.")                                                                                   \
+    X(LOG_SYSLOG_FACILITY, "log.syslog.facility", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "daemon", FACILITIES, "Log",            \
+      "Facility of those lines.")                                                                                              \
+    X(LOG_SYSLOG_PROTOCOL, "log.syslog.protocol", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "rfc3164", "rfc3164 rfc5424", "Log",    \
+      "Form of the header.")                                                                                                   \
+    X(LOG_SYSLOG_SOCKET, "log.syslog.socket", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 107, "/dev/log", NULL, "Log",                  \
+      "Socket of the syslog daemon of this machine. It is used unless one of log.syslog.ip, host, port and transport is set.") \
+    X(LOG_SYSLOG_IP, "log.syslog.ip", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 45, NULL, NULL, "Log",                                 \
+      "Address of a syslog daemon that is reached over the network.")                                                          \
+    X(LOG_SYSLOG_HOST, "log.syslog.host", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 253, NULL, NULL, "Log",                            \
+      "The same as a name. Unless one of both is set: 127.0.0.1.")                                                             \
+    X(LOG_SYSLOG_PORT, "log.syslog.port", INTEGER, SLC_CONFIG_RELOAD, NULL, 1, 65535, "514", NULL, "Log",                      \
+      "Its port.")                                                                                                             \
+    X(LOG_SYSLOG_TRANSPORT, "log.syslog.transport", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "udp", "udp tcp", "Log",              \
+      "How it is reached. Over TCP the octets of each message are counted before it (RFC 6587). TLS is not spoken: a syslog daemon " \
+      "of this machine can do that.")                                                                                          \
+    X(LOG_JOURNALD, "log.journald", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "Log",                                 \
+      "Log to systemd's journal with fields (PRIORITY, MESSAGE, SYSLOG_IDENTIFIER, SLUICE_CATEGORY, SLUICE_EVENT, SLUICE_NODE, and " \
+      "SLUICE_ before the name of each field of the event). A log.journald.level alone switches it on. Where standard error is the " \
+      "journal too, log.console is off then.")                                                                                 \
+    X(LOG_JOURNALD_LEVEL, "log.journald.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                    \
+      "Least level that is written there.")                                                                                    \
+    X(LOG_JOURNALD_SOCKET, "log.journald.socket", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 107, "/run/systemd/journal/socket", NULL, "Log", \
+      "Socket of the journal.")                                                                                                \
     X(LOG_EXCHANGE, "log.exchange", BOOL, 0, NULL, 0, 0, "false", NULL, "Log",                                                  \
       "Publish the lines of the log to the topic exchange amq.rabbitmq.log of default_vhost; the routing key is the level: "    \
-      "debug, info, warning, error.")                                                                                           \
+      "debug, info, warning, error. A log.exchange.level alone switches it on.")                                                \
     X(LOG_EXCHANGE_LEVEL, "log.exchange.level", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "info", LEVELS, "Log",                     \
       "Least level that is published there.")                                                                                   \
     X(LOG_EXCHANGE_FORMAT, "log.exchange.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",  \

@@ -91,8 +91,8 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
     };
     if (settings->config_file != NULL)
         config_files[out->config_file_count++] = settings->config_file;
-    if (settings->log_file != NULL)
-        log_files[out->log_file_count++] = settings->log_file;
+    if (settings->log.file != NULL)
+        log_files[out->log_file_count++] = settings->log.file;
     for (uint32_t i = 0; i < sources->listener_count; i++) {
         listeners[i] = (slc_http_listener){
             .protocol = slc_listener_tls(sources->listeners[i]) != NULL ? "amqp/ssl" : "amqp",

@@ -82,12 +82,12 @@ void slc_config_free(slc_config *config)
         slc_free(config->unknown[i].key);
         slc_free(config->unknown[i].source);
     }
-    for (uint32_t i = 0; i < config->later_count; i++)
-        slc_free(config->later[i]);
+    for (uint32_t i = 0; i < config->idle_count; i++)
+        config_free_text(config->idle[i].pattern);
     slc_free(config->slots);
     slc_free(config->notes);
     slc_free(config->unknown);
-    slc_free(config->later);
+    slc_free(config->idle);
     slc_free(config);
 }
 
@@ -233,27 +233,29 @@ static bool config_key_matches(const slc_config_key *key, const char *name, cons
     return config_element_good(*element, *element_bytes);
 }
 
-static bool config_pattern_any(const char *const *patterns, const char *name)
+/** Why a key has no effect; NULL: it is none of those. */
+static const char *config_idle_why(const slc_config_idle *idle, const char *name)
 {
-    for (; patterns != NULL && *patterns != NULL; patterns++) {
-        size_t bytes = strlen(*patterns);
-        bool prefix = bytes > 0 && (*patterns)[bytes - 1] == '*';
-        if (prefix ? strncmp(*patterns, name, bytes - 1) == 0 : strcmp(*patterns, name) == 0)
-            return true;
+    for (; idle != NULL && idle->pattern != NULL; idle++) {
+        size_t bytes = strlen(idle->pattern);
+        bool prefix = bytes > 0 && idle->pattern[bytes - 1] == '*';
+        if (prefix ? strncmp(idle->pattern, name, bytes - 1) == 0
+                   : strcmp(idle->pattern, name) == 0)
+            return idle->why;
     }
-    return false;
+    return NULL;
 }
 
-static void config_remember_later(slc_config *config, const char *name)
+static void config_remember_idle(slc_config *config, const char *name, const char *why)
 {
-    for (uint32_t i = 0; i < config->later_count; i++) {
-        if (strcmp(config->later[i], name) == 0)
+    for (uint32_t i = 0; i < config->idle_count; i++) {
+        if (strcmp(config->idle[i].pattern, name) == 0)
             return;
     }
-    if (config->later_count == SLC_CONFIG_NOTES_MAX)
+    if (config->idle_count == SLC_CONFIG_NOTES_MAX)
         return;
-    config->later = config_grown(config->later, config->later_count, sizeof config->later[0]);
-    config->later[config->later_count++] = slc_strdup(name);
+    config->idle = config_grown(config->idle, config->idle_count, sizeof config->idle[0]);
+    config->idle[config->idle_count++] = (slc_config_idle){.pattern = slc_strdup(name), .why = why};
 }
 
 static void config_remember_unknown(slc_config *config, const char *name, const char *source,
@@ -303,9 +305,10 @@ slc_err slc_config_put(slc_config *config, const char *name, const char *text, c
         config_slot_put(&config->slots[i], &value);
         return SLC_OK;
     }
-    if (config_pattern_any(config->table->later, name))
-        config_remember_later(config, name);
-    else if (!config_pattern_any(config->table->ignored, name))
+    const char *why = config_idle_why(config->table->idle, name);
+    if (why != NULL)
+        config_remember_idle(config, name, why);
+    else
         config_remember_unknown(config, name, source, line);
     return SLC_OK;
 }
@@ -381,17 +384,32 @@ static void config_note_unknown(slc_config *config, bool is_error)
     }
 }
 
-static void config_note_later(slc_config *config)
+static bool config_idle_is_first(const slc_config *config, uint32_t number)
 {
-    if (config->later_count == 0)
-        return;
-    slc_buffer text = {0};
-    slc_buffer_text(&text, "these keys of RabbitMQ have no effect yet: ");
-    for (uint32_t i = 0; i < config->later_count; i++)
-        slc_buffer_format(&text, "%s%s", i == 0 ? "" : ", ", config->later[i]);
-    slc_buffer_put(&text, "", 1);
-    slc_config_note_new(config, SLC_OK, NULL, (const char *)text.data);
-    slc_buffer_fini(&text);
+    for (uint32_t i = 0; i < number; i++) {
+        if (strcmp(config->idle[i].why, config->idle[number].why) == 0)
+            return false;
+    }
+    return true;
+}
+
+static void config_note_idle(slc_config *config)
+{
+    for (uint32_t i = 0; i < config->idle_count; i++) {
+        if (!config_idle_is_first(config, i))
+            continue;
+        slc_buffer text = {0};
+        uint32_t keys = 0;
+        for (uint32_t j = i; j < config->idle_count; j++) {
+            if (strcmp(config->idle[j].why, config->idle[i].why) == 0)
+                slc_buffer_format(&text, "%s%s", keys++ == 0 ? "" : ", ", config->idle[j].pattern);
+        }
+        slc_buffer_format(&text, " %s no effect: %s", keys == 1 ? "has" : "have",
+                          config->idle[i].why);
+        slc_buffer_put(&text, "", 1);
+        slc_config_note_new(config, SLC_OK, NULL, (const char *)text.data);
+        slc_buffer_fini(&text);
+    }
 }
 
 static void config_fetch_secrets(slc_config *config)
@@ -417,7 +435,7 @@ slc_err slc_config_finish(slc_config *config, bool unknown_is_error, slc_error *
 {
     config_note_unknown(config, unknown_is_error);
     config_fetch_secrets(config);
-    config_note_later(config);
+    config_note_idle(config);
     if (config->first_rc == SLC_OK)
         return SLC_OK;
     return slc_error_set(error, config->first_rc, "%s", config->notes[config->first_error].text);

@@ -55,13 +55,16 @@ typedef struct slc_config_key {
     const char *doc;   // sentences for the manual
 } slc_config_key;
 
+/** Keys of RabbitMQ that have no effect here: accepted with a warning, one for all that have the same reason. */
+typedef struct slc_config_idle {
+    const char *pattern; // a last `*` matches any rest
+    const char *why;     // ends the sentence "KEY has no effect: "
+} slc_config_idle;
+
 typedef struct slc_config_table {
     const slc_config_key *keys;
     uint32_t count;
-    /** RabbitMQ's keys that have no effect yet: accepted with one warning for all. NULL-terminated; a last `*` matches any rest. */
-    const char *const *later;
-    /** RabbitMQ's keys that have no meaning here: accepted silently. The same form. */
-    const char *const *ignored;
+    const slc_config_idle *idle; // the first that matches counts; ended by one without a pattern
 } slc_config_table;
 
 typedef struct slc_config_address {
@@ -113,7 +116,7 @@ SLC_MUST_USE slc_err slc_config_environment(slc_config *config, char *const *env
                                             const char *prefix, slc_error *error);
 
 /** After the last source: fetch the secrets, judge unknown keys (each an error or a warning, with the nearest known key), note
- *  the keys of `later` in one warning. SLC_EINVAL with the first error of all sources. Blocks (files of secrets). */
+ *  the keys of `idle` in warnings. SLC_EINVAL with the first error of all sources. Blocks (files of secrets). */
 SLC_MUST_USE slc_err slc_config_finish(slc_config *config, bool unknown_is_error, slc_error *error);
 /** What was found so far, in order; at most 200. */
 const slc_config_note *slc_config_notes(const slc_config *config, uint32_t *count);

@@ -31,8 +31,8 @@ struct slc_config {
     uint32_t note_count;
     slc_config_unknown *unknown; // each key once
     uint32_t unknown_count;
-    char **later; // names given that have no effect yet, each once
-    uint32_t later_count;
+    slc_config_idle *idle; // names given that have no effect, each once
+    uint32_t idle_count;
     slc_err first_rc; // of the first note that is an error
     uint32_t first_error;
 };

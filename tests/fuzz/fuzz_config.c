@@ -71,13 +71,12 @@ static const slc_config_key keys[] = {
      .group = "C",
      .doc = "Texts of users."},
 };
-static const char *const later[] = {"ssl.*", "cluster.name", NULL};
-static const char *const ignored[] = {"erlang.*", NULL};
+static const slc_config_idle idle[] = {
+    {"ssl.*", "it is later"}, {"cluster.name", "it is later"}, {"erlang.*", "it is not here"}, {0}};
 static const slc_config_table table = {
     .keys = keys,
     .count = SLC_ARRAY_COUNT(keys),
-    .later = later,
-    .ignored = ignored,
+    .idle = idle,
 };
 
 /** Every mistake has a sentence, an error code goes with an error note. True: none is an error. */

@@ -122,9 +122,9 @@ Test(settings, defaults_are_those_of_the_manual)
     cr_expect(eq(u64, settings->store_log_bytes, 256 << 20));
     cr_expect(eq(str, (char *)settings->management_socket, "/run/sluice/admin.sock"));
     cr_expect(eq(str, (char *)settings->management_group, "sluice"));
-    cr_expect(eq(int, settings->log_console_level, SLC_LOG_INFO));
-    cr_expect(not(settings->log_console_json));
-    cr_expect(eq(ptr, (void *)settings->log_file, NULL));
+    cr_expect(eq(int, settings->log.level, SLC_LOG_INFO));
+    cr_expect(not(settings->log.json));
+    cr_expect(eq(ptr, (void *)settings->log.file, NULL));
     cr_expect(eq(str, (char *)settings->data_dir, "/var/lib/sluice"));
     cr_expect(eq(u64, settings->shutdown_timeout_ms, 60000));
     cr_expect(not(settings->allow_root));
@@ -197,8 +197,8 @@ Test(settings, every_key_reaches_the_struct)
     cr_expect(eq(str, (char *)settings->cluster_name, "c"));
     cr_expect(eq(u64, settings->shutdown_timeout_ms, 5000));
     cr_expect(settings->allow_root);
-    slc_log_options log = slc_settings_log(settings);
-    cr_expect(eq(int, log.level, SLC_LOG_NONE));
+    slc_log_options log = settings->log;
+    cr_expect(log.console_off);
     cr_expect(eq(str, (char *)log.file, "/logs/x.log"));
     cr_expect(eq(int, log.file_level, SLC_LOG_ERROR));
     cr_expect(log.file_json);
@@ -256,14 +256,25 @@ Test(settings, a_file_of_rabbitmq_is_taken_along)
           "true\nssl_options.dhfile = x\n"
           "management.tcp.port = 15672\nvm_memory_high_watermark.relative = "
           "0.4\ncluster_partition_handling = pause_minority\n"
-          "log.connection.level = debug\nsysmon_handler.thresholds.busy_ports = "
+          "log.mirroring.level = debug\nlog.federation.level = "
+          "info\nsysmon_handler.thresholds.busy_ports = "
           "10\nnum_acceptors.tcp = 10\n"
           "collect_statistics_interval = 10000\ndisk_free_limit.relative = "
           "1.5\nqueue_index_embed_msgs_below = 4kb\n");
-    cr_expect(
-        eq(str, notes,
-           "W these keys of RabbitMQ have no effect yet: reverse_dns_lookups, ssl_options.dhfile, "
-           "cluster_partition_handling, log.connection.level\n"));
+    static const char *const want[] = {
+        "W reverse_dns_lookups has no effect: addresses are shown as they are\n",
+        "W ssl_options.dhfile has no effect: OpenSSL decides this itself\n",
+        "W cluster_partition_handling has no effect: a node stands alone so far\n",
+        "W log.mirroring.level, log.federation.level have no effect: nothing is logged in that "
+        "category\n",
+        "W sysmon_handler.thresholds.busy_ports, num_acceptors.tcp, queue_index_embed_msgs_below "
+        "have no effect: it tunes RabbitMQ's runtime, which is not here\n"};
+    size_t bytes = 0;
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(want); i++) {
+        expect_in(notes, want[i]);
+        bytes += strlen(want[i]);
+    }
+    cr_expect(eq(sz, strlen(notes), bytes), "%s", notes);
     cr_expect(settings->disk_free_limit_is_relative);
     cr_expect(ieee_ulp_eq(dbl, settings->disk_free_limit_relative, 1.5, 4));
     cr_expect(eq(int, settings->tcp[0].address.port, 5673));
@@ -402,7 +413,7 @@ Test(settings, files_then_environment_then_options)
     cr_expect(eq(str, (char *)settings->default_pass, "pw"));
     cr_expect(eq(str, (char *)settings->default_vhost, "/v"));
     cr_expect(eq(str, (char *)settings->node_name, "rabbit@there"));
-    cr_expect(eq(int, settings->log_console_level, SLC_LOG_DEBUG));
+    cr_expect(eq(int, settings->log.level, SLC_LOG_DEBUG));
     cr_expect(eq(int, settings->tcp[0].address.port, 5999));
     cr_expect(eq(u32, settings->tcp_count, 1));
 
@@ -462,13 +473,13 @@ Test(settings, a_node_name_gets_a_host)
 Test(settings, log_files)
 {
     loads("log.file = /whole/path.log\n");
-    cr_expect(eq(str, (char *)settings->log_file, "/whole/path.log"));
+    cr_expect(eq(str, (char *)settings->log.file, "/whole/path.log"));
     loads("log.file = false\nlog.console.level = notice\nlog.console.formatter = json\n");
-    cr_expect(eq(ptr, (void *)settings->log_file, NULL));
-    cr_expect(eq(int, settings->log_console_level, SLC_LOG_INFO));
-    cr_expect(settings->log_console_json);
+    cr_expect(eq(ptr, (void *)settings->log.file, NULL));
+    cr_expect(eq(int, settings->log.level, SLC_LOG_INFO));
+    cr_expect(settings->log.json);
     loads("log.console.level = none\n");
-    cr_expect(eq(int, settings->log_console_level, SLC_LOG_NONE));
+    cr_expect(eq(int, settings->log.level, SLC_LOG_NONE));
 }
 
 static char changes[512];
@@ -566,4 +577,120 @@ Test(settings, the_manual_page_in_the_tree_is_up_to_date)
     cr_expect(eq(int, strcmp(have, want), 0), "%s is old: write it with sluiced --print-man", path);
     slc_free(have);
     free(want);
+}
+
+// ---- log, credentials, anonymous
+
+static int level_of(const char *category)
+{
+    for (uint32_t i = 0; i < settings->log.category_count; i++) {
+        if (strcmp(settings->log.categories[i].category, category) == 0)
+            return (int)settings->log.categories[i].level;
+    }
+    return -1;
+}
+
+Test(settings, levels_of_outputs_and_categories)
+{
+    loads("log.default.level = error\nlog.exchange.level = debug\nlog.connection.level = debug\n"
+          "log.queue.level = none\nlog.channel.level = notice\nlog.upgrade.level = emergency\n");
+    cr_expect(eq(str, notes, ""));
+    cr_expect(eq(int, settings->log.level, SLC_LOG_ERROR), "of outputs without a level");
+    cr_expect(settings->log.lines, "a level alone switches an output on");
+    cr_expect(eq(int, settings->log.line_level, SLC_LOG_DEBUG));
+    cr_expect(eq(int, level_of("connection"), SLC_LOG_DEBUG));
+    cr_expect(eq(int, level_of("queue"), SLC_LOG_NONE));
+    cr_expect(eq(int, level_of("channel"), SLC_LOG_INFO));
+    cr_expect(eq(int, level_of("upgrade"), SLC_LOG_ERROR));
+    cr_expect(eq(int, level_of("http"), -1));
+}
+
+Test(settings, every_category_is_one_of_the_log)
+{
+    static const char *const names[] = {"connection", "channel", "queue", "policy", "auth",
+                                        "http",       "store",   "audit", "config", "upgrade"};
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(names); i++) {
+        char line[80];
+        snprintf(line, sizeof line, "log.%s.level = error\n", names[i]);
+        loads(line);
+        cr_expect(eq(int, level_of(names[i]), SLC_LOG_ERROR), "%s", names[i]);
+        uint32_t n = 0;
+        while (slc_log_category_name(n) != NULL && strcmp(slc_log_category_name(n), names[i]) != 0)
+            n++;
+        cr_expect(ne(ptr, (void *)slc_log_category_name(n), NULL), "%s", names[i]);
+    }
+}
+
+Test(settings, syslog_is_on_this_machine_unless_it_is_elsewhere)
+{
+    loads("log.syslog = true\n");
+    cr_expect(settings->log.syslog.on);
+    cr_expect(eq(ptr, (void *)settings->log.syslog.host, NULL));
+    cr_expect(eq(str, (char *)settings->log.syslog.socket, "/dev/log"));
+    cr_expect(eq(u8, settings->log.syslog.facility, 3));
+    cr_expect(not(settings->log.syslog.rfc5424));
+    loads("log.syslog = true\nlog.syslog.port = 1514\nlog.syslog.transport = tcp\n"
+          "log.syslog.protocol = rfc5424\nlog.syslog.facility = local7\n");
+    cr_expect(eq(str, (char *)settings->log.syslog.host, "127.0.0.1"));
+    cr_expect(eq(u16, settings->log.syslog.port, 1514));
+    cr_expect(settings->log.syslog.tcp);
+    cr_expect(settings->log.syslog.rfc5424);
+    cr_expect(eq(u8, settings->log.syslog.facility, 23));
+    loads(
+        "log.syslog.level = debug\nlog.syslog.host = logs.example\nlog.syslog.facility = kernel\n");
+    cr_expect(settings->log.syslog.on);
+    cr_expect(eq(str, (char *)settings->log.syslog.host, "logs.example"));
+    cr_expect(eq(u8, settings->log.syslog.facility, 0));
+    cr_expect(ne(int, load("log.syslog = true\nlog.syslog.ip = logs.example\n"), SLC_OK));
+    expect_in(error.text, "log.syslog.ip = logs.example: it must be an address");
+    cr_expect(ne(int, load("log.syslog = true\nlog.syslog.transport = tls\n"), SLC_OK));
+}
+
+Test(settings, what_is_set_in_vain_is_told)
+{
+    static const struct {
+        char text[120], want[120];
+    } cases[] = {
+        {"log.console = false\nlog.console.level = info\n", "log.console is false"},
+        {"log.file.level = info\n", "log.file is not set"},
+        {"log.dir = /x\n", "log.file is not set"},
+        {"log.exchange = false\nlog.exchange.level = info\n", "log.exchange is not true"},
+        {"log.journald.socket = /x\n", "log.journald is not true"},
+        {"log.syslog.identity = x\n", "log.syslog is not true"},
+        {"log.syslog = true\nlog.syslog.socket = /x\nlog.syslog.port = 5\n", "over the network"},
+        {"log.syslog = true\nlog.syslog.ip = ::1\nlog.syslog.host = x\n", "log.syslog.ip is set"},
+        {"credential_validator.min_length = 7\n", "has no effect with this"},
+        {"credential_validator.regexp = x\n", "has no effect with this"},
+        {"anonymous_login_user = guest\n", "no auth_mechanisms.N is ANONYMOUS"},
+        {"anonymous_login_pass = x\n", "anonymous_login_user is none"},
+        {"auth_mechanisms.1 = ANONYMOUS\n", "ANONYMOUS has no effect"},
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
+        loads(cases[i].text);
+        expect_in(notes, "W ");
+        expect_in(notes, cases[i].want);
+    }
+}
+
+Test(settings, credentials)
+{
+    loads("");
+    cr_expect(eq(int, settings->credentials.rule, SLC_CREDENTIAL_ANY));
+    cr_expect(eq(ptr, (void *)settings->anonymous_user, NULL));
+    loads("credential_validator.validation_backend = "
+          "rabbit_credential_validator_min_password_length\n");
+    cr_expect(eq(int, settings->credentials.rule, SLC_CREDENTIAL_MIN_LENGTH));
+    cr_expect(eq(u32, settings->credentials.min_length, 5), "RabbitMQ's default");
+    static const char *const bad[] = {
+        "credential_validator.validation_backend = rabbit_credential_validator_password_regexp\n",
+        "credential_validator.regexp = ((\n",
+        "credential_validator.validation_backend = my_validator\n",
+    };
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(bad); i++)
+        cr_expect(ne(int, load(bad[i]), SLC_OK), "%s", bad[i]);
+    loads("auth_mechanisms.1 = ANONYMOUS\nanonymous_login_user = web\n");
+    cr_expect(eq(str, notes, ""));
+    cr_expect(eq(str, (char *)settings->anonymous_user, "web"));
+    cr_expect(eq(str, (char *)settings->anonymous_pass, "guest"));
+    cr_expect(eq(u32, settings->mechanisms, 8));
 }

@@ -52,10 +52,11 @@ static const slc_config_key keys[KEYS] = {
                 "A secret."},
     [FILE_NAME] = {"file", SLC_CONFIG_TEXT, 0, NULL, 1, 100, "false", "false", "Two", "A file."},
 };
-static const char *const later[] = {"ssl_options.*", "vhost_max", NULL};
-static const char *const ignored[] = {"erlang.*", NULL};
-static const slc_config_table table = {
-    .keys = keys, .count = KEYS, .later = later, .ignored = ignored};
+static const slc_config_idle idle[] = {{"ssl_options.*", "there is no TLS"},
+                                       {"vhost_max", "there are no vhosts"},
+                                       {"erlang.*", "there is no Erlang"},
+                                       {0}};
+static const slc_config_table table = {.keys = keys, .count = KEYS, .idle = idle};
 
 static slc_config *config;
 static slc_error error;
@@ -373,18 +374,22 @@ Test(config, unknown_keys_may_be_warnings)
     cr_expect(not(notes[0].error));
 }
 
-Test(config, keys_for_later_are_one_warning_and_ignored_ones_none)
+Test(config, keys_without_effect_are_a_warning_for_each_reason)
 {
     good("ssl_options.verify = verify_peer\nerlang.K = true\nvhost_max = 5\nssl_options.verify = "
          "x\nssl_options.depth = 2\n");
     cr_expect(eq(int, slc_config_finish(config, true, &error), SLC_OK), "%s", error.text);
     uint32_t count = 0;
     const slc_config_note *notes = slc_config_notes(config, &count);
-    cr_assert(eq(u32, count, 1));
-    cr_expect(not(notes[0].error));
-    cr_expect(eq(str, (char *)notes[0].text,
-                 "these keys of RabbitMQ have no effect yet: ssl_options.verify, vhost_max, "
-                 "ssl_options.depth"));
+    static const char *const want[] = {
+        "ssl_options.verify, ssl_options.depth have no effect: there is no TLS",
+        "erlang.K has no effect: there is no Erlang",
+        "vhost_max has no effect: there are no vhosts"};
+    cr_assert(eq(u32, count, 3));
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect(not(notes[i].error));
+        cr_expect(eq(str, (char *)notes[i].text, (char *)want[i]));
+    }
 }
 
 Test(config, notes_are_bounded_and_the_first_error_is_never_lost)
