@@ -79,6 +79,8 @@ typedef struct slc_settings {
     bool tcp_nodelay;
     uint32_t tcp_sndbuf_bytes; // 0: the system's
     uint32_t tcp_recbuf_bytes;
+    bool tcp_keepalive, tcp_linger;
+    uint16_t tcp_linger_s;
     uint64_t max_connections; // 0: no limit
 
     // protocol

@@ -205,6 +205,16 @@ void slc_settings_check(slc_config *config)
     if (slc_config_is_set(config, KEY_DEF_PATH) && slc_config_is_set(config, KEY_LOAD_DEFINITIONS))
         slc_config_note_about(config, false, KEY_DEF_PATH, NULL,
                               "has no effect, load_definitions is set too");
+    if (slc_config_is_set(config, KEY_MGMT_LOAD_DEFINITIONS) &&
+        (slc_config_is_set(config, KEY_LOAD_DEFINITIONS) ||
+         slc_config_is_set(config, KEY_DEF_PATH)))
+        slc_config_note_about(config, false, KEY_MGMT_LOAD_DEFINITIONS, NULL,
+                              "has no effect, load_definitions or definitions.local.path is set "
+                              "too");
+    if (slc_config_is_set(config, KEY_TCP_LINGER_TIMEOUT) &&
+        !slc_config_bool(config, KEY_TCP_LINGER))
+        slc_config_note_about(config, false, KEY_TCP_LINGER_TIMEOUT, NULL,
+                              "has no effect without tcp_listen_options.linger.on = true");
     if (slc_config_is_set(config, KEY_TCP) && listeners > 0)
         slc_config_note_about(config, false, KEY_TCP, NULL, "listeners.tcp.N have no effect");
     settings_check_management(config);

@@ -193,6 +193,9 @@ void slc_settings_fill(slc_settings *s)
     s->tcp_nodelay = slc_config_bool(c, KEY_TCP_NODELAY);
     s->tcp_sndbuf_bytes = (uint32_t)slc_config_number_or(c, KEY_TCP_SNDBUF, 0);
     s->tcp_recbuf_bytes = (uint32_t)slc_config_number_or(c, KEY_TCP_RECBUF, 0);
+    s->tcp_keepalive = slc_config_bool(c, KEY_TCP_KEEPALIVE);
+    s->tcp_linger = slc_config_bool(c, KEY_TCP_LINGER);
+    s->tcp_linger_s = (uint16_t)slc_config_number(c, KEY_TCP_LINGER_TIMEOUT);
     s->max_connections = slc_config_number_or(c, KEY_MAX_CONNECTIONS, 0);
     uint64_t connection_max = slc_config_number_or(c, KEY_CONNECTION_MAX, 0);
     if (s->max_connections == 0 || (connection_max != 0 && connection_max < s->max_connections))
@@ -241,8 +244,9 @@ void slc_settings_fill(slc_settings *s)
     s->cluster_exchange_limit = (uint32_t)slc_config_number_or(c, KEY_CLUSTER_EXCHANGE_LIMIT, 0);
     static const char *const queue_types[] = {"classic", "quorum", "stream"};
     s->default_queue_type = queue_types[slc_config_enum(c, KEY_DEFAULT_QUEUE_TYPE)];
-    s->load_definitions =
-        settings_text_or(c, KEY_LOAD_DEFINITIONS, slc_config_text(c, KEY_DEF_PATH));
+    s->load_definitions = settings_text_or(
+        c, KEY_LOAD_DEFINITIONS,
+        settings_text_or(c, KEY_DEF_PATH, slc_config_text(c, KEY_MGMT_LOAD_DEFINITIONS)));
     s->load_definitions_changed_only = slc_config_bool(c, KEY_DEF_SKIP);
 
     s->memory_watermark_relative = slc_config_get(c, KEY_MEMORY_RELATIVE)->fraction;

@@ -54,6 +54,13 @@
       "Send buffer of a connection's socket. Unless it is set: what the system chooses.")                                       \
     X(TCP_RECBUF, "tcp_listen_options.recbuf", SIZE, 0, NULL, KIB, GIB, NULL, NULL, "Listeners",                                \
       "Receive buffer of a connection's socket. Unless it is set: what the system chooses.")                                    \
+    X(TCP_KEEPALIVE, "tcp_listen_options.keepalive", BOOL, 0, NULL, 0, 0, "false", NULL, "Listeners",                          \
+      "The system asks silent peers whether they are there (SO_KEEPALIVE), for clients without heartbeats.")                   \
+    X(TCP_LINGER, "tcp_listen_options.linger.on", BOOL, 0, NULL, 0, 0, "false", NULL, "Listeners",                             \
+      "A connection that is closed waits for tcp_listen_options.linger.timeout until its last octets are acknowledged, and is " \
+      "reset then (SO_LINGER). With a timeout of 0 it is reset at once.")                                                      \
+    X(TCP_LINGER_TIMEOUT, "tcp_listen_options.linger.timeout", INTEGER, 0, "s", 0, 65535, "0", NULL, "Listeners",              \
+      "That time, in seconds.")                                                                                                \
     X(MAX_CONNECTIONS, "max_connections", INTEGER, SLC_CONFIG_RELOAD, "connections", 1, 10000000, "infinity", "infinity",       \
       "Listeners", "AMQP connections at one time; one more is refused.")                                                        \
     X(CONNECTION_MAX, "connection_max", INTEGER, SLC_CONFIG_RELOAD, "connections", 1, 10000000, "infinity", "infinity",         \
@@ -226,6 +233,8 @@
       "anybody can connect. Where it has users, default_user is not created.")                                                  \
     X(DEF_BACKEND, "definitions.import_backend", ENUM, 0, NULL, 0, 0, "local_filesystem", "local_filesystem", "Users", "Where definitions.local.path is: here.")\
     X(DEF_PATH, "definitions.local.path", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users", "The same as load_definitions, which comes first.")\
+    X(MGMT_LOAD_DEFINITIONS, "management.load_definitions", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Users",                       \
+      "An older name of load_definitions, which comes first.")                                                                 \
     X(DEF_SKIP, "definitions.skip_if_unchanged", BOOL, 0, NULL, 0, 0, "false", NULL, "Users", "Load definitions only when the files are not those that were loaded last: what was changed or deleted since then stays so.")\
     X(LOOPBACK, "loopback_users", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "none", "Users",                                   \
       "none: every user may connect from anywhere, whatever loopback_users.NAME say.")                                          \

@@ -71,6 +71,7 @@ static void lookup_start(slc_log_socket *s)
     pthread_t thread;
     if (pthread_create(&thread, NULL, lookup_run, l) != 0) {
         slc_free(l);
+        s->why = EAGAIN;
         return;
     }
     pthread_detach(thread);
@@ -86,7 +87,7 @@ static void lookup_take(slc_log_socket *s)
     s->address_count = l->count;
     s->address_next = 0;
     if (l->count == 0) {
-        s->why = ENOENT;
+        s->why = -1;
         s->failing = true;
     } else {
         s->retry_ns = 0;
@@ -173,6 +174,7 @@ static void socket_connect(slc_log_socket *s)
         socket_opened(s);
     } else if (errno == EINPROGRESS) {
         s->state = SLC_LOG_SOCKET_CONNECTING;
+        s->why = errno;
     } else {
         socket_lose(s, errno);
     }
@@ -312,7 +314,9 @@ bool slc_log_socket_news(slc_log_socket *s, char *out, size_t cap)
     if (!s->told && (s->dropped > 0 || s->failing)) {
         s->told = true;
         snprintf(out, cap, "lines for %s do not get through and are dropped: %s", s->name,
-                 s->lookup != NULL ? "its address is not known yet" : strerrordesc_np(s->why));
+                 s->why < 0          ? "nobody knows the name"
+                 : s->lookup != NULL ? "its address is not known yet"
+                                     : strerrordesc_np(s->why));
         return true;
     }
     if (!s->told || !works)

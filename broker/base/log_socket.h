@@ -54,7 +54,7 @@ typedef struct slc_log_socket {
     uint64_t dropped; // since the last news of an end
     uint64_t lost_ns; // when the last one was
     bool told;        // that lines do not get through
-    int why;          // errno of the last failure; ENOENT for a name that is not known
+    int why;          // errno of the last failure; -1: nobody knows the name
 } slc_log_socket;
 
 /** socket: a path. Nothing is connected yet. false: it is longer than a socket's name may be (107 octets). */

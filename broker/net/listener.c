@@ -244,6 +244,12 @@ static void listener_accepted(slc_listener *l, int fd, const any_address *from)
         (void)address_text(&here, peer.host, &peer.port);
     if (l->options.nodelay)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (l->options.keepalive)
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    if (l->options.linger) {
+        struct linger linger = {.l_onoff = 1, .l_linger = l->options.linger_s};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    }
     l->net->stats.accepted++;
     if (l->options.proxy_protocol)
         slc_proxy_wait_new(l->net, l, &l->waiting, fd, &peer, l->options.proxy_timeout_ms,

@@ -32,6 +32,9 @@ typedef struct slc_listener_options {
     bool proxy_protocol;       // every connection begins with a PROXY header (net/proxy.h)
     uint32_t proxy_timeout_ms; // for it [5 s]
     bool nodelay;              // TCP_NODELAY on what is accepted
+    bool keepalive;            // SO_KEEPALIVE there
+    bool linger;               // SO_LINGER there, with linger_s
+    uint16_t linger_s;
     struct slc_tls *
         tls; // what accepted() gives its connections (net/tls.h); NULL: plain; borrowed until the close
     uint32_t sndbuf, recbuf; // socket buffers in octets; 0: the system's choice

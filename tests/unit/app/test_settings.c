@@ -664,6 +664,8 @@ Test(settings, what_is_set_in_vain_is_told)
         {"anonymous_login_user = guest\n", "no auth_mechanisms.N is ANONYMOUS"},
         {"anonymous_login_pass = x\n", "anonymous_login_user is none"},
         {"auth_mechanisms.1 = ANONYMOUS\n", "ANONYMOUS has no effect"},
+        {"tcp_listen_options.linger.timeout = 5\n", "has no effect without"},
+        {"load_definitions = /x\nmanagement.load_definitions = /y\n", "load_definitions or"},
     };
     for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
         loads(cases[i].text);
@@ -693,4 +695,17 @@ Test(settings, credentials)
     cr_expect(eq(str, (char *)settings->anonymous_user, "web"));
     cr_expect(eq(str, (char *)settings->anonymous_pass, "guest"));
     cr_expect(eq(u32, settings->mechanisms, 8));
+}
+
+Test(settings, names_of_rabbitmq_for_sockets_and_definitions)
+{
+    loads("tcp_listen_options.keepalive = true\ntcp_listen_options.linger.on = true\n"
+          "tcp_listen_options.linger.timeout = 5\nmanagement.load_definitions = /y.json\n");
+    cr_expect(eq(str, notes, ""));
+    cr_expect(settings->tcp_keepalive);
+    cr_expect(settings->tcp_linger);
+    cr_expect(eq(u16, settings->tcp_linger_s, 5));
+    cr_expect(eq(str, (char *)settings->load_definitions, "/y.json"));
+    loads("definitions.local.path = /z\nmanagement.load_definitions = /y.json\n");
+    cr_expect(eq(str, (char *)settings->load_definitions, "/z"));
 }

@@ -148,3 +148,34 @@ Test(listener, a_full_descriptor_table_refuses_and_recovers)
     for (int i = 0; i < 4; i++)
         close(waiting[i]);
 }
+
+Test(listener, what_is_accepted_has_the_options_of_its_listener)
+{
+    slc_listener_options options = {.address = "127.0.0.1:0",
+                                    .keepalive = true,
+                                    .linger = true,
+                                    .linger_s = 7,
+                                    .accepted = on_accepted};
+    static const slc_listener_options none = {.address = "127.0.0.1:0", .accepted = on_accepted};
+    for (int set = 1; set >= 0; set--) {
+        slc_listener *listener;
+        slc_error error = {0};
+        accepted = 0;
+        cr_assert_eq(slc_listener_open(net, set ? &options : &none, &listener, &error), SLC_OK);
+        int fd = dial(slc_listener_port(listener));
+        while (accepted == 0)
+            uv_run(&loop, UV_RUN_ONCE);
+        int keepalive = -1;
+        struct linger linger = {-1, -1};
+        socklen_t bytes = sizeof keepalive;
+        cr_assert_eq(getsockopt(accepted_fds[0], SOL_SOCKET, SO_KEEPALIVE, &keepalive, &bytes), 0);
+        bytes = sizeof linger;
+        cr_assert_eq(getsockopt(accepted_fds[0], SOL_SOCKET, SO_LINGER, &linger, &bytes), 0);
+        cr_expect_eq(keepalive, set);
+        cr_expect_eq(linger.l_onoff, set);
+        cr_expect_eq(linger.l_linger, set ? 7 : 0);
+        close(accepted_fds[0]);
+        close(fd);
+        slc_listener_close(listener);
+    }
+}
