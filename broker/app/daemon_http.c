@@ -65,7 +65,7 @@ static void http_print_config(FILE *out, void *arg)
     slc_settings_print(d->settings, out);
 }
 
-static void http_status(slc_http_status *out, void *arg)
+void slc_daemon_status(slc_http_status *out, void *arg)
 {
     slc_daemon *d = arg;
     slc_amqp_refresh(d->amqp);
@@ -97,7 +97,7 @@ void slc_daemon_http_options(slc_daemon *d, const char *fallback, slc_http_optio
         .version = SLC_VERSION,
         .cluster_name = s->cluster_name,
         .cluster_id = d->instance.id,
-        .status = http_status,
+        .status = slc_daemon_status,
         .shutdown = http_shutdown,
         .set_limit = http_set_limit,
         .print_config = http_print_config,

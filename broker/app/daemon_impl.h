@@ -6,6 +6,7 @@
  *      daemon_http.c     what the management API asks of the daemon: status, limits, shutdown
  *      daemon_reload.c   SIGHUP and changed certificates
  *      daemon_signals.c  signals
+ *      daemon_dump.c     SIGUSR2: the state in the log
  *
  *  One slc_daemon in a process. It owns all that it points to. Thread: the main thread, which is the loop's.
  */
@@ -117,6 +118,10 @@ void slc_daemon_vhost_gone(slc_slice vhost, void (*drop)(void *sink, slc_slice k
 /** Options of the management API, its questions to the daemon among them. fallback: path of the admin socket where the configured one
  *  cannot be made; borrowed, as all of *out is. (daemon_http.c) */
 void slc_daemon_http_options(slc_daemon *d, const char *fallback, slc_http_options *out);
+/** What only the daemon knows, for the management API; arg is the slc_daemon. (daemon_http.c) */
+void slc_daemon_status(slc_http_status *out, void *arg);
+/** The state of the daemon in the log (daemon_dump.c). The world is open. */
+void slc_daemon_dump(slc_daemon *d);
 /** Read the configuration again (daemon_reload.c); errors go to the log and change nothing. */
 void slc_daemon_reload(slc_daemon *d);
 /** Look for changed certificates from now on. */

@@ -1,4 +1,5 @@
-// Signals: SIGTERM and SIGINT stop (the second time at once), SIGHUP reloads, SIGUSR1 opens the log file anew.
+// Signals: SIGTERM and SIGINT stop (the second time at once), SIGHUP reloads, SIGUSR1 opens the log file anew,
+// SIGUSR2 writes the state to the log.
 #include <signal.h>
 #include <unistd.h>
 
@@ -31,6 +32,11 @@ static void on_signal(uv_signal_t *handle, int number)
         break;
     case SIGUSR1:
         slc_log_reopen();
+        break;
+    case SIGUSR2:
+        if (d->phase == SLC_PHASE_SERVING || d->phase == SLC_PHASE_QUIESCING ||
+            d->phase == SLC_PHASE_CLOSING)
+            slc_daemon_dump(d);
         break;
     default:
         break;

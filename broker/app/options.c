@@ -26,7 +26,7 @@ static const char usage[] =
     "\n"
     "The Sluice message broker. It stays in the foreground; SIGTERM or SIGINT stop it in order, "
     "SIGHUP reloads the\n"
-    "configuration, SIGUSR1 reopens the log file.\n"
+    "configuration, SIGUSR1 reopens the log file, SIGUSR2 writes the state to the log.\n"
     "\n"
     "  -c, --config FILE      read this configuration (default: " SLC_SETTINGS_FILE
     " when it exists)\n"

@@ -195,6 +195,22 @@ def test_log_file_and_its_reopening(start, tmp_path):
     assert broker.log_text() == ""
 
 
+def test_the_state_on_request(broker):
+    connection = connect(broker)
+    channel = connection.channel()
+    channel.queue_declare("held", durable=True)
+    channel.confirm_delivery()
+    for _ in range(3):
+        channel.basic_publish("", "held", b"x" * 5000, pika.BasicProperties(delivery_mode=2))
+    os.kill(broker.pid, signal.SIGUSR2)
+    log = wait_log(broker, "state: most disk space is held by")
+    assert re.search(r"state: up \d+ s, serving; 1 connections, 1 channels, 1 queues, 0 consumers, 3 messages ready, 0 unacked", log)
+    assert re.search(r"state: memory \d+ of \d+ bytes; disk \d+ bytes free, limit \d+; \d+ of \d+ file descriptors", log)
+    assert re.search(r"state: store: .*live_messages 3,", log)
+    assert re.search(r"state: most disk space is held by queue 'held' in vhost '/' \(14\.6 KiB in 3 messages\)", log)
+    connection.close()
+
+
 def test_a_store_of_an_unknown_format_is_refused(broker, sluiced, tmp_path):
     """Something that is no LMDB environment at all: named, not overwritten."""
     broker.stop()
