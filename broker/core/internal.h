@@ -84,11 +84,10 @@ typedef enum slc_wait {
 /* ---- queues ---- */
 
 enum {
-    SLC_ENTRY_STORED = 1,     // it is in the store: drop it there when it is settled
-    SLC_ENTRY_DELIVERED = 2,  // handed out before: redelivered
-    SLC_ENTRY_PERSISTENT = 4, // it survives a restart: stored, or a persistent message
-    SLC_ENTRY_TIMED = 8,      // an slc_timed
-    SLC_ENTRY_RETURNED = 16,  // in the returned heap
+    SLC_ENTRY_STORED = 1,    // it is in the store: drop it there when it is settled
+    SLC_ENTRY_DELIVERED = 2, // handed out before: redelivered
+    SLC_ENTRY_TIMED = 8,     // an slc_timed
+    SLC_ENTRY_RETURNED = 16, // in the returned heap
     SLC_ENTRY_REFUSED =
         32, // never in the queue: the publisher hears of it when it is with the dead letters
     SLC_ENTRY_RETURN = 1 << 8, // times this: counted returns, for the delivery limit

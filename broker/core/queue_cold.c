@@ -74,9 +74,9 @@ static void cold_to_entry(slc_lane *l, uint64_t qseq, slc_message *message, uint
     uint64_t size = cold_remove(l, qseq, slc_message_content_bytes(message), message->body_bytes);
     q->ready_bytes += message->body_bytes - size;
     q->persistent_bytes += message->body_bytes - size;
-    slc_entry *entry = slc_entry_alloc(qseq, message, expires_ms,
-                                       SLC_ENTRY_STORED | SLC_ENTRY_PERSISTENT |
-                                           (qseq <= l->delivered_qseq ? SLC_ENTRY_DELIVERED : 0u));
+    slc_entry *entry =
+        slc_entry_alloc(qseq, message, expires_ms,
+                        SLC_ENTRY_STORED | (qseq <= l->delivered_qseq ? SLC_ENTRY_DELIVERED : 0u));
     slc_entry_heated(q->broker, entry);
     slc_entry_list_push(&l->fifo, entry);
     if (entry->flags & SLC_ENTRY_TIMED)

@@ -56,11 +56,9 @@ slc_entry *slc_entry_alloc(uint64_t qseq, slc_message *message, uint64_t expires
 slc_entry *slc_entry_new(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
                          uint64_t expires_ms)
 {
-    bool persistent = stored || message->persistent; // a quorum queue stores what is not, too
-    slc_entry *entry = slc_entry_alloc(qseq, slc_message_ref(message), expires_ms,
-                                       (stored ? SLC_ENTRY_STORED : 0u) |
-                                           (persistent ? SLC_ENTRY_PERSISTENT : 0u));
-    if (persistent) {
+    slc_entry *entry =
+        slc_entry_alloc(qseq, slc_message_ref(message), expires_ms, stored ? SLC_ENTRY_STORED : 0u);
+    if (stored) {
         queue->persistent++;
         queue->persistent_bytes += entry->body_bytes;
     }
@@ -77,7 +75,7 @@ void slc_entry_forget(slc_queue *queue, slc_entry *entry)
 
 void slc_entry_free(slc_queue *queue, slc_entry *entry)
 {
-    if (entry->flags & SLC_ENTRY_PERSISTENT) {
+    if (entry->flags & SLC_ENTRY_STORED) {
         queue->persistent--;
         queue->persistent_bytes -= entry->body_bytes;
     }
