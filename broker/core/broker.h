@@ -167,6 +167,7 @@ void slc_broker_log_line(slc_broker *broker, const char *level, uint64_t time_s,
 
 typedef struct slc_queue_info {
     slc_slice name;
+    uint64_t created_ms, created_serial; // which tell it from any other, also one of its name
     slc_vhost *vhost;
     bool durable, auto_delete, exclusive, quorum;
     const slc_client *owner;             // of an exclusive queue
@@ -176,14 +177,17 @@ typedef struct slc_queue_info {
     uint64_t ready_bytes, unacked_bytes; // of bodies
     uint64_t persistent, persistent_bytes;
     uint64_t in_memory, in_memory_bytes; // ready messages with their content in memory
-    uint32_t consumers, consumers_ready; // ready: could take a message now
-    slc_slice exclusive_consumer_tag;    // bytes 0: none
-    slc_slice active_consumer_tag;       // the single active consumer's; bytes 0: none
+    uint32_t consumers;
+    double
+        consumer_capacity; // share of the recent time in which nothing waited for a consumer; 0 without any
+    slc_slice exclusive_consumer_tag; // bytes 0: none
+    slc_slice active_consumer_tag;    // the single active consumer's; bytes 0: none
     slc_stats stats;
     uint64_t returned_ready;
     uint64_t expired, overflowed, refused,
-        undeliverable;      // messages it gave up, by reason; since start
-    uint64_t idle_since_ms; // wall clock of the last activity
+        undeliverable;                // messages it gave up, by reason; since start
+    uint64_t disk_reads, disk_writes; // messages; since start
+    uint64_t idle_since_ms;           // wall clock of the last activity
     uint64_t memory_bytes;
 } slc_queue_info;
 
@@ -194,6 +198,7 @@ typedef struct slc_consumer_info {
     const char
         *activity; // "up"; of a queue with a single active consumer "single_active" or "waiting"
     uint16_t prefetch_count;
+    uint64_t ack_timeout_ms; // of its deliveries; 0: none
     int64_t priority;
 } slc_consumer_info;
 
@@ -220,6 +225,9 @@ void slc_vhost_each_queue(slc_vhost *vhost, void (*each)(const slc_queue_info *q
                           void *arg);
 /** False: there is none of that name. out may be NULL. */
 bool slc_vhost_find_queue(slc_vhost *vhost, slc_slice name, slc_queue_info *out);
+/** The oldest timestamp property among the first ready message and those that were handed out first and are not settled; false: none has
+ *  one. A message that is not in memory is not read for it, as in RabbitMQ. */
+bool slc_queue_head_timestamp(const slc_queue_info *queue, uint64_t *timestamp_out);
 /** The implicit bindings of the default exchange first, as RabbitMQ lists them. */
 void slc_vhost_each_binding(slc_vhost *vhost,
                             void (*each)(const slc_binding_info *binding, void *arg), void *arg);

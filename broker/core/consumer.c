@@ -6,6 +6,8 @@
 //
 // So it costs the same whether there are priorities or not, but for the levels that are passed without a ready consumer.
 // @spec amqp-semantics 12.1, 12.2
+#include <math.h>
+
 #include "core/event.h"
 #include "core/internal.h"
 #include "core/properties.h"
@@ -63,6 +65,66 @@ static void ready_leave(slc_consumer *c)
     DL_DELETE2(queue->ready_consumers, c, ready_prev, ready_next);
 }
 
+/* ---- capacity: the share of the time in which the queue was not kept waiting ----
+ *
+ *      fed ──something is ready and nobody can take it──> starved ──a consumer can──> fed
+ *
+ *  A queue without messages keeps nobody waiting, whatever its consumers do: it stays fed, as in RabbitMQ. The average forgets: what
+ *  was a second ago counts half. Times are those of the loop's turns; many changes in one turn cost no more than counting does. */
+
+enum { CAPACITY_HALF_LIFE_MS = 1000 };
+
+static uint64_t wall_ms(const slc_queue *queue)
+{
+    return queue->broker->env.wall_ms(queue->broker->env.arg);
+}
+
+static uint64_t elapsed_ms(uint64_t from_ms, uint64_t to_ms)
+{
+    return to_ms > from_ms ? to_ms - from_ms : 0; // the clock may be set
+}
+
+static double capacity_average(double before, uint64_t fed_ms, uint64_t starved_ms)
+{
+    uint64_t total_ms = fed_ms + starved_ms;
+    if (total_ms == 0)
+        return before;
+    double weight = exp2(-(double)total_ms / CAPACITY_HALF_LIFE_MS);
+    return (double)fed_ms / (double)total_ms * (1 - weight) + before * weight;
+}
+
+void slc_consumers_missed(slc_queue *queue)
+{
+    slc_consumer_use *use = &queue->use;
+    if (queue->starved)
+        return;
+    uint64_t now_ms = wall_ms(queue);
+    use->fed_ms = elapsed_ms(use->since_ms, now_ms);
+    use->since_ms = now_ms;
+    queue->starved = true;
+}
+
+static void consumers_back(slc_queue *queue)
+{
+    slc_consumer_use *use = &queue->use;
+    if (!queue->starved)
+        return;
+    uint64_t now_ms = wall_ms(queue);
+    use->average = capacity_average(use->average, use->fed_ms, elapsed_ms(use->since_ms, now_ms));
+    use->since_ms = now_ms;
+    queue->starved = false;
+}
+
+double slc_consumer_capacity(const slc_queue *queue)
+{
+    const slc_consumer_use *use = &queue->use;
+    if (queue->consumers == NULL)
+        return 0;
+    uint64_t lasts_ms = elapsed_ms(use->since_ms, wall_ms(queue));
+    return queue->starved ? capacity_average(use->average, use->fed_ms, lasts_ms)
+                          : capacity_average(use->average, lasts_ms, 0);
+}
+
 /* ---- life ---- */
 
 static int64_t priority_asked(slc_slice arguments)
@@ -117,7 +179,8 @@ static void consumer_leave_ready(slc_consumer *c)
         return;
     c->ready = false;
     ready_leave(c);
-    c->queue->ready_consumer_count--;
+    if (--c->queue->ready_consumer_count == 0 && c->queue->ready > 0)
+        slc_consumers_missed(c->queue);
 }
 
 static void consumer_end(slc_consumer *c)
@@ -185,6 +248,7 @@ void slc_consumer_update(slc_consumer *consumer)
     consumer->ready = true;
     ready_enter(consumer);
     queue->ready_consumer_count++;
+    consumers_back(queue);
     if (queue->ready > 0)
         slc_queue_mark_dirty(queue);
 }
@@ -215,6 +279,7 @@ static void consumer_counted(slc_consumer *c)
 void slc_consumer_pass(slc_consumer *consumer, slc_message *message)
 {
     slc_session *session = consumer->session;
+    consumer->queue->active_ms = message->ts_ms;
     consumer_rotate(consumer);
     consumer_counted(consumer);
     if (slc_tracing(session->broker))

@@ -33,6 +33,24 @@ slc_id slc_id_new(slc_broker *broker)
     return id;
 }
 
+static uint64_t id_number(const slc_id *id, int from, int bytes)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < bytes; i++)
+        number = number << 8 | id->octets[from + i];
+    return number;
+}
+
+uint64_t slc_id_created_ms(const slc_id *id)
+{
+    return id_number(id, 0, 8);
+}
+
+uint64_t slc_id_serial(const slc_id *id)
+{
+    return id_number(id, 8, 3);
+}
+
 const slc_id *slc_destination_id(const slc_destination *dest)
 {
     if (dest->kind == SLC_DEST_QUEUE)

@@ -138,6 +138,12 @@ typedef struct slc_consumer_level {
     slc_consumer *last_ready;               // NULL: none of them is ready
     struct slc_consumer_level *prev, *next; // of queue->levels
 } slc_consumer_level;
+/** How much of the time a queue found somebody to take what it had; see consumer.c. */
+typedef struct slc_consumer_use {
+    uint64_t since_ms; // wall clock: of the state it is in
+    uint64_t fed_ms;   // of a starved one: how long the state before was
+    double average;    // share of the time before
+} slc_consumer_use;
 typedef struct slc_lanes slc_lanes;
 typedef struct slc_retry slc_retry;
 typedef struct slc_deaths slc_deaths;
@@ -197,11 +203,13 @@ struct slc_queue {
     bool deleted;      // gone from the vhost; lives on while held
     bool dirty;        // in broker->dirty
     bool touched;      // something was taken since the broker last looked for memory to give up
+    bool starved;      // something was ready and nobody took it, until a consumer can again
     struct slc_queue *dirty_prev, *dirty_next;
-    slc_due_heap timed; // what is ready, in memory and expires
-    uint64_t active_ms;
-    slc_stats stats; // without those that only a session knows
-    slc_lane lane;   // of a priority queue level 0
+    slc_due_heap timed;   // what is ready, in memory and expires
+    uint64_t active_ms;   // wall clock of the last activity
+    uint64_t disk_writes; // messages; one that left before it was written does not count
+    slc_stats stats;      // without those that only a session knows
+    slc_lane lane;        // of a priority queue level 0
 
     slc_vhost *vhost; // not after it was deleted: what holds the queue may outlive the vhost
     slc_id id;
@@ -216,6 +224,7 @@ struct slc_queue {
 
     slc_consumer *consumers; // DL by queue_prev/queue_next
     uint32_t consumer_count, ready_consumer_count;
+    slc_consumer_use use;
     slc_consumer_level *levels; // DL: priorities that its consumers have, highest first
     slc_consumer *exclusive_consumer;
     // Of settings.single_active; see single_active.c.
@@ -226,6 +235,7 @@ struct slc_queue {
 
     uint64_t requeued;
     uint64_t expired, overflowed, refused, undeliverable;
+    uint64_t disk_reads;
 
     struct slc_queue *owner_prev, *owner_next;
     struct slc_queue *stored_prev, *stored_next; // of broker->stored: queues with a qid
@@ -452,6 +462,9 @@ struct slc_broker {
 
 /* definitions.c */
 slc_id slc_id_new(slc_broker *broker);
+/** When the object was made, and which of that millisecond it is. */
+uint64_t slc_id_created_ms(const slc_id *id);
+uint64_t slc_id_serial(const slc_id *id);
 /** The list of changes of one proposal. Start with {0}. */
 typedef struct slc_changes {
     slc_env_change *items; // keys and values owned
@@ -624,6 +637,8 @@ typedef enum slc_next {
 } slc_next;
 /** The next message of a queue. */
 slc_next slc_queue_next(const slc_queue *queue);
+/** The next ready one if it is in memory, where it is. NULL: none, or it has to be read, which is not asked for. */
+const slc_entry *slc_queue_peek(const slc_queue *queue);
 /** Everything that is ready is out of the counters. What was in memory is the caller's to settle (a heap; the rest linked by next);
  *  it counts in broker->hot_bytes until slc_entry_cooled. Cold positions are dropped from the store unless the queue is deleted. */
 void slc_ready_clear(slc_queue *queue, slc_entry **returned, slc_entry **waiting);
@@ -739,6 +754,10 @@ void slc_consumer_settled(slc_consumer *consumer);
 void slc_consumer_update(slc_consumer *consumer);
 /** Give it entry: unacked, or settled at once for no-ack. */
 void slc_consumer_deliver(slc_consumer *consumer, slc_entry *entry);
+/** Something is ready and no consumer can take it. */
+void slc_consumers_missed(slc_queue *queue);
+/** Share of the recent time in which that was not so; 0 without consumers. */
+double slc_consumer_capacity(const slc_queue *queue);
 /** The same for a message that never became an entry (no-ack only). */
 void slc_consumer_pass(slc_consumer *consumer, slc_message *message);
 

@@ -1,5 +1,6 @@
 // What lists and operators see.
 #include "core/internal.h"
+#include "core/properties.h"
 
 void slc_broker_each_vhost(slc_broker *broker, void (*each)(slc_vhost *vhost, void *arg), void *arg)
 {
@@ -33,6 +34,77 @@ bool slc_vhost_find_queue(slc_vhost *vhost, slc_slice name, slc_queue_info *out)
     if (queue != NULL && out != NULL)
         slc_queue_stat(queue, out);
     return queue != NULL;
+}
+
+/* ---- the oldest timestamp ---- */
+
+enum { HELD_LOOKS = 4096 }; // deliveries and sessions that are looked at for one queue
+
+static void timestamp_take(const slc_entry *entry, uint64_t *oldest)
+{
+    slc_slice octets;
+    uint64_t timestamp = 0;
+    if (entry == NULL || !slc_message_property(entry->message, SLC_PROPERTY_TIMESTAMP, &octets))
+        return;
+    for (size_t i = 0; i < octets.bytes; i++)
+        timestamp = timestamp << 8 | octets.data[i];
+    if (timestamp < *oldest)
+        *oldest = timestamp;
+}
+
+/** What a session has held longest of a queue: for this consumer, or (NULL) for basic.get and consumers that are gone. NULL: nothing, or
+ *  it stands behind too much else. */
+static const slc_entry *held_first(slc_session *session, const slc_queue *queue,
+                                   const slc_consumer *consumer, uint32_t *looks)
+{
+    slc_unacked_ring *ring = &session->unacked;
+    for (uint32_t i = 0; i<ring->count && * looks> 0; i++, --*looks) {
+        const slc_unacked *item = slc_unacked_at(ring, i);
+        const slc_consumer *holder =
+            item->consumer != NULL && !item->consumer->gone ? item->consumer : NULL;
+        if (item->entry != NULL && item->queue == queue && holder == consumer)
+            return item->entry;
+    }
+    return NULL;
+}
+
+/** What is held and no consumer of the queue holds. */
+static void stray_take(const slc_queue *queue, uint32_t *looks, uint64_t *oldest)
+{
+    const slc_client *client;
+    DL_FOREACH(queue->broker->clients, client)
+    {
+        slc_session *session;
+        DL_FOREACH(client->sessions, session)
+        {
+            if (*looks == 0)
+                return;
+            --*looks;
+            timestamp_take(held_first(session, queue, NULL, looks), oldest);
+        }
+    }
+}
+
+bool slc_queue_head_timestamp(const slc_queue_info *info, uint64_t *timestamp_out)
+{
+    const slc_queue *queue = (const slc_queue *)(const void *)info->dest; // its first member
+    uint64_t oldest = UINT64_MAX;
+    uint64_t held = 0;
+    uint32_t looks = HELD_LOOKS;
+    timestamp_take(slc_queue_peek(queue), &oldest);
+    const slc_consumer *consumer;
+    DL_FOREACH2(queue->consumers, consumer, queue_next)
+    {
+        held += consumer->unacked;
+        if (consumer->unacked > 0)
+            timestamp_take(held_first(consumer->session, queue, consumer, &looks), &oldest);
+    }
+    if (queue->unacked > held)
+        stray_take(queue, &looks, &oldest);
+    if (oldest == UINT64_MAX)
+        return false;
+    *timestamp_out = oldest;
+    return true;
 }
 
 void slc_vhost_each_binding(slc_vhost *vhost,
@@ -88,6 +160,7 @@ void slc_vhost_each_consumer(slc_vhost *vhost,
                 .priority = consumer->level->priority,
                 .exclusive = consumer->exclusive,
                 .prefetch_count = consumer->prefetch,
+                .ack_timeout_ms = consumer->ack_timeout_ms,
             };
             each(&info, arg);
         }

@@ -18,6 +18,7 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->next_qseq = 1;
     slc_lane_init(&q->lane, q, 0);
     q->active_ms = q->broker->env.wall_ms(q->broker->env.arg);
+    q->use = (slc_consumer_use){.since_ms = q->active_ms, .average = 1};
     slc_queue_settings_changed(q);
     if (q->settings.has_priority)
         q->lanes = slc_lanes_new(q, q->settings.max_priority);
@@ -110,6 +111,15 @@ void slc_queue_release(slc_queue *queue)
 
 /* ---- in ---- */
 
+/** Something is ready: for those who can take it, or it waits for them. */
+static void queue_offer(slc_queue *queue)
+{
+    if (queue->ready_consumers != NULL)
+        slc_queue_mark_dirty(queue);
+    else
+        slc_consumers_missed(queue);
+}
+
 bool slc_queue_passes_through(const slc_queue *queue)
 {
     return queue->ready == 0 && queue->ready_consumers != NULL && queue->ready_consumers->no_ack;
@@ -118,6 +128,8 @@ bool slc_queue_passes_through(const slc_queue *queue)
 void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
                    uint64_t expires_ms)
 {
+    queue->active_ms = message->ts_ms;
+    queue->disk_writes += stored;
     if (queue->ready == 0 && queue->ready_consumers != NULL) {
         slc_consumer_deliver(queue->ready_consumers,
                              slc_entry_new(queue, qseq, message, stored, expires_ms));
@@ -128,16 +140,14 @@ void slc_queue_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool s
         return;
     }
     slc_ready_put(queue, qseq, message, stored, expires_ms);
-    if (queue->ready_consumers != NULL)
-        slc_queue_mark_dirty(queue);
+    queue_offer(queue);
 }
 
 void slc_queue_requeue(slc_queue *queue, slc_entry *entry)
 {
     slc_ready_return(queue, entry);
     queue->requeued++;
-    if (queue->ready_consumers != NULL)
-        slc_queue_mark_dirty(queue);
+    queue_offer(queue);
 }
 
 void slc_queue_returned(slc_queue *queue, slc_entry *entry, bool counted)
@@ -168,8 +178,10 @@ void slc_queue_settled(slc_queue *queue, slc_entry *entry, int reason)
         bool cancelled = false;
         broker->last_ticket = broker->env.store_drop(
             broker->env.arg, slc_lane_of(queue, entry)->qid, entry->qseq, reason, &cancelled);
-        if (cancelled)
+        if (cancelled) {
+            queue->disk_writes--;
             slc_confirm_settled(broker, entry->message);
+        }
     }
     slc_entry_free(queue, entry);
 }
@@ -344,6 +356,8 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
 {
     *out = (slc_queue_info){
         .name = queue->dest.name,
+        .created_ms = slc_id_created_ms(&queue->id),
+        .created_serial = slc_id_serial(&queue->id),
         .vhost = queue->vhost,
         .durable = queue->dest.durable,
         .auto_delete = queue->auto_delete,
@@ -361,13 +375,15 @@ void slc_queue_stat(const slc_queue *queue, slc_queue_info *out)
         .in_memory = queue->ready - queue->cold_count,
         .in_memory_bytes = queue->ready_bytes - queue->cold_bytes,
         .consumers = queue->consumer_count,
-        .consumers_ready = queue->ready_consumer_count,
+        .consumer_capacity = slc_consumer_capacity(queue),
         .stats = queue->stats,
         .returned_ready = queue->requeued,
         .expired = queue->expired,
         .overflowed = queue->overflowed,
         .refused = queue->refused,
         .undeliverable = queue->undeliverable,
+        .disk_reads = queue->disk_reads,
+        .disk_writes = queue->disk_writes,
         .idle_since_ms = queue->active_ms,
         .memory_bytes =
             sizeof *queue + (queue->ready - queue->cold_count + queue->unacked) * sizeof(slc_entry),

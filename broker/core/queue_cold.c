@@ -242,6 +242,7 @@ static void read_done(slc_err rc, const slc_env_read_message *messages, uint32_t
     if (l->cold_from == l->read_from) {
         slc_err store_rc = rc;
         uint32_t loaded = rc == SLC_OK ? read_merge(l, messages, count, &rc) : 0;
+        q->disk_reads += loaded;
         // It stands at a message that cannot be read, now or ever: what is damaged is never served, and asking again
         // at once would only spin. An error of the store was logged there.
         // Nothing at all: what was asked for expired meanwhile.

@@ -232,6 +232,16 @@ slc_next slc_queue_next(const slc_queue *queue)
     return lane->damaged ? SLC_NEXT_DAMAGED : lane->reading ? SLC_NEXT_READING : SLC_NEXT_COLD;
 }
 
+const slc_entry *slc_queue_peek(const slc_queue *queue)
+{
+    const slc_lane *lane = lane_next(queue, true);
+    if (lane == NULL || lane->returned != NULL)
+        return lane != NULL ? lane->returned : NULL;
+    if (lane->fifo.head == NULL && lane->cold_count == 0)
+        return lane->late.head;
+    return lane->fifo.head;
+}
+
 /** The first of a lane; NULL: it has to be read, which was asked for. */
 static slc_entry *lane_warm(slc_lane *l)
 {

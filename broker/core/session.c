@@ -191,6 +191,7 @@ static void session_settle_item(slc_session *s, slc_unacked *item, slc_settle ho
 {
     slc_unacked copy = *item;
     slc_unacked_clear(&s->unacked, item);
+    copy.queue->active_ms = s->active_ms;
     if (s->tx != NULL)
         slc_tx_settle(s, &copy, how);
     else
@@ -201,6 +202,7 @@ slc_err slc_session_settle(slc_session *session, uint64_t tag, bool multiple, sl
                            slc_error *error)
 {
     slc_unacked_ring *ring = &session->unacked;
+    session->active_ms = session->broker->env.wall_ms(session->broker->env.arg);
     if (multiple && tag == 0) {
         while (ring->count > 0)
             session_settle_item(session, slc_unacked_at(ring, 0), how);

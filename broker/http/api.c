@@ -323,19 +323,23 @@ void slc_api_none(slc_json *w, const char *key)
     slc_json_close(w, ']');
 }
 
-static size_t pid_text(const slc_api *api, const slc_client *client, uint32_t channel, char *text,
-                       size_t cap)
+static size_t pid_text(const slc_api *api, uint64_t number, uint64_t part, char *text, size_t cap)
 {
-    int n = snprintf(text, cap, "<%.400s.%" PRIu64 ".%" PRIu32 ".0>", api->options->node,
-                     client->id, channel);
+    int n =
+        snprintf(text, cap, "<%.400s.%" PRIu64 ".%" PRIu64 ".0>", api->options->node, number, part);
     return n > 0 ? (size_t)n : 0;
+}
+
+void slc_api_pid_of(slc_api *api, uint64_t number, uint64_t part)
+{
+    char text[512];
+    size_t bytes = pid_text(api, number, part, text, sizeof text);
+    slc_json_slice(&api->w, slc_slice_of(text, bytes));
 }
 
 void slc_api_pid(slc_api *api, const slc_client *client, uint32_t channel)
 {
-    char text[512];
-    size_t bytes = pid_text(api, client, channel, text, sizeof text);
-    slc_json_slice(&api->w, slc_slice_of(text, bytes));
+    slc_api_pid_of(api, client->id, channel);
 }
 
 static void client_match(slc_client *client, void *arg)
@@ -344,7 +348,7 @@ static void client_match(slc_client *client, void *arg)
     char text[512];
     if (api->found)
         return;
-    size_t bytes = pid_text(api, client, 0, text, sizeof text);
+    size_t bytes = pid_text(api, client->id, 0, text, sizeof text);
     if (slc_slice_is(api->want, client->info.name) ||
         slc_slice_equal(api->want, slc_slice_of(text, bytes))) {
         api->client = client;

@@ -117,6 +117,8 @@ void slc_api_json(slc_json *w, const json_t *value);
 
 /** "<node.N.C.0>": a connection has channel 0. */
 void slc_api_pid(slc_api *api, const slc_client *client, uint32_t channel);
+/** "<node.NUMBER.PART.0>" */
+void slc_api_pid_of(slc_api *api, uint64_t number, uint64_t part);
 /** The client of a name or pid; NULL. */
 slc_client *slc_api_client(slc_api *api, slc_slice name);
 /** {"name","peer_host","peer_port"} */

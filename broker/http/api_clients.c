@@ -451,6 +451,7 @@ static void consumer_write(slc_api *api, const slc_consumer_info *consumer, cons
     slc_json_put_bool(w, "active", consumer->active);
     slc_json_put_text(w, "activity_status", consumer->activity);
     slc_json_put_u64(w, "prefetch_count", consumer->prefetch_count);
+    slc_json_put_u64(w, "consumer_timeout", consumer->ack_timeout_ms);
     slc_json_key(w, "arguments");
     slc_json_table(w, consumer->arguments, api->select.raw);
     slc_json_close(w, '}');

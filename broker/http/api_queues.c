@@ -47,9 +47,11 @@
     X(messages_ready_details, queue_rate_put(api, q, QUEUE_READY_RATE))                            \
     X(messages_unacknowledged_details, queue_rate_put(api, q, QUEUE_UNACKED_RATE))                 \
     X(message_stats, slc_api_message_stats(api, queue_rated(api, q), true))                        \
-    X(consumer_capacity, slc_json_put_u64(w, "consumer_capacity", q->consumers_ready > 0))         \
-    X(consumer_utilisation, slc_json_put_u64(w, "consumer_utilisation", q->consumers_ready > 0))   \
-    X(head_message_timestamp, slc_json_put_null(w, "head_message_timestamp"))                      \
+    X(consumer_capacity, slc_json_put_double(w, "consumer_capacity", q->consumer_capacity))        \
+    X(consumer_utilisation, slc_json_put_double(w, "consumer_utilisation", q->consumer_capacity))  \
+    X(head_message_timestamp, queue_head_timestamp(w, q))                                          \
+    X(disk_reads, slc_json_put_u64(w, "disk_reads", q->disk_reads))                                \
+    X(disk_writes, slc_json_put_u64(w, "disk_writes", q->disk_writes))                             \
     X(idle_since, slc_api_idle_since(w, q->idle_since_ms))                                         \
     X(recoverable_slaves, queue_slaves(w, q))                                                      \
     X(leader, queue_leader(api, q))                                                                \
@@ -62,14 +64,17 @@
     X(incoming, queue_none(api, "incoming"))                                                       \
     X(deliveries, queue_none(api, "deliveries"))
 #define QUEUE_FIELDS_OURS(X)                                                                       \
+    X(pid, queue_pid(api, q))                                                                      \
     X(owner_pid, queue_owner_pid(api, q))                                                          \
     X(exclusive_consumer_pid, queue_exclusive_pid(api, q))                                         \
-    X(idle_since_ms, slc_json_put_u64(w, "idle_since_ms", q->idle_since_ms))
+    X(publish_count, slc_json_put_u64(w, "publish_count", q->stats.published))                     \
+    X(deliver_count, slc_json_put_u64(w, "deliver_count", queue_handed_out(&q->stats)))            \
+    X(ack_count, slc_json_put_u64(w, "ack_count", q->stats.acked))
 
 enum queue_field {
 #define X(name, statement) QUEUE_##name,
     QUEUE_FIELDS(X) QUEUE_FIELDS_OURS(X) QUEUE_FIELD_COUNT,
-    QUEUE_FIELD_DEFAULT = QUEUE_owner_pid,
+    QUEUE_FIELD_DEFAULT = QUEUE_pid,
 #undef X
 };
 static const char *const queue_fields[] = {
@@ -119,6 +124,27 @@ static void queue_owner(slc_api *api, const slc_queue_info *q)
         return; // RabbitMQ has the key for exclusive queues only
     slc_json_key(&api->w, "owner_pid_details");
     slc_api_connection_details(api, q->owner);
+}
+
+static uint64_t queue_handed_out(const slc_stats *s)
+{
+    return s->delivered + s->delivered_no_ack + s->got + s->got_no_ack;
+}
+
+static void queue_head_timestamp(slc_json *w, const slc_queue_info *q)
+{
+    uint64_t timestamp;
+    if (slc_queue_head_timestamp(q, &timestamp))
+        slc_json_put_u64(w, "head_message_timestamp", timestamp);
+    else
+        slc_json_put_null(w, "head_message_timestamp");
+}
+
+static void queue_pid(slc_api *api, const slc_queue_info *q)
+{
+    // No connection has that number: theirs count from 1, this is a time.
+    slc_json_key(&api->w, "pid");
+    slc_api_pid_of(api, q->created_ms, q->created_serial);
 }
 
 static void queue_owner_pid(slc_api *api, const slc_queue_info *q)
