@@ -7,7 +7,8 @@
 #include "base/alloc.h"
 #include "ctl.h"
 
-#define LIST OPT_LIST | OPT_FORMAT
+#define LIST      OPT_LIST | OPT_FORMAT
+#define OF_VHOSTS OPT_VHOST | OPT_ALL_VHOSTS
 
 const slc_ctl_command slc_ctl_commands[] = {
     {"help", "Help", "[<command>]", 0, 1, 0, slc_ctl_help,
@@ -73,17 +74,17 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"tls_versions", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_tls_versions,
      "Displays the versions of TLS that can be spoken", NULL},
 
-    {"list_bindings", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
+    {"list_bindings", "Lists", "[<column>...]", 0, -1, OF_VHOSTS | LIST, slc_ctl_list_run,
      "Lists bindings of a virtual host", &slc_ctl_bindings},
     {"list_channels", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists channels",
      &slc_ctl_channels},
     {"list_connections", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run,
      "Lists connections of clients", &slc_ctl_connections},
-    {"list_consumers", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
+    {"list_consumers", "Lists", "[<column>...]", 0, -1, OF_VHOSTS | LIST, slc_ctl_list_run,
      "Lists consumers of a virtual host", &slc_ctl_consumers},
-    {"list_exchanges", "Lists", "[<column>...]", 0, -1, OPT_VHOST | LIST, slc_ctl_list_run,
+    {"list_exchanges", "Lists", "[<column>...]", 0, -1, OF_VHOSTS | LIST, slc_ctl_list_run,
      "Lists exchanges of a virtual host", &slc_ctl_exchanges},
-    {"list_queues", "Lists", "[<column>...]", 0, -1, OPT_VHOST | OPT_PLACE | LIST, slc_ctl_list_run,
+    {"list_queues", "Lists", "[<column>...]", 0, -1, OF_VHOSTS | OPT_PLACE | LIST, slc_ctl_list_run,
      "Lists queues of a virtual host and their properties", &slc_ctl_queues},
     {"list_vhosts", "Lists", "[<column>...]", 0, -1, LIST, slc_ctl_list_run, "Lists virtual hosts",
      &slc_ctl_vhosts},
@@ -270,11 +271,19 @@ const slc_ctl_option slc_ctl_options[] = {
     {0, "formatter", "<format>", OPT_FORMAT,
      "table (tab separated), pretty_table, csv, json or json_stream"},
     {0, "no-table-headers", NULL, OPT_LIST, "no header row"},
+    {0, "columns", "<column,...>", OPT_LIST, "columns to show, besides those among the arguments"},
+    {0, "filter", "<condition>", OPT_LIST,
+     "only rows that meet it: a column, = != < <= > >= ~ or !~, and a value, such as "
+     "messages>=100; "
+     "~ looks for a regular expression. Of several all must be met"},
     {0, "sort", "<column>", OPT_LIST, "order rows by this column"},
     {0, "reverse", NULL, OPT_LIST, "turn the order round"},
     {0, "online", NULL, OPT_PLACE, "only queues on nodes that are up (on a single node: all)"},
     {0, "offline", NULL, OPT_PLACE, "only queues on nodes that are down (on a single node: none)"},
     {0, "local", NULL, OPT_PLACE, "only queues of this node (on a single node: all)"},
+    {0, "unresponsive", NULL, OPT_PLACE,
+     "only queues that do not answer (on a single node: none, for it answers for all)"},
+    {0, "all-vhosts", NULL, OPT_ALL_VHOSTS, "of all virtual hosts"},
     {'e', "if-empty", NULL, OPT_IF_EMPTY, "only if it has no messages"},
     {'u', "if-unused", NULL, OPT_IF_UNUSED, "only if it has no consumers"},
     {0, "global", NULL, OPT_GLOBAL, "connections of every virtual host"},
@@ -397,6 +406,14 @@ static bool parse_format(slc_ctl *ctl, const char *text)
     return false;
 }
 
+static bool filter_add(slc_ctl *ctl, const char *text)
+{
+    if (ctl->filter_count == CTL_FILTERS_MAX)
+        return false;
+    ctl->filters[ctl->filter_count++] = text;
+    return true;
+}
+
 // False: the value is no good.
 static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char *value)
 {
@@ -421,7 +438,15 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         ctl->sort = value;
     else if (strcmp(name, "reverse") == 0)
         ctl->reverse = true;
-    else if (strcmp(name, "offline") == 0)
+    else if (strcmp(name, "columns") == 0)
+        ctl->columns = value;
+    else if (strcmp(name, "filter") == 0)
+        return filter_add(ctl, value);
+    else if (strcmp(name, "all-vhosts") == 0)
+        ctl->all_vhosts = true;
+    else if (strcmp(name, "online") == 0 || strcmp(name, "local") == 0)
+        ctl->online = true;
+    else if (strcmp(name, "offline") == 0 || strcmp(name, "unresponsive") == 0)
         ctl->offline = true;
     else if (strcmp(name, "if-empty") == 0)
         ctl->if_empty = true;
@@ -463,7 +488,7 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
         return strcmp(value, "json") == 0;
     else if (strcmp(name, "dry-run") == 0)
         ctl->dry_run = true;
-    return true; // --online, --local and --enabled choose everything there is
+    return true; // --enabled chooses everything there is
 }
 
 /* ---- the parser ---- */

@@ -85,6 +85,9 @@ static const slc_ctl_column consumer_columns[] = {
     {.name = "activity_status",
      .text = "up, or single_active or waiting where one consumer is active"},
     {.name = "arguments", .table = true, .text = "arguments of the subscription"},
+    {.name = "consumer_timeout",
+     .text = "time in which it must acknowledge a delivery, ms; 0: no limit"},
+    {.name = "vhost", .path = "queue.vhost", .text = "its virtual host"},
     {0},
 };
 
@@ -114,7 +117,7 @@ int slc_ctl_connection_close(slc_ctl *ctl)
     return rc;
 }
 
-static void pause_ms(uint64_t ms)
+void slc_ctl_pause_ms(uint64_t ms)
 {
     struct timespec time = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
     while (nanosleep(&time, &time) != 0) {
@@ -133,7 +136,7 @@ static int close_each(slc_ctl *ctl, const json_t *connections, uint64_t *closed)
         if (pid == NULL)
             continue;
         if (*closed > 0 && ctl->delay_ms > 0)
-            pause_ms(ctl->delay_ms);
+            slc_ctl_pause_ms(ctl->delay_ms);
         slc_ctl_reply reply;
         char *path = slc_ctl_path("/api/connections/%s", pid);
         int rc = slc_ctl_request(ctl, "DELETE", path, ctl->args[ctl->arg_count - 1], &reply);

@@ -14,6 +14,7 @@
 #define SLC_CTL_CTL_H
 
 #include <jansson.h>
+#include <regex.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,8 +55,8 @@ enum {
     OPT_GLOBAL = 1 << 3,
     OPT_LIMIT = 1 << 4,
     OPT_DELAY = 1 << 5,
-    OPT_PLACE = 1 << 6,        // --online, --offline, --local
-    OPT_LIST = 1 << 7,         // --no-table-headers, --sort, --reverse
+    OPT_PLACE = 1 << 6,        // --online, --offline, --local, --unresponsive
+    OPT_LIST = 1 << 7,         // --no-table-headers, --columns, --filter, --sort, --reverse
     OPT_CHANGE = 1 << 8,       // --dry-run
     OPT_FORMAT = 1 << 9,       // --formatter
     OPT_STORE = 1 << 10,       // --dir, --yes
@@ -68,7 +69,10 @@ enum {
     OPT_DEFINITIONS = 1 << 17, // --format
     OPT_HASHED = 1 << 18,      // --pre-hashed-password
     OPT_PLUGINS = 1 << 19,     // --minimal, --enabled
+    OPT_ALL_VHOSTS = 1 << 20,  // --all-vhosts
 };
+
+enum { CTL_FILTERS_MAX = 16 };
 
 struct slc_ctl {
     bool alias;          // called as rabbitmqctl
@@ -89,8 +93,12 @@ struct slc_ctl {
     slc_ctl_format format;
     const char *format_name;
     bool no_headers, reverse;
-    const char *sort;
-    bool if_empty, if_unused, global, offline, dry_run;
+    const char *sort, *columns; // as given or NULL
+    const char *filters[CTL_FILTERS_MAX];
+    uint32_t filter_count;
+    bool all_vhosts;
+    bool online, offline; // which queues: --online and --local, --offline and --unresponsive
+    bool if_empty, if_unused, global, dry_run;
     uint64_t limit, delay_ms;
     const char *dir; // of data; NULL: the running broker, or what the configuration says
     bool yes, socket_given;
@@ -176,6 +184,8 @@ typedef enum slc_ctl_cell_kind {
     CELL_BOOL,
     CELL_AMQP_TABLE, // octets of a field table
     CELL_LIST,       // JSON text of an array of strings, shown as [a, b]
+    CELL_OBJECT,     // JSON text of an object, as JSON the object
+    CELL_JSON,       // JSON text; as JSON a string of it for rabbitmqctl, else the value
 } slc_ctl_cell_kind;
 
 typedef struct slc_ctl_cell {
@@ -230,8 +240,10 @@ typedef struct slc_ctl_column {
         path; // where it is in the object: "queue.name"; NULL: name; "=text": always that text; "": always empty
     bool table;            // field table, asked for as base64
     const char *from, *to; // this text is shown as that
+    const char *rate_of;   // change per second of that member of the object
     const char *text;      // for help
     bool json;             // any JSON value, shown as its JSON text
+    bool object;           // an object, also in JSON
 } slc_ctl_column;
 
 typedef struct slc_ctl_list {
@@ -246,7 +258,36 @@ typedef struct slc_ctl_list {
 } slc_ctl_list;
 
 int slc_ctl_list_run(slc_ctl *ctl);
-const slc_ctl_column *slc_ctl_list_column(const slc_ctl_list *list, slc_slice name);
+/** columns ends with name NULL. NULL: none of that name. */
+const slc_ctl_column *slc_ctl_column_find(const slc_ctl_column *columns, slc_slice name);
+
+/* ---- --filter (filter.c) ---- */
+typedef enum slc_ctl_comparison {
+    CTL_EQUAL,
+    CTL_NOT_EQUAL,
+    CTL_LESS,
+    CTL_AT_MOST,
+    CTL_MORE,
+    CTL_AT_LEAST,
+    CTL_MATCHING, // a POSIX extended regular expression, anywhere in the text
+    CTL_NOT_MATCHING,
+} slc_ctl_comparison;
+
+typedef struct slc_ctl_filter {
+    slc_slice name; // of the column, in the text
+    const slc_ctl_column *column;
+    slc_ctl_comparison comparison;
+    slc_slice value;
+    bool is_number;
+    double number;
+    regex_t regex;
+} slc_ctl_filter;
+
+/** "messages>=100"; text is borrowed. False: wrong says why, and there is nothing to fini. column is the caller's to set. */
+bool slc_ctl_filter_parse(const char *text, slc_ctl_filter *out, slc_buffer *wrong);
+void slc_ctl_filter_fini(slc_ctl_filter *filter);
+/** Numbers are compared as such; everything else as the text that is shown (alias: as slc_ctl_cell_text). A cell that is no number is in no order. */
+bool slc_ctl_filter_passes(const slc_ctl_filter *filter, const slc_ctl_cell *cell, bool alias);
 
 /* ---- nouns ---- */
 extern const slc_ctl_list slc_ctl_queues, slc_ctl_exchanges, slc_ctl_bindings, slc_ctl_connections,
@@ -271,6 +312,8 @@ int slc_ctl_trace_off(slc_ctl *ctl);
 int slc_ctl_queue_purge(slc_ctl *ctl);
 int slc_ctl_list_delayed(slc_ctl *ctl);
 int slc_ctl_cancel_delayed(slc_ctl *ctl);
+/** Sleep. */
+void slc_ctl_pause_ms(uint64_t ms);
 /** As slc_ctl_rows, with an exit status of its own for a 404. */
 int slc_ctl_rows_of(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
                     uint32_t count, int not_found);

@@ -23,6 +23,21 @@ static void list_text(slc_slice json, slc_buffer *out)
     json_decref(list);
 }
 
+// As rabbitmqctl writes a map of texts.
+static void object_text(slc_slice json, slc_buffer *out)
+{
+    json_t *object = json_loadb((const char *)json.data, json.bytes, 0, NULL), *value;
+    const char *key, *before = "";
+    slc_buffer_text(out, "[");
+    json_object_foreach(object, key, value)
+    {
+        slc_buffer_format(out, "%s{%s, %s}", before, key, json_string_value(value));
+        before = ", ";
+    }
+    slc_buffer_text(out, "]");
+    json_decref(object);
+}
+
 slc_ctl_cell slc_ctl_json_cell(const json_t *value)
 {
     if (value == NULL || json_is_null(value))
@@ -46,6 +61,7 @@ void slc_ctl_cell_text(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
         break;
     case CELL_TEXT:
     case CELL_NUMBER:
+    case CELL_JSON:
         slc_buffer_put(out, cell->text.data, cell->text.bytes);
         break;
     case CELL_BOOL:
@@ -59,6 +75,12 @@ void slc_ctl_cell_text(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
         break;
     case CELL_LIST:
         list_text(cell->text, out);
+        break;
+    case CELL_OBJECT:
+        if (alias)
+            object_text(cell->text, out);
+        else
+            slc_buffer_put(out, cell->text.data, cell->text.bytes);
         break;
     }
 }
@@ -111,7 +133,14 @@ void slc_ctl_cell_json(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
             slc_table_json(cell->text, out);
         break;
     case CELL_LIST:
+    case CELL_OBJECT:
         slc_buffer_put(out, cell->text.data, cell->text.bytes);
+        break;
+    case CELL_JSON:
+        if (alias)
+            slc_ctl_json_string(cell->text, out);
+        else
+            slc_buffer_put(out, cell->text.data, cell->text.bytes);
         break;
     }
 }

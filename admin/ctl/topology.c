@@ -51,6 +51,7 @@ static const slc_ctl_column binding_columns[] = {
     {.name = "destination_kind", .path = "destination_type", .text = "queue or exchange"},
     {.name = "routing_key", .text = "binding key"},
     {.name = "arguments", .table = true, .text = "binding arguments"},
+    {.name = "vhost", .text = "its virtual host"},
     {0},
 };
 
@@ -69,7 +70,7 @@ static const slc_ctl_column vhost_columns[] = {
     {.name = "description", .text = "what it is for"},
     {.name = "tags", .text = "its tags"},
     {.name = "default_queue_type", .text = "type of queues that are declared without one"},
-    {.name = "cluster_state", .json = true, .text = "state on each node, as JSON"},
+    {.name = "cluster_state", .object = true, .text = "state on each node, as JSON"},
     {.name = "metadata", .json = true, .text = "description, tags and default queue type, as JSON"},
     {0},
 };

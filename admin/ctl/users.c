@@ -31,20 +31,6 @@ int slc_ctl_apply(slc_ctl *ctl, const char *method, char *path, json_t *body, in
     return rc;
 }
 
-static const json_t *value_at(const json_t *object, const char *path)
-{
-    char part[64];
-    while (object != NULL) {
-        size_t bytes = strcspn(path, ".");
-        snprintf(part, sizeof part, "%.*s", (int)bytes, path);
-        object = json_object_get(object, part);
-        if (path[bytes] == '\0')
-            return object;
-        path += bytes + 1;
-    }
-    return NULL;
-}
-
 int slc_ctl_no_user(const slc_ctl *ctl, const char *name, bool changing)
 {
     // rabbitmqctl has a code for it where a user is changed, and none of its own elsewhere.
@@ -55,46 +41,6 @@ int slc_ctl_no_user(const slc_ctl *ctl, const char *name, bool changing)
 int slc_ctl_no_vhost(const slc_ctl *ctl)
 {
     return slc_ctl_error(CTL_DATA, "Virtual host '%s' does not exist", ctl->vhost);
-}
-
-int slc_ctl_rows(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
-                 uint32_t count)
-{
-    return slc_ctl_rows_of(ctl, path, columns, keys, count, CTL_OK);
-}
-
-int slc_ctl_rows_of(slc_ctl *ctl, char *path, const char *const *columns, const char *const *keys,
-                    uint32_t count, int not_found)
-{
-    slc_ctl_reply reply;
-    int rc = slc_ctl_request(ctl, "GET", path, NULL, &reply);
-    slc_free(path);
-    if (rc != CTL_OK)
-        return rc;
-    if (reply.status / 100 != 2) {
-        if (reply.status != 404 || not_found != CTL_OK)
-            rc = slc_ctl_reply_error(&reply, reply.status == 404 ? not_found : CTL_DATA);
-        else
-            rc = ctl->arg_count > 0 ? slc_ctl_no_user(ctl, ctl->args[0], false)
-                                    : slc_ctl_no_vhost(ctl);
-        slc_ctl_reply_fini(&reply);
-        return rc;
-    }
-    slc_ctl_output out;
-    slc_ctl_output_begin(&out, ctl, stdout, columns, count);
-    out.is_whole = true;
-    for (size_t i = 0; i < json_array_size(reply.body); i++) {
-        slc_ctl_cell cells[8] = {0};
-        SLC_ASSERT(count <= SLC_ARRAY_COUNT(cells));
-        for (uint32_t k = 0; k < count; k++)
-            cells[k] = slc_ctl_json_cell(value_at(json_array_get(reply.body, i), keys[k]));
-        slc_ctl_output_row(&out, cells);
-        for (uint32_t k = 0; k < count; k++)
-            slc_ctl_cell_fini(&cells[k]);
-    }
-    slc_ctl_output_end(&out);
-    slc_ctl_reply_fini(&reply);
-    return CTL_OK;
 }
 
 /** The second argument, or a line of standard input. False: none. */
@@ -283,6 +229,11 @@ int slc_ctl_list_users(slc_ctl *ctl)
 int slc_ctl_limits_line(slc_ctl *ctl, char *path, const char *none)
 {
     slc_ctl_reply reply;
+    if (ctl->sort != NULL || ctl->reverse || ctl->columns != NULL || ctl->filter_count > 0) {
+        slc_free(path);
+        return slc_ctl_usage_error(
+            ctl, "without --global there are no rows to choose from or to put in order");
+    }
     int rc = slc_ctl_request(ctl, "GET", path, NULL, &reply);
     slc_free(path);
     if (rc != CTL_OK)

@@ -156,9 +156,10 @@ def test_close_all_connections(ctl, broker):
     assert done.stdout == "Closed 1 connections\n"
     done = ctl.run("close_all_connections", "--global", "all of you")
     assert done.stdout == f"Closed {already + 2} connections\n"
-    reasons = [closed_reason(c)[1] for c in connections]
-    assert reasons[-1] == "CONNECTION_FORCED - all of you"
-    assert reasons.count("CONNECTION_FORCED - one") == (1 if already == 0 else 0)
+    reasons = sorted(closed_reason(c)[1] for c in connections)
+    # Which one is closed first is a matter of names, with ports in them; it may be one that was there already.
+    assert reasons[:2] == ["CONNECTION_FORCED - all of you"] * 2
+    assert reasons[2] == "CONNECTION_FORCED - one" or already > 0
 
 
 @pytest.mark.parametrize("arguments, status, text", [
@@ -166,7 +167,7 @@ def test_close_all_connections(ctl, broker):
     (("nosuch",), 64, "Command 'nosuch' not found"),
     (("list_queue",), 64, "Did you mean 'list_queues'"),
     (("list_queues", "nosuch"), 64, "Info key(s) nosuch are not supported"),
-    (("list_queues", "name,nosuch", "b"), 64, "Info key(s) nosuch,b are not supported"),
+    (("list_queues", "name,nosuch", "b", "nosuch"), 64, "Info key(s) b,nosuch are not supported"),
     (("list_queues", "--sort", "nosuch"), 64, "Info key(s) nosuch are not supported"),
     (("list_queues", "--bogus"), 64, "Invalid options"),
     (("list_queues", "--if-empty"), 64, "Invalid options"),
