@@ -98,7 +98,7 @@ slc_err slc_auth_password_allowed(const slc_auth *auth, slc_slice user, slc_slic
     slc_err rc = slc_credentials_check(&auth->credentials, password, error);
     if (rc != SLC_OK)
         slc_log(SLC_LOG_ERROR, "auth", "auth.password_refused", SLC_NO_FIELDS,
-                "Credential validation for user '%.*s' failed!", SLC_SLICE_FMT(user));
+                "Credential validation for '%.*s' failed!", SLC_SLICE_FMT(user));
     return rc;
 }
 
