@@ -122,6 +122,7 @@ void slc_daemon_http_options(slc_daemon *d, const char *fallback, slc_http_optio
         .cors_max_age_s = s->management_cors_age_s,
         .login_idle_ms = s->management_login_minutes * UINT64_C(60000),
         .basic_off = s->management_basic_off,
+        .operator_policies_locked = s->management_operator_lock,
         .log_dir = s->management_log_dir,
         .backup = slc_app_backup_ops(d->backup),
         .arg = d,

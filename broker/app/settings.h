@@ -159,7 +159,7 @@ typedef struct slc_settings {
     bool management_rates_off, management_stats_off, management_queue_totals;
     uint64_t statistics_interval_ms;
     uint32_t management_login_minutes;
-    bool management_basic_off;
+    bool management_basic_off, management_operator_lock;
     const slc_config_value *management_origins;
     uint32_t management_origin_count;
     uint64_t management_cors_age_s;

@@ -291,6 +291,7 @@ void slc_settings_fill(slc_settings *s)
     s->management_prefix = slc_config_text(c, KEY_MGMT_PREFIX);
     s->management_login_minutes = (uint32_t)slc_config_number(c, KEY_MGMT_LOGIN_TIMEOUT);
     s->management_basic_off = slc_config_bool(c, KEY_MGMT_BASIC_OFF);
+    s->management_operator_lock = slc_config_bool(c, KEY_MGMT_OPERATOR_LOCK);
     if (!slc_config_is_set(c, KEY_MGMT_CORS))
         s->management_origins = slc_config_list(c, KEY_MGMT_CORS_N, &s->management_origin_count);
     s->management_cors_age_s = slc_config_number(c, KEY_MGMT_CORS_AGE);

@@ -308,6 +308,8 @@
       "A session of a browser (POST /api/login) that is not used for so long is over.")                                         \
     X(MGMT_BASIC_OFF, "management.disable_basic_auth", BOOL, 0, NULL, 0, 0, "false", NULL, "Management",                        \
       "Refuse basic authentication, so that only sessions of POST /api/login get in.")                                          \
+    X(MGMT_OPERATOR_LOCK, "management.restrictions.operator_policy_changes.disabled", BOOL, 0, NULL, 0, 0, "false", NULL, "Management", \
+      "Operator policies cannot be changed through the management API over the network (405); sluicectl on its socket can.")   \
     X(MGMT_CORS, "management.cors.allow_origins", ENUM, 0, NULL, 0, 0, NULL, "none", "Management",                              \
       "none: no page of another origin may use the management API, whatever management.cors.allow_origins.N say.")              \
     X(MGMT_CORS_N, "management.cors.allow_origins.N", TEXT, 0, NULL, 1, 255, NULL, NULL, "Management",                          \

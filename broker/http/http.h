@@ -154,13 +154,14 @@ typedef struct slc_http_options {
     uint64_t cors_max_age_s;
     slc_http_header headers[SLC_HTTP_HEADERS_MAX]; // of every answer; copied
     uint32_t header_count;
-    uint64_t rates_interval_ms; // a rate covers no less time
-    bool rates_off;             // no rates and no message_stats
-    bool stats_off;             // as if every request said disable_stats=true
-    bool queue_totals;          // and enable_queue_totals=true
-    uint64_t login_idle_ms;     // a browser's session that is not used so long is over
-    bool basic_off;             // nobody gets in by basic authentication
-    const char *log_dir;        // of the access log; NULL: none. Used by slc_http_start only
+    uint64_t rates_interval_ms;    // a rate covers no less time
+    bool rates_off;                // no rates and no message_stats
+    bool stats_off;                // as if every request said disable_stats=true
+    bool queue_totals;             // and enable_queue_totals=true
+    uint64_t login_idle_ms;        // a browser's session that is not used so long is over
+    bool basic_off;                // nobody gets in by basic authentication
+    bool operator_policies_locked; // over TCP they can be read only
+    const char *log_dir;           // of the access log; NULL: none. Used by slc_http_start only
     const char *
         realm; // of basic authentication: printable ASCII without quote and backslash; NULL: RabbitMQ's
     /** Set a limit at which publishers are blocked, at once and until the next reload or start. limit is one of

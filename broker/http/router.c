@@ -186,6 +186,14 @@ static bool route_fits(const char *pattern, slc_http_request *request)
     return false;
 }
 
+/** management.restrictions.operator_policy_changes: over the network they can be read only, as if nothing else were there. */
+static bool route_locked(const slc_route_entry *route, const slc_http_request *request)
+{
+    return route->method != SLC_HTTP_GET && request->peer.tcp &&
+           slc_http_options_of(request->http)->operator_policies_locked &&
+           strncmp(route->pattern, "operator-policies", 17) == 0;
+}
+
 unsigned slc_http_route(slc_http_request *request, unsigned *allowed)
 {
     *allowed = 0;
@@ -193,7 +201,7 @@ unsigned slc_http_route(slc_http_request *request, unsigned *allowed)
     if (path->segment_count < 2 || !slc_slice_is(path->segments[0], "api"))
         return 404;
     for (size_t i = 0; i < SLC_ARRAY_COUNT(routes); i++) {
-        if (!route_fits(routes[i].pattern, request))
+        if (!route_fits(routes[i].pattern, request) || route_locked(&routes[i], request))
             continue;
         *allowed |= routes[i].method;
         if (routes[i].method == request->method) {

@@ -1,7 +1,10 @@
 """Status and words of what is refused, as RabbitMQ 3.10 has them (see conformance/management-compare). @spec management-api 1.4"""
 
+import subprocess
+
 import pika
 import pytest
+from conftest import Api, support
 
 CASES = [  # method, path, body, status, error, reason begins with
     ("PUT", "/queues/none/q", {}, 404, "not_found", "vhost_not_found"),
@@ -113,3 +116,17 @@ def test_who_makes_a_vhost_may_use_it(api):
 def test_cluster_id(api):
     (found,) = [p for p in api.get("/global-parameters") if p["name"] == "internal_cluster_id"]
     assert api.get("/global-parameters/internal_cluster_id") == found and len(found["value"]) == 32
+
+
+def test_operator_policies_can_be_read_only():
+    """management.restrictions.operator_policy_changes.disabled: over the network, as in RabbitMQ; the command line may."""
+    key = "management.restrictions.operator_policy_changes.disabled"
+    with support.new({key: "true"}, kind="sluice") as broker:
+        api, path, body = Api(broker), "/operator-policies/%2F/p", {"pattern": ".*", "definition": {"max-length": 5}}
+        for method in ("PUT", "DELETE"):
+            answer = api.ask(method, path, body)
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+        assert api.put("/policies/%2F/p", body).status == 201
+        subprocess.run([*broker.ctl_words(), "set_operator_policy", "p", ".*", '{"max-length":5}'], check=True,
+                       timeout=60, stdout=subprocess.DEVNULL)
+        assert [p["name"] for p in api.get("/operator-policies")] == ["p"]
