@@ -127,7 +127,7 @@ static const slc_config_idle settings_idle[] = {
     {"management.definitions.require_json_extension", "there is no page that needs it"},
     {"management.headers.referrer_policy", "there is no page that needs it"},
     {"prometheus.*", "there is no endpoint for Prometheus yet"},
-    {"log.file.rotation.*", "logrotate does that, with SIGUSR1 behind it"},
+    {"log.file.rotation.*", "logrotate can do that, with SIGUSR1 behind it"},
     {"log.connection.file", "a category has a level, but no file of its own; all go to log.file"},
     {"log.connection.rotation.*",
      "a category has a level, but no file of its own; all go to log.file"},

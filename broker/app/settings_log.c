@@ -108,6 +108,8 @@ void slc_settings_fill_log(slc_settings *s)
         .file = log_file(s),
         .file_level = output_level(c, KEY_LOG_FILE_LEVEL),
         .file_json = slc_config_enum(c, KEY_LOG_FILE_FORMAT) == 1,
+        .file_bytes_max = slc_config_number(c, KEY_LOG_FILE_SIZE),
+        .file_old = (uint32_t)slc_config_number(c, KEY_LOG_FILE_COUNT),
         .node = s->node_name,
         .lines = output_on(c, KEY_LOG_EXCHANGE, KEY_LOG_EXCHANGE_LEVEL),
         .line_level = output_level(c, KEY_LOG_EXCHANGE_LEVEL),
@@ -136,7 +138,9 @@ void slc_settings_check_log(slc_config *config)
 {
     static const enum slc_settings_key console[] = {KEY_LOG_CONSOLE_LEVEL, KEY_LOG_CONSOLE_FORMAT};
     static const enum slc_settings_key file[] = {KEY_LOG_FILE_LEVEL, KEY_LOG_FILE_FORMAT,
-                                                 KEY_LOG_DIR};
+                                                 KEY_LOG_DIR, KEY_LOG_FILE_SIZE,
+                                                 KEY_LOG_FILE_COUNT};
+    static const enum slc_settings_key count[] = {KEY_LOG_FILE_COUNT};
     static const enum slc_settings_key exchange[] = {KEY_LOG_EXCHANGE_LEVEL,
                                                      KEY_LOG_EXCHANGE_FORMAT};
     static const enum slc_settings_key syslog[] = {
@@ -153,6 +157,8 @@ void slc_settings_check_log(slc_config *config)
         check_idle(config, console, SLC_ARRAY_COUNT(console), "log.console is false");
     if (slc_config_text(config, KEY_LOG_FILE) == NULL)
         check_idle(config, file, SLC_ARRAY_COUNT(file), "log.file is not set");
+    else if (slc_config_number(config, KEY_LOG_FILE_SIZE) == 0)
+        check_idle(config, count, SLC_ARRAY_COUNT(count), "log.file.rotation.size is not set");
     if (!output_on(config, KEY_LOG_EXCHANGE, KEY_LOG_EXCHANGE_LEVEL))
         check_idle(config, exchange, SLC_ARRAY_COUNT(exchange), "log.exchange is not true");
     if (!output_on(config, KEY_LOG_JOURNALD, KEY_LOG_JOURNALD_LEVEL))

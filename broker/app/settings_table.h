@@ -376,6 +376,10 @@
       "Least level that is written there.")                                                                                     \
     X(LOG_FILE_FORMAT, "log.file.formatter", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, "plaintext", "plaintext json", "Log",          \
       "Lines for people or JSON objects.")                                                                                      \
+    X(LOG_FILE_SIZE, "log.file.rotation.size", SIZE, SLC_CONFIG_RELOAD, NULL, 0, 0, "0", NULL, "Log",                          \
+      "A line that would make the file longer goes to a new one. 0: any length; then logrotate may rotate it.")                \
+    X(LOG_FILE_COUNT, "log.file.rotation.count", INTEGER, SLC_CONFIG_RELOAD, "files", 0, 1000, "0", NULL, "Log",               \
+      "So many old files are kept then, with .0 (the newest), .1 and so on behind the name. 0: none.")                         \
     X(LOG_SYSLOG, "log.syslog", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "Log",                                     \
       "Log to syslog too. A log.syslog.level alone switches it on. A daemon that is not there or does not keep up loses lines; " \
       "the other outputs say so once.")                                                                                        \

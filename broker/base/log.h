@@ -79,8 +79,10 @@ typedef struct slc_log_options {
     const char *file; // NULL: none; else appended to (mode 0640), reopened by slc_log_reopen
     slc_log_level file_level;
     bool file_json;
-    const char *node; // for JSON lines and the journal; may be NULL
-    bool lines;       // lines are given to the function of slc_log_lines too
+    uint64_t file_bytes_max; // a line that would make it longer goes to a new file; 0: any length
+    uint32_t file_old;       // that many old ones stay, as FILE.0 (the newest), FILE.1, ...
+    const char *node;        // for JSON lines and the journal; may be NULL
+    bool lines;              // lines are given to the function of slc_log_lines too
     slc_log_level line_level;
     bool line_json;
     slc_log_syslog_options syslog;

@@ -17,6 +17,8 @@ struct slc_log_outputs {
     uint32_t json;
     bool console_is_journal; // its lines carry a priority
     int file_fd;
+    uint64_t file_bytes, file_bytes_max;
+    uint32_t file_old;
     char path[4096];
     slc_log_syslog syslog;
     slc_log_socket syslog_socket, journal_socket;
@@ -45,9 +47,34 @@ void slc_log_lines(void (*line)(const slc_log_line *line, void *arg), void *arg)
 
 // ---- opening and closing
 
-static int file_open(const char *path)
+/** The file by its name; the one that was open is closed. false, errno: it stays open. */
+static bool file_open(slc_log_outputs *o)
 {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = open(o->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    struct stat status;
+    if (fd < 0)
+        return false;
+    if (o->file_fd >= 0)
+        close(o->file_fd);
+    o->file_fd = fd;
+    o->file_bytes = fstat(fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+    return true;
+}
+
+/** log.file.rotation. What cannot be renamed or opened is tried again when as much has been written again. */
+static void file_rotate(slc_log_outputs *o)
+{
+    char from[sizeof o->path + 16], to[sizeof o->path + 16];
+    for (uint32_t i = o->file_old; i > 0; i--) {
+        snprintf(to, sizeof to, "%s.%u", o->path, i - 1);
+        if (i > 1)
+            snprintf(from, sizeof from, "%s.%u", o->path, i - 2);
+        (void)rename(i > 1 ? from : o->path, to);
+    }
+    if (o->file_old == 0)
+        (void)unlink(o->path);
+    (void)file_open(o);
+    o->file_bytes = 0;
 }
 
 // JOURNAL_STREAM names the socket that systemd connected to stderr.
@@ -70,8 +97,9 @@ static slc_err outputs_file(slc_log_outputs *o, const slc_log_options *options, 
     if (written < 0 || (size_t)written >= sizeof o->path)
         return slc_error_set(error, SLC_EINVAL, "the path of the log file is longer than %zu bytes",
                              sizeof o->path - 1);
-    o->file_fd = file_open(o->path);
-    if (o->file_fd < 0)
+    o->file_bytes_max = options->file_bytes_max;
+    o->file_old = options->file_old;
+    if (!file_open(o))
         return slc_error_set(error, slc_err_from_errno(errno), "cannot open the log file %s: %s",
                              options->file, strerrordesc_np(errno));
     o->open |= 1u << SLC_LOG_FILE;
@@ -165,14 +193,7 @@ const char *slc_log_outputs_path(const slc_log_outputs *outputs)
 
 int slc_log_outputs_reopen(slc_log_outputs *outputs)
 {
-    if (outputs->file_fd < 0)
-        return 0;
-    int fd = file_open(outputs->path);
-    if (fd < 0)
-        return errno;
-    close(outputs->file_fd);
-    outputs->file_fd = fd;
-    return 0;
+    return outputs->file_fd < 0 || file_open(outputs) ? 0 : errno;
 }
 
 slc_log_socket *slc_log_outputs_socket(slc_log_outputs *outputs, slc_log_output output)
@@ -239,9 +260,12 @@ static bool console_write(const slc_log_outputs *o, const slc_log_entry *entry)
     return write_all(STDERR_FILENO, marked, t.bytes + 3);
 }
 
-static bool file_write(const slc_log_outputs *o, const slc_log_entry *entry)
+static bool file_write(slc_log_outputs *o, const slc_log_entry *entry)
 {
     text_of t = entry_text(o, entry, SLC_LOG_FILE);
+    if (o->file_bytes_max > 0 && o->file_bytes > 0 && o->file_bytes + t.bytes > o->file_bytes_max)
+        file_rotate(o);
+    o->file_bytes += t.bytes;
     return write_all(o->file_fd, t.text, t.bytes);
 }
 

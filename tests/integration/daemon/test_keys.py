@@ -30,8 +30,8 @@ def test_no_key_of_rabbitmq_is_unknown(sluiced, config):
 
 def test_what_has_no_effect_is_told_with_the_reason(sluiced, config):
     done = sluiced("--check", "--config", config("reverse_dns_lookups = true", "log.file.level = info",
-                                                 "num_acceptors.tcp = 10", "log.file.rotation.size = 10"))
+                                                 "num_acceptors.tcp = 10", "log.file.rotation.date = $D0"))
     assert done.status == 0
-    for text in ("reverse_dns_lookups has no effect: ", "log.file.rotation.size has no effect: logrotate",
+    for text in ("reverse_dns_lookups has no effect: ", "log.file.rotation.date has no effect: logrotate",
                  "num_acceptors.tcp has no effect: ", "log.file.level = info: has no effect, log.file is not set"):
         assert text in done.err, done.err

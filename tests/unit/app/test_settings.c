@@ -654,6 +654,8 @@ Test(settings, what_is_set_in_vain_is_told)
         {"log.console = false\nlog.console.level = info\n", "log.console is false"},
         {"log.file.level = info\n", "log.file is not set"},
         {"log.dir = /x\n", "log.file is not set"},
+        {"log.file.rotation.size = 1MB\n", "log.file is not set"},
+        {"log.file = /x\nlog.file.rotation.count = 5\n", "log.file.rotation.size is not set"},
         {"log.exchange = false\nlog.exchange.level = info\n", "log.exchange is not true"},
         {"log.journald.socket = /x\n", "log.journald is not true"},
         {"log.syslog.identity = x\n", "log.syslog is not true"},
@@ -708,4 +710,12 @@ Test(settings, names_of_rabbitmq_for_sockets_and_definitions)
     cr_expect(eq(str, (char *)settings->load_definitions, "/y.json"));
     loads("definitions.local.path = /z\nmanagement.load_definitions = /y.json\n");
     cr_expect(eq(str, (char *)settings->load_definitions, "/z"));
+}
+
+Test(settings, the_file_of_the_log_may_be_rotated)
+{
+    loads("log.file = /x.log\nlog.file.rotation.size = 10485760\nlog.file.rotation.count = 5\n");
+    cr_expect(eq(str, notes, ""));
+    cr_expect(eq(u64, settings->log.file_bytes_max, 10 << 20));
+    cr_expect(eq(u32, settings->log.file_old, 5));
 }

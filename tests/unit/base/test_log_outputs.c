@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -27,6 +28,11 @@ static void make_dir(void)
 
 static void remove_dir(void)
 {
+    char old[80];
+    for (int i = 0; i < 3; i++) {
+        snprintf(old, sizeof old, "%s.%d", path, i);
+        unlink(old);
+    }
     unlink(path);
     unlink(socket_path);
     rmdir(dir);
@@ -34,14 +40,19 @@ static void remove_dir(void)
 
 TestSuite(log_outputs, .init = make_dir, .fini = remove_dir, .timeout = 30);
 
-static const char *slurp(void)
+static const char *slurp_from(const char *name)
 {
     static char text[4 << 20];
-    FILE *file = fopen(path, "r");
-    cr_assert(ne(ptr, file, NULL), "%s", path);
+    FILE *file = fopen(name, "r");
+    cr_assert(ne(ptr, file, NULL), "%s", name);
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
     return text;
+}
+
+static const char *slurp(void)
+{
+    return slurp_from(path);
 }
 
 static size_t count_of(const char *text, const char *part)
@@ -169,6 +180,71 @@ Test(log_outputs, levels_and_categories_have_the_names_of_rabbitmq)
     while (slc_log_category_name(count) != NULL)
         count++;
     cr_expect(ge(u32, count, 5));
+}
+
+// ---- the file
+
+/** Lines from first to last, one by one through a log of its own, so that each start sees how long the file is. */
+static void say_numbers(const slc_log_options *options, int first, int last)
+{
+    for (int i = first; i <= last; i++) {
+        char text[101];
+        snprintf(text, sizeof text, "number %03d %089d", i, 0);
+        start(options);
+        say(SLC_LOG_INFO, "default", text);
+        slc_log_stop();
+    }
+}
+
+static void expect_numbers(const char *suffix, int first, int last)
+{
+    char name[80], number[16];
+    snprintf(name, sizeof name, "%s%s", path, suffix);
+    const char *text = slurp_from(name);
+    cr_expect(eq(sz, count_of(text, "number "), (size_t)(last - first + 1)), "%s: %s", name, text);
+    for (int i = first; i <= last; i++) {
+        snprintf(number, sizeof number, "number %03d ", i);
+        cr_expect(eq(sz, count_of(text, number), 1), "%s: %s", name, text);
+    }
+}
+
+Test(log_outputs, a_file_that_is_long_enough_makes_room_for_a_new_one)
+{
+    slc_log_options options = options_new();
+    options.file_bytes_max = 500; // three lines of 151
+    options.file_old = 2;
+    say_numbers(&options, 1, 11);
+    expect_numbers("", 10, 11);
+    expect_numbers(".0", 7, 9);
+    expect_numbers(".1", 4, 6);
+    char gone[80];
+    snprintf(gone, sizeof gone, "%s.2", path);
+    cr_expect(ne(int, access(gone, F_OK), 0), "two old ones are enough");
+    options.file_old = 0;
+    say_numbers(&options, 12, 13);
+    expect_numbers("", 13, 13);
+    expect_numbers(".0", 7, 9);
+    options.file_bytes_max = 10; // less than a line: each has a file
+    options.file_old = 1;
+    say_numbers(&options, 14, 15);
+    expect_numbers("", 15, 15);
+    expect_numbers(".0", 14, 14);
+}
+
+Test(log_outputs, a_file_that_cannot_be_rotated_is_written_on)
+{
+    slc_log_options options = options_new();
+    options.file_bytes_max = 10;
+    options.file_old = 1;
+    start(&options);
+    say(SLC_LOG_INFO, "default", "number one");
+    slc_log_stop();
+    char old[80];
+    snprintf(old, sizeof old, "%s.0", path);
+    cr_assert(eq(int, mkdir(old, 0700), 0)); // nothing can be renamed to it
+    say_numbers(&options, 2, 3);
+    rmdir(old);
+    cr_expect(eq(sz, count_of(slurp(), "number "), 3));
 }
 
 // ---- sockets
