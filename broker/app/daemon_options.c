@@ -63,6 +63,13 @@ static void auth_propose(void *arg, const slc_change *changes, uint32_t count,
     slc_control_propose(d->world.control, changes, count, done, done_arg);
 }
 
+static bool auth_vhost_stays(void *arg, slc_slice name)
+{
+    const slc_daemon *d = arg;
+    const slc_vhost *vhost = slc_broker_vhost(d->world.broker, name);
+    return vhost != NULL && !slc_vhost_is_doomed(vhost);
+}
+
 static void auth_changed(void *arg)
 {
     slc_daemon *d = arg;
@@ -112,6 +119,7 @@ void slc_daemon_auth_options(slc_daemon *d, const slc_settings *s, slc_auth_opti
         .changed = auth_changed,
         .user_deleted = auth_user_deleted,
         .event = auth_event,
+        .vhost_stays = auth_vhost_stays,
         .arg = d,
     };
 }

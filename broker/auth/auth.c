@@ -521,6 +521,7 @@ void slc_auth_changes_drop_vhost(const slc_auth *auth, slc_slice vhost, slc_auth
                 auth_changes_delete(changes, p->key);
         }
     }
+    auth_mutation_drop_vhost(auth, vhost, changes);
 }
 
 void slc_auth_changes_grant(slc_slice user, slc_slice vhost, slc_auth_changes *changes)

@@ -72,6 +72,9 @@ typedef struct slc_auth_options {
     void (*user_deleted)(void *arg, slc_slice user);
     /** Something changed, in RabbitMQ's words. Also while the definitions are loaded at the start. NULL: as above. */
     void (*event)(void *arg, const struct slc_auth_event *event);
+    /** It exists and nobody deletes it. Asked when a permission is about to be proposed: the one who asked for it looked some time
+     *  ago. NULL: every vhost is there. */
+    bool (*vhost_stays)(void *arg, slc_slice vhost);
     void *arg;
 } slc_auth_options;
 
@@ -229,7 +232,7 @@ void slc_auth_user_put(slc_auth *auth, const slc_auth_user_change *change, slc_a
 /** With their permissions; all of the names or, when one is unknown, none. */
 void slc_auth_users_delete(slc_auth *auth, const slc_slice *names, uint32_t count,
                            slc_auth_done done, void *arg);
-/** configure NULL data: a topic permission for .exchange. The vhost is the caller's to check; the user must exist. */
+/** configure NULL data: a topic permission for .exchange. SLC_ENOTFOUND: there is no such user, or no such vhost (any more). */
 void slc_auth_permission_put(slc_auth *auth, const slc_auth_permission *permission, bool topic,
                              slc_auth_done done, void *arg);
 /** topic: those for exchange, or for all exchanges when exchange.data is NULL. SLC_ENOTFOUND: none. */
@@ -258,7 +261,7 @@ typedef struct slc_auth_changes {
     slc_change *items;
     uint32_t count, capacity;
 } slc_auth_changes;
-/** Everything that goes with a vhost. */
+/** Everything that goes with a vhost, what is proposed and not applied yet too. */
 void slc_auth_changes_drop_vhost(const slc_auth *auth, slc_slice vhost, slc_auth_changes *changes);
 /** All rights for user, who created the vhost. */
 void slc_auth_changes_grant(slc_slice user, slc_slice vhost, slc_auth_changes *changes);

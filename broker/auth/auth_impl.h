@@ -85,6 +85,8 @@ uint32_t auth_tag_bits(slc_slice tags);
 
 /* change.c */
 void auth_mutations_init(slc_auth *auth);
+/** Deletes a permission that is proposed for the vhost. */
+void auth_mutation_drop_vhost(const slc_auth *auth, slc_slice vhost, slc_auth_changes *changes);
 void auth_mutations_fini(slc_auth *auth);
 
 /* check.c */

@@ -226,6 +226,32 @@ static slc_err permission_delete_changes(auth_mutation *m, slc_auth_changes *cha
     return SLC_OK;
 }
 
+static slc_err permission_changes(auth_mutation *m, slc_auth_changes *changes)
+{
+    const slc_auth_options *options = &m->auth->options;
+    const slc_auth_permission *p = &m->permission;
+    if (auth_user_find(m->auth, p->user) == NULL)
+        return no_user(p->user, &m->error);
+    if (options->vhost_stays != NULL && !options->vhost_stays(options->arg, p->vhost))
+        return slc_error_set(&m->error, SLC_ENOTFOUND, "vhost '%.*s' does not exist",
+                             SLC_SLICE_FMT(p->vhost));
+    auth_changes_put_permission(changes, p, m->topic);
+    return SLC_OK;
+}
+
+void auth_mutation_drop_vhost(const slc_auth *auth, slc_slice vhost, slc_auth_changes *changes)
+{
+    // It will be there when the deletion of the vhost is applied. Those behind it find no vhost when their turn comes.
+    const auth_mutation *m = auth->mutations;
+    if (!auth->mutating || m->kind != MUTATION_PERMISSION ||
+        !slc_slice_equal(m->permission.vhost, vhost))
+        return;
+    slc_auth_changes put = {0};
+    auth_changes_put_permission(&put, &m->permission, m->topic);
+    auth_changes_delete(changes, put.items[0].key);
+    slc_auth_changes_fini(&put);
+}
+
 static slc_err mutation_changes(auth_mutation *m, slc_auth_changes *changes)
 {
     switch (m->kind) {
@@ -235,10 +261,7 @@ static slc_err mutation_changes(auth_mutation *m, slc_auth_changes *changes)
     case MUTATION_USERS_DELETE:
         return users_delete_changes(m, changes);
     case MUTATION_PERMISSION:
-        if (auth_user_find(m->auth, m->permission.user) == NULL)
-            return no_user(m->permission.user, &m->error);
-        auth_changes_put_permission(changes, &m->permission, m->topic);
-        return SLC_OK;
+        return permission_changes(m, changes);
     case MUTATION_PERMISSION_DELETE:
         return permission_delete_changes(m, changes);
     case MUTATION_HOLD:
