@@ -93,16 +93,17 @@ void slc_broker_free(slc_broker *broker)
 
 /* ---- start ---- */
 
-/** The lane with that uuid: of level 0 it is the queue's, of others one that differs in the last octet. */
+/** The lane with that uuid: the queue's own, or one that differs in the last octet. */
 static slc_lane *recover_lane(const slc_broker *broker, const slc_id *uuid)
 {
-    for (uint32_t level = 0; level <= UINT8_MAX; level++) {
-        slc_id id = slc_lane_uuid(uuid, (uint8_t)level);
+    for (uint32_t number = 0; number <= UINT8_MAX; number++) {
+        slc_id id = slc_lane_uuid(uuid, (uint8_t)number);
         slc_queue *queue = slc_object_find(broker, SLC_OBJECT_QUEUE, &id);
         if (queue == NULL)
             continue;
-        if (level == 0)
+        if (number == 0)
             return &queue->lane;
+        uint32_t level = number ^ queue->settings.plain_priority;
         return queue->lanes != NULL && level <= queue->settings.max_priority
                    ? slc_lanes_ensure(queue->lanes, (uint8_t)level)
                    : NULL;

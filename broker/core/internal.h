@@ -209,7 +209,7 @@ struct slc_queue {
     uint64_t active_ms;   // wall clock of the last activity
     uint64_t disk_writes; // messages; one that left before it was written does not count
     slc_stats stats;      // without those that only a session knows
-    slc_lane lane;        // of a priority queue level 0
+    slc_lane lane;        // of a priority queue that of its plain level
 
     slc_vhost *vhost; // not after it was deleted: what holds the queue may outlive the vhost
     slc_id id;
@@ -573,8 +573,8 @@ void slc_queue_recovered(slc_lane *lane, uint32_t qid, uint64_t next_qseq, uint6
                          uint64_t bytes, uint64_t delivered_qseq);
 /** Give a lane of a queue in the store its qid when it has none yet. */
 void slc_lane_enter_store(slc_lane *lane);
-/** The uuid of a lane in the store: the queue's own for level 0. */
-slc_id slc_lane_uuid(const slc_id *queue, uint8_t level);
+/** The uuid of a lane in the store: the queue's own for number 0, its plain level. The number of any is level ^ plain level. */
+slc_id slc_lane_uuid(const slc_id *queue, uint8_t number);
 void slc_queue_hold(slc_queue *queue);
 void slc_queue_release(slc_queue *queue);
 /** One message, routed here. Delivered at once when the queue is empty and a consumer is ready. */
@@ -669,10 +669,10 @@ static inline uint64_t slc_broker_warm_bytes(const slc_broker *broker)
 }
 
 /* priority.c: the lanes of a priority queue, one for each level that was ever used. */
-slc_lanes *slc_lanes_new(slc_queue *queue, uint8_t max);
+/** plain: the level of messages that have no priority, and of the queue's own lane. */
+slc_lanes *slc_lanes_new(slc_queue *queue, uint8_t max, uint8_t plain);
 void slc_lanes_free(slc_lanes *lanes);
-/** The level of a message of that priority. */
-uint8_t slc_lanes_level(const slc_lanes *lanes, uint8_t priority);
+uint8_t slc_lanes_level(const slc_lanes *lanes, const slc_message *message);
 /** The lane, made when there was none; without a queue in the store. level up to the highest. */
 slc_lane *slc_lanes_ensure(slc_lanes *lanes, uint8_t level);
 /** A lane got its first message, or lost its last. */
@@ -680,24 +680,24 @@ void slc_lanes_used(slc_lanes *lanes, uint8_t level, bool used);
 /** The highest (or lowest) lane that has messages, NULL: none. */
 slc_lane *slc_lanes_first(const slc_lanes *lanes, bool highest);
 /** The next lane above level that was made, with or without messages, NULL: none. */
-slc_lane *slc_lanes_above(const slc_lanes *lanes, uint8_t level);
-/** Where a message with this priority waits, or waited. */
-static inline slc_lane *slc_lane_for(slc_queue *queue, uint8_t priority)
+slc_lane *slc_lanes_above(const slc_lanes *lanes, int level);
+/** Where this message waits, or waited. */
+static inline slc_lane *slc_lane_for(slc_queue *queue, const slc_message *message)
 {
     return queue->lanes == NULL
                ? &queue->lane
-               : slc_lanes_ensure(queue->lanes, slc_lanes_level(queue->lanes, priority));
+               : slc_lanes_ensure(queue->lanes, slc_lanes_level(queue->lanes, message));
 }
 static inline slc_lane *slc_lane_of(slc_queue *queue, const slc_entry *entry)
 {
-    return slc_lane_for(queue, entry->message->priority);
+    return slc_lane_for(queue, entry->message);
 }
-/** All lanes of a queue, from level 0 up: the one after lane (NULL: the first); NULL: none. */
+/** All lanes of a queue, from the lowest level up: the one after lane (NULL: the first); NULL: none. */
 static inline slc_lane *slc_lane_next(slc_queue *queue, const slc_lane *lane)
 {
-    if (lane == NULL)
-        return &queue->lane;
-    return queue->lanes == NULL ? NULL : slc_lanes_above(queue->lanes, lane->level);
+    if (queue->lanes == NULL)
+        return lane == NULL ? &queue->lane : NULL;
+    return slc_lanes_above(queue->lanes, lane == NULL ? -1 : lane->level);
 }
 
 /* expiry.c: messages and queues whose time is up. @spec amqp-semantics 13.1, 9.8 */

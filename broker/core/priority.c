@@ -1,33 +1,44 @@
 // A lane per level of a priority queue, made when the level is first used, and a bit per level that has messages. So each level
 // has its head in memory and the rest in the store, in a queue of its own there, as RabbitMQ has a queue for each priority: the
-// next message is found without a look at those of other levels, after a start too. @spec amqp-semantics 15.1
+// next message is found without a look at those of other levels, after a start too. The queue's own lane is the level of messages
+// without a priority: the only one of most quorum queues, which all have levels. @spec amqp-semantics 15.1
 #include "core/internal.h"
+#include "core/properties.h"
 
 struct slc_lanes {
     slc_queue *queue;
     uint64_t used[4]; // bit n % 64 of word n / 64: level n has messages
-    uint8_t max;
-    slc_lane *levels[]; // 0: the queue's own; NULL: never used
+    uint8_t max, plain;
+    slc_lane *levels[]; // plain: the queue's own; NULL: never used
 };
 
-slc_lanes *slc_lanes_new(slc_queue *queue, uint8_t max)
+slc_lanes *slc_lanes_new(slc_queue *queue, uint8_t max, uint8_t plain)
 {
     slc_lanes *l = slc_alloc_zero(1, sizeof *l + ((size_t)max + 1) * sizeof(slc_lane *));
     l->queue = queue;
     l->max = max;
-    l->levels[0] = &queue->lane;
+    l->plain = plain;
+    l->levels[plain] = &queue->lane;
+    queue->lane.level = plain;
     return l;
 }
 
 void slc_lanes_free(slc_lanes *lanes)
 {
-    for (int i = 1; lanes != NULL && i <= lanes->max; i++)
-        slc_free(lanes->levels[i]);
+    for (int i = 0; lanes != NULL && i <= lanes->max; i++) {
+        if (i != lanes->plain)
+            slc_free(lanes->levels[i]);
+    }
     slc_free(lanes);
 }
 
-uint8_t slc_lanes_level(const slc_lanes *lanes, uint8_t priority)
+uint8_t slc_lanes_level(const slc_lanes *lanes, const slc_message *message)
 {
+    uint8_t priority = message->priority;
+    slc_slice value;
+    if (priority == 0 && lanes->plain != 0 &&
+        !slc_message_property(message, SLC_PROPERTY_PRIORITY, &value))
+        return lanes->plain;
     return priority < lanes->max ? priority : lanes->max;
 }
 
@@ -62,7 +73,7 @@ slc_lane *slc_lanes_first(const slc_lanes *lanes, bool highest)
     return NULL;
 }
 
-slc_lane *slc_lanes_above(const slc_lanes *lanes, uint8_t level)
+slc_lane *slc_lanes_above(const slc_lanes *lanes, int level)
 {
     for (int i = level + 1; i <= lanes->max; i++) {
         if (lanes->levels[i] != NULL)

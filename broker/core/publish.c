@@ -79,7 +79,7 @@ static uint32_t publish_qid(slc_queue *q, const slc_message *message)
 {
     if (q->lanes == NULL || q->lane.qid == 0)
         return q->lane.qid;
-    slc_lane *lane = slc_lane_for(q, message->priority);
+    slc_lane *lane = slc_lane_for(q, message);
     slc_lane_enter_store(lane);
     return lane->qid;
 }

@@ -21,7 +21,7 @@ slc_queue *slc_queue_new(slc_vhost *vhost, slc_slice name, const slc_id *id, boo
     q->use = (slc_consumer_use){.since_ms = q->active_ms, .average = 1};
     slc_queue_settings_changed(q);
     if (q->settings.has_priority)
-        q->lanes = slc_lanes_new(q, q->settings.max_priority);
+        q->lanes = slc_lanes_new(q, q->settings.max_priority, q->settings.plain_priority);
     HASH_ADD_KEYPTR(hh, vhost->queues, q->dest.name.data, q->dest.name.bytes, q);
     vhost->topology_version++;
     if (owner != NULL)
@@ -45,10 +45,10 @@ void slc_queue_set_arguments(slc_queue *queue, slc_slice arguments)
 
 /* ---- the store ---- */
 
-slc_id slc_lane_uuid(const slc_id *queue, uint8_t level)
+slc_id slc_lane_uuid(const slc_id *queue, uint8_t number)
 {
     slc_id id = *queue;
-    id.octets[SLC_ID_BYTES - 1] ^= level; // random; the rest tells any two queues apart
+    id.octets[SLC_ID_BYTES - 1] ^= number; // random; the rest tells any two queues apart
     return id;
 }
 
@@ -74,7 +74,8 @@ void slc_lane_enter_store(slc_lane *lane)
     slc_broker *broker = lane->queue->broker;
     if (lane->qid != 0)
         return;
-    slc_id uuid = slc_lane_uuid(&lane->queue->id, lane->level);
+    uint8_t number = lane->level ^ lane->queue->settings.plain_priority;
+    slc_id uuid = slc_lane_uuid(&lane->queue->id, number);
     lane_set_qid(lane,
                  broker->env.store_queue_new(broker->env.arg, uuid.octets, &broker->last_ticket));
 }

@@ -199,9 +199,9 @@ static void damage_log(const slc_lane *l)
 void slc_ready_placed(const slc_lane *lane, slc_message *message, uint8_t priority)
 {
     const slc_lanes *lanes = lane->queue->lanes;
-    bool other = lanes != NULL && slc_lanes_level(lanes, priority) != lane->level;
-    message->priority =
-        other ? lane->level : priority; // where it stands counts, whatever wrote it there
+    message->priority = priority;
+    if (lanes != NULL && slc_lanes_level(lanes, message) != lane->level)
+        message->priority = lane->level; // where it stands counts, whatever wrote it there
 }
 
 /** Merge what was read, ascending, with what is late; how many. */

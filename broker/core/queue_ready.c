@@ -156,7 +156,7 @@ static bool tail_takes(slc_lane *l, uint64_t qseq)
 void slc_ready_put(slc_queue *queue, uint64_t qseq, slc_message *message, bool stored,
                    uint64_t expires_ms)
 {
-    slc_lane *lane = slc_lane_for(queue, message->priority);
+    slc_lane *lane = slc_lane_for(queue, message);
     bool is_cold = slc_lane_is_cold(lane);
     bool colder =
         stored && (is_cold ? !tail_takes(lane, qseq) : window_is_full(lane, message->body_bytes));

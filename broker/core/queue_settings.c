@@ -1,6 +1,6 @@
 #include "core/internal.h"
 
-enum { QUORUM_DELIVERY_LIMIT = 20 };
+enum { QUORUM_DELIVERY_LIMIT = 20, QUORUM_MAX_PRIORITY = 31, QUORUM_PLAIN_PRIORITY = 4 };
 #define RETRY_MAX_MS 315360000000 // ten years
 
 typedef struct sources {
@@ -124,7 +124,11 @@ void slc_queue_settings_merge(slc_slice arguments, slc_slice policy, slc_slice o
     out->dead_letter = word(&s, "x-dead-letter-exchange", &out->dead_letter_exchange);
     out->has_dead_letter_key = word(&s, "x-dead-letter-routing-key", &out->dead_letter_key);
     uint64_t priority = number(arguments, "x-max-priority");
-    if (priority != SLC_UNLIMITED && !out->quorum) {
+    if (out->quorum) { // always, as since RabbitMQ 4.3; the argument says nothing there. @spec amqp-semantics 15.1
+        out->has_priority = true;
+        out->max_priority = QUORUM_MAX_PRIORITY;
+        out->plain_priority = QUORUM_PLAIN_PRIORITY;
+    } else if (priority != SLC_UNLIMITED) {
         out->has_priority = true;
         out->max_priority = (uint8_t)(priority == 0 ? 1 : priority > 255 ? 255 : priority);
     }

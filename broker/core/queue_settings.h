@@ -35,13 +35,15 @@ typedef enum slc_retry_type {
 
 typedef struct slc_queue_settings {
     bool quorum;
-    bool limited;      // max_length or max_length_bytes is set
-    bool has_priority; // x-max-priority; decided when the queue is made, never changed
+    bool limited; // max_length or max_length_bytes is set
+    bool
+        has_priority; // x-max-priority, or a quorum queue; decided when the queue is made, never changed
     bool single_active;
     bool dead_letter; // has a dead letter exchange
     bool has_dead_letter_key;
     slc_overflow overflow;
     uint8_t max_priority;
+    uint8_t plain_priority; // of messages that have no priority
     slc_retry_type retry;
     uint64_t retry_min_ms, retry_max_ms; // the wait: as often min as it was given back, at most max
     slc_slice dead_letter_exchange, dead_letter_key;

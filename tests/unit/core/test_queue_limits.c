@@ -359,6 +359,60 @@ Test(queue_limits, higher_priority_first_and_after_a_restart)
     cr_expect(eq(u64, queue_named(w, "q")->ready_bytes, 0));
 }
 
+/** With a priority property; -1: without one. */
+static void publish_prior(const char *queue, int n, bool persistent, int priority)
+{
+    char body[16];
+    int bytes = snprintf(body, sizeof body, "%d", n);
+    uint8_t props[] = {0x08, 0x00, (uint8_t)priority};
+    slc_message *m =
+        slc_message_new(slc_slice_str(""), slc_slice_str(queue),
+                        priority < 0 ? (slc_slice){0} : slc_slice_of(props, sizeof props),
+                        (uint64_t)bytes, persistent);
+    memcpy(slc_message_body(m), body, (size_t)bytes);
+    m->priority = priority < 0 ? 0 : (uint8_t)priority;
+    slc_error error = {0};
+    cr_assert(eq(int, slc_session_publish(s, m, (slc_slice){0}, false, &error), SLC_OK));
+}
+
+Test(queue_limits, a_quorum_queue_has_32_levels_and_4_is_that_of_messages_without_a_priority)
+{
+    static const int priorities[] = {-1, 0, 31, 255, 5, 4, 3, -1, 0, 30};
+    static const char *const want[] = {"2", "3", "9", "4", "0", "5", "7", "6", "1", "8", ""};
+    for (int restart = 0; restart <= 1; restart++) {
+        cr_assert(eq(int, declare("q", true, "x-queue-type=quorum", 0, NULL, NULL), SLC_OK));
+        for (int i = 0; i < 10; i++)
+            publish_prior("q", i, i % 2 == 0, priorities[i]);
+        fake_turn(w);
+        if (restart) {
+            fake_restart(w);
+            start();
+        }
+        for (size_t i = 0; i < SLC_ARRAY_COUNT(want); i++)
+            EXPECT_GET("q", want[i]);
+    }
+}
+
+Test(queue_limits, levels_of_a_quorum_queue_hold_what_does_not_fit_in_memory)
+{
+    enum { MANY = 12000 }; // over the window
+    cr_assert(eq(int, declare("q", true, "x-queue-type=quorum", 0, NULL, NULL), SLC_OK));
+    for (int i = 0; i < MANY; i++) {
+        publish_prior("q", i, true, i % 3 == 0 ? -1 : i % 3 == 1 ? 0 : 9);
+        if (i % 64 == 0)
+            fake_turn(w);
+    }
+    fake_turn(w);
+    for (int k = 0; k < 3; k++) {
+        for (int i = (int[]){2, 0, 1}[k]; i < MANY; i += 3) {
+            char body[16];
+            snprintf(body, sizeof body, "%d", i);
+            EXPECT_GET("q", body);
+        }
+    }
+    EXPECT_GET("q", "");
+}
+
 Test(queue_limits, declaring_again_with_other_properties)
 {
     static const struct {

@@ -11,9 +11,9 @@ typedef enum model_state { READY, OUT, GONE } model_state;
 typedef struct model_message {
     model_state state;
     int priority, returns;
-    uint64_t bytes, expires_ms; // 0: never
-    bool persistent, again;
-    uint64_t tag; // while OUT
+    uint64_t bytes, expires_ms;    // 0: never
+    bool persistent, again, plain; // plain: without a priority
+    uint64_t tag;                  // while OUT
 } model_message;
 
 /** The settings of the round; NONE: not set. */
@@ -67,6 +67,8 @@ static int roll(int sides)
 
 static int level_of(const model_message *m)
 {
+    if (settings.quorum)
+        return m->plain ? 4 : m->priority < 31 ? m->priority : 31;
     if (settings.max_priority == NONE)
         return 0;
     int max = settings.max_priority == 0 ? 1 : settings.max_priority;
@@ -213,8 +215,13 @@ static void publish(void)
     uint64_t ttl = settings.ttl != NONE ? (uint64_t)settings.ttl : UINT64_MAX;
     *m = (model_message){.state = GONE, .priority = roll(LEVELS), .persistent = roll(3) != 0};
     m->bytes = (uint64_t)snprintf(body, sizeof body, "%d", count);
-    slc_message *message = slc_message_new(slc_slice_str(""), slc_slice_str("q"), (slc_slice){0},
-                                           m->bytes, m->persistent);
+    m->plain = roll(3) == 0;
+    if (m->plain)
+        m->priority = 0;
+    uint8_t props[] = {0x08, 0x00, (uint8_t)m->priority};
+    slc_message *message = slc_message_new(
+        slc_slice_str(""), slc_slice_str("q"),
+        m->plain ? (slc_slice){0} : slc_slice_of(props, sizeof props), m->bytes, m->persistent);
     memcpy(slc_message_body(message), body, m->bytes);
     message->priority = (uint8_t)m->priority;
     if (roll(2) == 0) {

@@ -177,4 +177,13 @@ Test(queue_settings, priorities_come_from_the_argument_alone)
         cr_expect(!s.has_priority, "a policy sets no priorities, case %zu", i);
         slc_table_builder_fini(&b);
     }
+    slc_table_builder quorum = {0};
+    slc_queue_settings s;
+    slc_table_put_text(&quorum, "x-queue-type", "quorum");
+    slc_table_put_i64(&quorum, "x-max-priority", 5);
+    slc_queue_settings_merge(slc_table_builder_content(&quorum), (slc_slice){0}, (slc_slice){0},
+                             &s);
+    cr_expect(s.has_priority && s.max_priority == 31 && s.plain_priority == 4,
+              "a quorum queue has its levels whatever the argument says");
+    slc_table_builder_fini(&quorum);
 }
