@@ -6,17 +6,18 @@
 #include "base/table.h"
 #include "core/policy_impl.h"
 
+// In the order of their names.
 static const slc_exchange_kind *const exchange_kinds[] = {
     // clang-format off
     &slc_exchange_direct,
     &slc_exchange_fanout,
-    &slc_exchange_topic,
     &slc_exchange_headers,
+    &slc_exchange_topic,
     &slc_exchange_consistent_hash,
+    &slc_exchange_delayed,
     &slc_exchange_modulus_hash,
     &slc_exchange_random,
     &slc_exchange_recent_history,
-    &slc_exchange_delayed,
     // clang-format on
 };
 
@@ -27,6 +28,11 @@ const slc_exchange_kind *slc_exchange_kind_find(slc_slice name)
             return exchange_kinds[i];
     }
     return NULL;
+}
+
+const slc_exchange_kind *slc_exchange_kind_at(size_t index)
+{
+    return index < SLC_ARRAY_COUNT(exchange_kinds) ? exchange_kinds[index] : NULL;
 }
 
 /** Append to the room behind the struct. */

@@ -208,6 +208,7 @@ static const char *const hash_compared[] = {"hash-header", "hash-property", NULL
 
 const slc_exchange_kind slc_exchange_consistent_hash = {
     .name = "x-consistent-hash",
+    .description = "Consistent Hashing Exchange",
     .by_key_only = true, // else its route says so
     .compared = hash_compared,
     .check_arguments = hash_check_arguments,

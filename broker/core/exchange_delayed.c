@@ -148,6 +148,7 @@ static const char *const delayed_compared[] = {"x-delayed-type", NULL};
 
 const slc_exchange_kind slc_exchange_delayed = {
     .name = "x-delayed-message",
+    .description = "Delayed Message Exchange.",
     .by_key_only = false,
     .compared = delayed_compared,
     .check_arguments = delayed_check_arguments,

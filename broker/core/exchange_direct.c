@@ -59,6 +59,7 @@ static void direct_route(slc_exchange *exchange, const slc_route_input *input, s
 
 const slc_exchange_kind slc_exchange_direct = {
     .name = "direct",
+    .description = "AMQP direct exchange, as per the AMQP specification",
     .by_key_only = true,
     .added = direct_added,
     .removed = direct_removed,

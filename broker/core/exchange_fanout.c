@@ -22,6 +22,7 @@ static void fanout_route(slc_exchange *exchange, const slc_route_input *input, s
 
 const slc_exchange_kind slc_exchange_fanout = {
     .name = "fanout",
+    .description = "AMQP fanout exchange, as per the AMQP specification",
     .by_key_only = true,
     .added = fanout_added,
     .removed = fanout_removed,

@@ -203,6 +203,7 @@ static void headers_route(slc_exchange *exchange, const slc_route_input *input, 
 
 const slc_exchange_kind slc_exchange_headers = {
     .name = "headers",
+    .description = "AMQP headers exchange, as per the AMQP specification",
     .by_key_only = false,
     .check = headers_check,
     .init = headers_init,

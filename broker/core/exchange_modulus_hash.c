@@ -86,6 +86,7 @@ static void modulus_route(slc_exchange *exchange, const slc_route_input *input, 
 
 const slc_exchange_kind slc_exchange_modulus_hash = {
     .name = "x-modulus-hash",
+    .description = "Modulus Hashing Exchange",
     .by_key_only = true,
     .init = modulus_init,
     .fini = modulus_fini,

@@ -72,6 +72,7 @@ static void random_route(slc_exchange *exchange, const slc_route_input *input, s
 
 const slc_exchange_kind slc_exchange_random = {
     .name = "x-random",
+    .description = "Randomly picks a binding (queue) to route via (to).",
     .by_key_only = false, // each message is thrown anew
     .init = random_init,
     .fini = random_fini,

@@ -136,6 +136,7 @@ static void history_bound(slc_exchange *exchange, slc_binding *binding)
 
 const slc_exchange_kind slc_exchange_recent_history = {
     .name = "x-recent-history",
+    .description = "Recent History Exchange.",
     .by_key_only = false, // it must see each message
     .check_arguments = history_check_arguments,
     .init = history_init,

@@ -47,6 +47,7 @@ static void topic_route(slc_exchange *exchange, const slc_route_input *input, sl
 
 const slc_exchange_kind slc_exchange_topic = {
     .name = "topic",
+    .description = "AMQP topic exchange, as per the AMQP specification",
     .by_key_only = true,
     .check = topic_check,
     .init = topic_init,

@@ -107,7 +107,8 @@ typedef struct slc_route {
 } slc_route;
 
 struct slc_exchange_kind {
-    const char *name; // "topic"
+    const char *name;        // "topic"
+    const char *description; // for lists, as RabbitMQ and its plugins have it
     bool
         by_key_only; // routing depends on nothing but the key; route may say otherwise (route->cacheable = false)
     const char *const *
@@ -129,6 +130,8 @@ struct slc_exchange_kind {
 
 /** NULL: unknown type. */
 const slc_exchange_kind *slc_exchange_kind_find(slc_slice name);
+/** All of them in the order of their names, from 0; NULL behind the last. */
+const slc_exchange_kind *slc_exchange_kind_at(size_t index);
 
 /** In memory only; not entered anywhere (the caller adds it to the vhost). arguments are checked and copied;
  *  alternate-exchange was checked to be a longstr. */

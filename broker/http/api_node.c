@@ -23,25 +23,23 @@ static void texts_put(slc_json *w, const char *key, const char *const *texts, ui
     slc_json_close(w, ']');
 }
 
+/** An entry of exchange_types and auth_mechanisms. */
+static void kind_put(slc_json *w, const char *name, const char *description)
+{
+    slc_json_open(w, '{');
+    slc_json_put_text(w, "name", name);
+    slc_json_put_text(w, "description", description);
+    slc_json_put_bool(w, "enabled", true);
+    slc_json_close(w, '}');
+}
+
 static void exchange_types_put(slc_json *w)
 {
-    static const struct {
-        const char *name, *description;
-    } types[] = {
-        {"direct", "AMQP direct exchange, as per the AMQP specification"},
-        {"fanout", "AMQP fanout exchange, as per the AMQP specification"},
-        {"headers", "AMQP headers exchange, as per the AMQP specification"},
-        {"topic", "AMQP topic exchange, as per the AMQP specification"},
-    };
+    const slc_exchange_kind *kind;
     slc_json_key(w, "exchange_types");
     slc_json_open(w, '[');
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(types); i++) {
-        slc_json_open(w, '{');
-        slc_json_put_text(w, "name", types[i].name);
-        slc_json_put_text(w, "description", types[i].description);
-        slc_json_put_bool(w, "enabled", true);
-        slc_json_close(w, '}');
-    }
+    for (size_t i = 0; (kind = slc_exchange_kind_at(i)) != NULL; i++)
+        kind_put(w, kind->name, kind->description);
     slc_json_close(w, ']');
 }
 
@@ -323,13 +321,8 @@ static void auth_mechanisms_put(slc_json *w)
     };
     slc_json_key(w, "auth_mechanisms");
     slc_json_open(w, '[');
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(mechanisms); i++) {
-        slc_json_open(w, '{');
-        slc_json_put_text(w, "name", mechanisms[i].name);
-        slc_json_put_text(w, "description", mechanisms[i].description);
-        slc_json_put_bool(w, "enabled", true);
-        slc_json_close(w, '}');
-    }
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(mechanisms); i++)
+        kind_put(w, mechanisms[i].name, mechanisms[i].description);
     slc_json_close(w, ']');
 }
 

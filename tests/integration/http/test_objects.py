@@ -186,3 +186,21 @@ def test_default_bindings(api, name):
     assert api.get("/exchanges/%2F/amq.default/bindings/destination") == []
     assert api.delete(f"/bindings/%2F/e/amq.default/q/{name}/{name}").status == 401
     assert api.post(f"/bindings/%2F/e/amq.default/q/{name}", {}).status == 401
+
+
+def test_every_exchange_type_is_named_and_can_be_declared(api):
+    """In RabbitMQ's words and order; those of its plugins too. @spec management-api 5.1"""
+    types = api.get("/overview")["exchange_types"]
+    assert [t["name"] for t in types] == ["direct", "fanout", "headers", "topic", "x-consistent-hash", "x-delayed-message",
+                                          "x-modulus-hash", "x-random", "x-recent-history"]
+    assert all(set(t) == {"name", "description", "enabled"} and t["description"] and t["enabled"] is True for t in types)
+    assert types[0]["description"] == "AMQP direct exchange, as per the AMQP specification"
+    assert types[4]["description"] == "Consistent Hashing Exchange"
+    for t in types:
+        arguments = {"x-delayed-type": "direct"} if t["name"] == "x-delayed-message" else {}
+        declared = api.put("/exchanges/%2F/type-" + t["name"], {"type": t["name"], "arguments": arguments})
+        assert declared.status == 201, (t, declared)
+        assert api.delete("/exchanges/%2F/type-" + t["name"]).status == 204
+    mechanisms = api.get("/nodes")[0]["auth_mechanisms"]
+    assert {"PLAIN", "AMQPLAIN", "EXTERNAL"} <= {m["name"] for m in mechanisms}
+    assert all(set(m) == {"name", "description", "enabled"} for m in mechanisms)
