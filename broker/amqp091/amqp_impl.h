@@ -137,6 +137,7 @@ struct slc_amqp_server {
     slc_amqp_settings settings;
     char *product, *version, *cluster_name;
     char *anonymous_user, *anonymous_pass;
+    char *cluster_shown;          // in properties; NULL: they are to be made
     slc_table_builder properties; // server-properties
     slc_listener **listeners;
     uint32_t listener_count;
@@ -154,6 +155,8 @@ struct slc_amqp_server {
 /** Do what callbacks of core must not do: soon, on an empty stack. */
 void slc_amqp_defer(amqp_conn *c);
 void slc_amqp_server_conn_gone(slc_amqp_server *server);
+/** What connection.start says of us, with the name that the cluster has now. Valid until the next turn. */
+slc_slice slc_amqp_server_properties(slc_amqp_server *server);
 uint64_t slc_amqp_now_ms(const amqp_conn *c);
 
 /* connection.c */

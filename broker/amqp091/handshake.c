@@ -68,7 +68,7 @@ static void send_start(amqp_conn *c)
     slc_amqp_method method = {
         .id = SLC_AMQP_CONNECTION_START,
         .connection_start = {.version_minor = 9,
-                             .server_properties = slc_table_builder_content(&c->server->properties),
+                             .server_properties = slc_amqp_server_properties(c->server),
                              .mechanisms = slc_slice_str(mechanism_names(c, names)),
                              .locales = slc_slice_str("en_US")},
     };

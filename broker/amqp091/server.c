@@ -4,6 +4,7 @@
 
 #include "amqp091/amqp_impl.h"
 #include "base/log.h"
+#include "core/parameter.h"
 
 uint64_t slc_amqp_now_ms(const amqp_conn *c)
 {
@@ -76,12 +77,23 @@ static void properties_make(slc_amqp_server *server)
     for (size_t i = 0; i < SLC_ARRAY_COUNT(capabilities); i++)
         slc_table_put_bool(b, capabilities[i], true);
     slc_table_close(b);
-    slc_table_put_text(b, "cluster_name", server->cluster_name);
+    slc_table_put_text(b, "cluster_name", server->cluster_shown);
     slc_table_put_text(b, "copyright", "Copyright (c) the Sluice authors");
     slc_table_put_text(b, "information", "Licensed under the Apache License 2.0");
     slc_table_put_text(b, "platform", platform);
     slc_table_put_text(b, "product", server->product);
     slc_table_put_text(b, "version", server->version);
+}
+
+slc_slice slc_amqp_server_properties(slc_amqp_server *server)
+{
+    const char *name = slc_cluster_name(server->broker, server->cluster_name);
+    if (server->cluster_shown == NULL || strcmp(server->cluster_shown, name) != 0) {
+        slc_free(server->cluster_shown);
+        server->cluster_shown = slc_strdup(name);
+        properties_make(server);
+    }
+    return slc_table_builder_content(&server->properties);
 }
 
 static void text_set(char **at, const char *text, const char *otherwise)
@@ -116,7 +128,8 @@ void slc_amqp_set(slc_amqp_server *server, const slc_amqp_settings *settings)
     s->product = server->product;
     s->version = server->version;
     s->cluster_name = server->cluster_name;
-    properties_make(server);
+    slc_free(server->cluster_shown);
+    server->cluster_shown = NULL; // so the properties are made anew
 }
 
 slc_amqp_server *slc_amqp_new(slc_net *net, slc_broker *broker, slc_auth *auth,
@@ -232,6 +245,7 @@ void slc_amqp_free(slc_amqp_server *server)
     slc_free(server->product);
     slc_free(server->version);
     slc_free(server->cluster_name);
+    slc_free(server->cluster_shown);
     slc_free(server->listeners);
     uv_close((uv_handle_t *)&server->idle, server_idle_closed);
 }

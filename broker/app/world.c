@@ -198,7 +198,6 @@ static bool recover_queue(uint16_t shard, const slc_store_queue *queue, void *ar
                                   queue->next_qseq, queue->messages, queue->bytes,
                                   queue->delivered_qseq))
         return false;
-    r->counts.queues++;
     r->counts.messages += queue->messages;
     r->counts.bytes += queue->bytes;
     return true;
@@ -394,6 +393,10 @@ slc_err slc_world_open(slc_world *world, const slc_world_options *options,
     rc = slc_store_recover(world->store, recover_queue, &r, error);
     if (rc != SLC_OK)
         goto undo;
+    slc_broker_totals
+        totals; // the store has more: of a priority queue each level, and delayed exchanges
+    slc_broker_total(world->broker, &totals);
+    r.counts.queues = totals.queues;
     *recovered = r.counts;
     uint32_t vhosts = 0;
     slc_broker_each_vhost(world->broker, count_vhost, &vhosts);

@@ -185,6 +185,14 @@ const slc_parameter *slc_parameter_find(slc_broker *broker, const slc_vhost *vho
     return entry != NULL ? &entry->parameter : NULL;
 }
 
+const char *slc_cluster_name(slc_broker *broker, const char *otherwise)
+{
+    const slc_parameter *p =
+        slc_parameter_find(broker, NULL, (slc_slice){0}, slc_slice_str("cluster_name"));
+    const char *name = p != NULL ? json_string_value(p->value) : NULL;
+    return name != NULL ? name : otherwise;
+}
+
 void slc_broker_each_parameter(slc_broker *broker,
                                void (*each)(const slc_parameter *parameter, void *arg), void *arg)
 {

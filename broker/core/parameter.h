@@ -40,6 +40,8 @@ void slc_parameter_clear(slc_broker *broker, slc_vhost *vhost, slc_slice compone
 /** NULL: none. Valid until the next turn. */
 const slc_parameter *slc_parameter_find(slc_broker *broker, const slc_vhost *vhost,
                                         slc_slice component, slc_slice name);
+/** The cluster's name: the global parameter `cluster_name` once somebody set it, else otherwise. Valid until the next turn. */
+const char *slc_cluster_name(slc_broker *broker, const char *otherwise);
 /** In order of vhost id, component, name; globals first. */
 void slc_broker_each_parameter(slc_broker *broker,
                                void (*each)(const slc_parameter *parameter, void *arg), void *arg);

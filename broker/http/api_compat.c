@@ -125,14 +125,9 @@ void slc_api_feature_enable(slc_http_request *request)
 
 /* ---- the cluster's name: a global parameter, once somebody gives it another one ---- */
 
-static const char cluster_name[] = "cluster_name";
-
 slc_slice slc_api_cluster_name_of(const slc_http_options *options)
 {
-    const slc_parameter *p =
-        slc_parameter_find(options->broker, NULL, (slc_slice){0}, slc_slice_str(cluster_name));
-    const char *name = p != NULL ? json_string_value(p->value) : NULL;
-    return slc_slice_str(name != NULL ? name : options->cluster_name);
+    return slc_slice_str(slc_cluster_name(options->broker, options->cluster_name));
 }
 
 void slc_api_cluster_name(slc_http_request *request)
@@ -157,7 +152,7 @@ void slc_api_cluster_name_put(slc_http_request *request)
     if (body == NULL || !slc_api_need(request, body, keys, 1))
         return;
     slc_parameter_set(slc_http_options_of(request->http)->broker, NULL, (slc_slice){0},
-                      slc_slice_str(cluster_name), json_object_get(body, "name"), cluster_named,
+                      slc_slice_str("cluster_name"), json_object_get(body, "name"), cluster_named,
                       request);
 }
 

@@ -44,6 +44,21 @@ def test_it_says_how_long_the_start_took(broker):
     assert re.search(r"server startup complete in \d+ ms", wait_log(broker, "server startup complete"))
 
 
+def test_the_start_counts_queues_and_not_what_the_store_has_for_them(broker):
+    """A priority queue has one of the store for each level that was used, a delayed exchange one too."""
+    channel = connect(broker).channel()
+    channel.queue_declare("levels", durable=True, arguments={"x-max-priority": 9})
+    channel.queue_declare("plain", durable=True)
+    channel.queue_declare("gone")
+    channel.exchange_declare("later", "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"})
+    channel.confirm_delivery()
+    for level in (0, 3, 5, 9):
+        channel.basic_publish("", "levels", b"m", pika.BasicProperties(priority=level, delivery_mode=2))
+    channel.basic_publish("", "plain", b"m", pika.BasicProperties(delivery_mode=2))
+    broker.restart()
+    wait_log(broker, ": 2 queues and 5 messages recovered")
+
+
 def test_the_data_directory_is_made(start):
     broker = start({"node.data_dir": "ignored, --data-dir wins"})
     names = {p.name for p in broker.data.iterdir()}

@@ -1,5 +1,6 @@
 """Status and words of what is refused, as RabbitMQ 3.10 has them (see conformance/management-compare). @spec management-api 1.4"""
 
+import contextlib
 import subprocess
 
 import pika
@@ -75,13 +76,21 @@ def test_compatible_answers(api, shared):
         assert api.ask(method, path, {}).status == 204
 
 
-def test_cluster_name(api):
+def told_cluster_name(broker):
+    """What connection.start says."""
+    with contextlib.closing(pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port))) as connection:
+        return connection._impl.server_properties["cluster_name"]
+
+
+def test_cluster_name(api, shared):
     before = api.get("/cluster-name")["name"]
+    assert told_cluster_name(shared) == before
     assert api.put("/cluster-name", {"name": "another"}).status == 204
     assert api.get("/cluster-name") == {"name": "another"} and api.get("/overview")["cluster_name"] == "another"
     assert api.get("/global-parameters/cluster_name")["value"] == "another"
+    assert told_cluster_name(shared) == "another"
     assert api.delete("/global-parameters/cluster_name").status == 204
-    assert api.get("/cluster-name")["name"] == before
+    assert api.get("/cluster-name")["name"] == before == told_cluster_name(shared)
 
 
 def test_attempts(api, shared):
