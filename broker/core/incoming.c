@@ -4,7 +4,7 @@
 
 #include "core/reply_to.h"
 
-/** Milliseconds in decimal, 0 to 2^32 - 1, as Erlang's string:to_integer reads them. Texts: amqp-semantics 11.1. */
+/** Milliseconds in decimal, at most ten years, as Erlang's string:to_integer reads them. Texts: amqp-semantics 11.1. */
 static slc_err check_expiration(slc_incoming *in, slc_error *error)
 {
     slc_slice text = in->expiration;
@@ -15,7 +15,7 @@ static slc_err check_expiration(slc_incoming *in, slc_error *error)
     size_t to = from;
     uint64_t value = 0;
     while (to < bytes && at[to] >= '0' && at[to] <= '9') {
-        value = value > UINT32_MAX ? value : value * 10 + (uint64_t)(at[to] - '0');
+        value = value > SLC_TTL_MAX_MS ? value : value * 10 + (uint64_t)(at[to] - '0');
         to++;
     }
     slc_slice digits = slc_slice_of(text.data + from, to - from);
@@ -30,7 +30,7 @@ static slc_err check_expiration(slc_incoming *in, slc_error *error)
         return slc_error_set(error, SLC_EPRECONDITION,
                              "invalid expiration '%.*s': {value_negative,-%.*s}",
                              SLC_SLICE_FMT(text), SLC_SLICE_FMT(digits));
-    if (value > UINT32_MAX)
+    if (value > SLC_TTL_MAX_MS)
         return slc_error_set(error, SLC_EPRECONDITION,
                              "invalid expiration '%.*s': {value_too_large,%.*s}",
                              SLC_SLICE_FMT(text), SLC_SLICE_FMT(digits));

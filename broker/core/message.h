@@ -23,6 +23,9 @@
 #include "base/error.h"
 #include "base/slice.h"
 
+/** The longest time to live, of messages and of queues: ten years. @spec amqp-semantics 13.1 */
+#define SLC_TTL_MAX_MS 315360000000
+
 enum {
     SLC_MESSAGE_HEAD_BYTES = 16,
     SLC_MESSAGE_PERSISTENT = 1,

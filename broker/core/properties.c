@@ -192,7 +192,7 @@ uint64_t slc_message_expiration(const slc_message *message)
     if (!slc_message_property(message, SLC_PROPERTY_EXPIRATION, &text))
         return 0;
     uint64_t value = 0;
-    for (size_t i = 0; i < text.bytes && value <= UINT32_MAX; i++) {
+    for (size_t i = 0; i < text.bytes && value <= SLC_TTL_MAX_MS; i++) {
         if (text.data[i] >= '0' && text.data[i] <= '9') // a sign may be in front
             value = value * 10 + (uint64_t)(text.data[i] - '0');
     }

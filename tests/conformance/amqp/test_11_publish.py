@@ -40,8 +40,9 @@ def test_default_exchange_with_no_such_queue_is_unroutable(ch, name):
 @spec("11.1", vector=42)
 @pytest.mark.parametrize("value,text", [
     ("", "no_integer"), ("abc", "no_integer"), ("-1", "{value_negative,-1}"), ("10x", "{leftover_string,\"x\"}"),
-    ("1.5", "{leftover_string,\".5\"}"), (" 1", "no_integer"), ("99999999999999", "{value_too_large,99999999999999}")],
-    ids=["empty", "letters", "negative", "rest", "fraction", "space", "too large"])
+    ("1.5", "{leftover_string,\".5\"}"), (" 1", "no_integer"), ("99999999999999", "{value_too_large,99999999999999}"),
+    ("315360000001", "{value_too_large,315360000001}"), ("+", "no_integer"), ("1e3", "{leftover_string,\"e3\"}")],
+    ids=["empty", "letters", "negative", "rest", "fraction", "space", "too large", "over ten years", "sign", "power"])
 def test_bad_expiration_is_406(ch, name, value, text):
     ch.queue(name, exclusive=True)
     ch.publish("", name, b"x", {"expiration": value})
@@ -49,6 +50,15 @@ def test_bad_expiration_is_406(ch, name, value, text):
     assert text in m.text or text == "no_integer" and value in ("", " 1"), m.text
     ch.open()
     assert ch.count(name) == (0, 0)
+
+
+@spec("11.1")
+@pytest.mark.parametrize("value", ["4294967295", "4294967296", "315360000000", "+900000", "0900000"])
+def test_expiration_up_to_ten_years(ch, name, value):
+    ch.queue(name, exclusive=True)
+    ch.publish("", name, b"x", {"expiration": value})
+    ch.barrier()
+    assert ch.get(name).props["expiration"] == value
 
 
 @spec("11.1")
@@ -155,6 +165,16 @@ def test_mandatory_routable_is_not_returned(ch, name):
     ch.confirm().publish("", name, b"x", mandatory=True)
     ch.expect("basic.ack")
     ch.barrier()
+
+
+@spec("11.3", vector=40)
+@pytest.mark.parametrize("arguments,answer", [({"x-message-ttl": 0}, "basic.ack"), ({"x-max-length": 0}, "basic.ack"),
+                                              ({"x-max-length": 0, "x-overflow": "reject-publish"}, "basic.nack")], ids=str)
+def test_what_a_queue_does_not_keep_was_routed(ch, name, arguments, answer):
+    ch.queue(name, arguments=arguments)
+    ch.confirm().publish("", name, b"x", mandatory=True)
+    ch.expect(answer)  # and no return
+    assert ch.count(name) == (0, 0)
 
 
 @spec("11.3")

@@ -187,7 +187,7 @@ ParameterizedTestParameters(front_expiration, is_judged)
         {"abc", "invalid expiration 'abc': no_integer"},
         {"10x", "invalid expiration '10x': {leftover_string,\"x\"}"},
         {"-1", "invalid expiration '-1': {value_negative,-1}"},
-        {"4294967296", "invalid expiration '4294967296': {value_too_large,4294967296}"},
+        {"315360000001", "invalid expiration '315360000001': {value_too_large,315360000001}"},
         {"99999999999999999999",
          "invalid expiration '99999999999999999999': {value_too_large,99999999999999999999}"},
     };
