@@ -30,7 +30,7 @@ bool slc_reply_to_has_tag(const slc_session *session, slc_slice tag);
 void slc_reply_to_fini(slc_session *session);
 /** Begins as such a name does: no queue can have it. */
 bool slc_reply_to_is_name(slc_slice name);
-/** A name of this kind whose session still consumes, or the pseudo queue's own on a session that does. */
+/** A name of this kind whose session still consumes, or the pseudo queue's own. */
 bool slc_reply_to_alive(const slc_session *session, slc_slice name);
 /** Deliver a message of the default exchange to those that its key (and more keys) name, once to each; how many. */
 uint32_t slc_reply_to_publish(slc_broker *broker, slc_message *message);
