@@ -283,8 +283,8 @@ static bool is_octets(char type)
     return type == SLC_TYPE_LONGSTR || type == SLC_TYPE_BINARY;
 }
 
-/** octets_alike: longstr and binary are one class. depth bounds what was never checked. */
-static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alike, unsigned depth)
+/** depth bounds what was never checked. */
+static bool value_equal(const slc_value *a, const slc_value *b, unsigned depth)
 {
     if (depth > SLC_TABLE_DEPTH_MAX)
         return false;
@@ -292,7 +292,7 @@ static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alik
         return slc_value_is_integer(b) && a->integer == b->integer;
     if (is_number(a->type))
         return is_number(b->type) && a->number == b->number;
-    if (octets_alike && is_octets(a->type))
+    if (is_octets(a->type))
         return is_octets(b->type) && slc_slice_equal(a->bytes, b->bytes);
     if (a->type != b->type)
         return false;
@@ -314,7 +314,7 @@ static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alik
         while (slc_array_next(&left, &left_value)) {
             if (!slc_array_next(&right, &right_value))
                 return false;
-            if (!value_equal(&left_value, &right_value, octets_alike, depth + 1))
+            if (!value_equal(&left_value, &right_value, depth + 1))
                 return false;
         }
         return left.at == left.end && right.at == right.end;
@@ -325,7 +325,7 @@ static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alik
             if (!slc_table_next(&right, &right_key, &right_value))
                 return false;
             if (!slc_slice_equal(left_key, right_key) ||
-                !value_equal(&left_value, &right_value, octets_alike, depth + 1))
+                !value_equal(&left_value, &right_value, depth + 1))
                 return false;
         }
         return left.at == left.end && right.at == right.end;
@@ -334,14 +334,23 @@ static bool value_equal(const slc_value *a, const slc_value *b, bool octets_alik
     }
 }
 
+/** RabbitMQ compares what it decoded, and that is a number here, too. */
+static slc_value timestamp_as_integer(const slc_value *value)
+{
+    if (value->type != SLC_TYPE_TIMESTAMP || value->timestamp > INT64_MAX)
+        return *value;
+    return (slc_value){.type = SLC_TYPE_I64, .integer = (int64_t)value->timestamp};
+}
+
 bool slc_value_equivalent(const slc_value *a, const slc_value *b)
 {
-    return value_equal(a, b, false, 1);
+    slc_value left = timestamp_as_integer(a), right = timestamp_as_integer(b);
+    return value_equal(&left, &right, 1);
 }
 
 bool slc_value_match(const slc_value *a, const slc_value *b)
 {
-    return value_equal(a, b, true, 1);
+    return value_equal(a, b, 1);
 }
 
 // ---- building

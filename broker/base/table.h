@@ -118,8 +118,8 @@ uint32_t slc_table_count(slc_slice content);
 const char *slc_value_type_name(char type);
 /** One of b B s U u I i l L. */
 bool slc_value_is_integer(const slc_value *value);
-/** The same argument in a redeclaration: of one class (all integers; both floats; else the type)
- *  and equal. @spec 2.3 */
+/** The same argument in a redeclaration: what matches, and a timestamp equals an integer (RabbitMQ 3.10.8 was asked).
+ *  @spec 2.3 */
 bool slc_value_equivalent(const slc_value *a, const slc_value *b);
 /** Equal for a headers exchange: integers of any width, longstr equals binary, 1 is not 1.0, arrays
  *  and tables element by element in their order. Void equals only void here: that a void argument

@@ -5,7 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define TIME_MAX_MS 315360000000 // ten years
+#define QUEUE_TYPE      "x-queue-type"
+#define DEAD_LETTER_KEY "x-dead-letter-routing-key"
 
 typedef slc_err (*check_fn)(const slc_value *value, char *reason, size_t bytes);
 
@@ -38,7 +39,7 @@ static slc_err check_positive(const slc_value *value, char *reason, size_t bytes
 static slc_err check_time(const slc_value *value, char *reason, size_t bytes)
 {
     slc_err rc = check_not_negative(value, reason, bytes);
-    if (rc != SLC_OK || value->integer <= TIME_MAX_MS)
+    if (rc != SLC_OK || value->integer <= SLC_TTL_MAX_MS)
         return rc;
     snprintf(reason, bytes, "{value_too_large,%" PRId64 "}", value->integer);
     return SLC_EINVAL;
@@ -118,34 +119,29 @@ static slc_err check_leader_locator(const slc_value *value, char *reason, size_t
 
 static slc_err check_queue_type(const slc_value *value, char *reason, size_t bytes)
 {
-    if (value->type != SLC_TYPE_LONGSTR) {
-        snprintf(reason, bytes, "\"expected longstr, got %s\"", slc_value_type_name(value->type));
-        return SLC_EINVAL;
-    }
-    if (slc_slice_is(value->bytes, "classic") || slc_slice_is(value->bytes, "quorum"))
-        return SLC_OK;
+    slc_err rc = check_text(value, reason, bytes);
+    if (rc != SLC_OK || slc_slice_is(value->bytes, "classic") ||
+        slc_slice_is(value->bytes, "quorum"))
+        return rc;
     snprintf(reason, bytes, "\"unsupported queue type '%.*s'\"", SLC_SLICE_FMT(value->bytes));
     return SLC_EINVAL;
 }
 
 static slc_err check_queue_mode(const slc_value *value, char *reason, size_t bytes)
 {
-    if (value->type == SLC_TYPE_LONGSTR &&
-        (slc_slice_is(value->bytes, "default") || slc_slice_is(value->bytes, "lazy")))
-        return SLC_OK;
-    char text[64];
-    snprintf(reason, bytes, "\"unsupported queue mode '%s'\"",
-             slc_value_cstr(value, text, sizeof text));
+    slc_err rc = check_text(value, reason, bytes);
+    if (rc != SLC_OK || slc_slice_is(value->bytes, "default") || slc_slice_is(value->bytes, "lazy"))
+        return rc;
+    snprintf(reason, bytes, "\"unsupported queue mode '%.*s'\"", SLC_SLICE_FMT(value->bytes));
     return SLC_EINVAL;
 }
 
 static slc_err check_queue_version(const slc_value *value, char *reason, size_t bytes)
 {
-    if (slc_value_is_integer(value) && (value->integer == 1 || value->integer == 2))
-        return SLC_OK;
-    char text[64];
-    snprintf(reason, bytes, "\"unsupported queue version '%s'\"",
-             slc_value_cstr(value, text, sizeof text));
+    slc_err rc = check_not_negative(value, reason, bytes);
+    if (rc != SLC_OK || value->integer == 1 || value->integer == 2)
+        return rc;
+    snprintf(reason, bytes, "\"unsupported queue version '%" PRId64 "'\"", value->integer);
     return SLC_EINVAL;
 }
 
@@ -166,43 +162,44 @@ static slc_err check_stream_only(const slc_value *value, char *reason, size_t by
     return SLC_ENOTFOUND;
 }
 
-/** What RabbitMQ knows. fixed: what a queue is made with; the others can change (declare.on_mismatch). Mode, version, places and sizes of groups have no effect on one node: all our queues page by
- *  themselves. */
+/** What RabbitMQ knows, in the order in which it looks at them: what is wrong in two arguments gets the same answer. fixed: what a
+ *  queue is made with; the others can change (declare.on_mismatch). quorum_only: RabbitMQ refuses a new classic queue with it, we do
+ *  not. Mode, version, places and sizes of groups have no effect on one node: all our queues page by themselves. */
 static const struct known_argument {
     const char *key;
     check_fn check;
-    bool fixed;
+    bool fixed, quorum_only;
 } queue_arguments[] =
     {
-        {"x-queue-type", check_queue_type, true},
-        {"x-queue-mode", check_queue_mode},
-        {"x-queue-version", check_queue_version},
-        {"x-message-ttl", check_time},
         {"x-expires", check_expires},
+        {"x-message-ttl", check_time},
+        {"x-dead-letter-exchange", check_text},
+        {DEAD_LETTER_KEY, check_text},
+        {"x-dead-letter-strategy", check_dead_letter_strategy, .quorum_only = true},
         {"x-max-length", check_not_negative},
         {"x-max-length-bytes", check_not_negative},
+        {"x-max-in-memory-length", check_not_negative, .quorum_only = true},
+        {"x-max-in-memory-bytes", check_not_negative, .quorum_only = true},
+        {"x-max-priority", check_priority, .fixed = true},
         {"x-overflow", check_overflow},
-        {"x-dead-letter-exchange", check_text},
-        {"x-dead-letter-routing-key", check_text},
-        {"x-dead-letter-strategy", check_dead_letter_strategy},
-        {"x-max-priority", check_priority, true},
-        {"x-single-active-consumer", check_boolean, true},
-        {"x-delivery-limit", check_integer},
+        {"x-queue-mode", check_queue_mode},
+        {"x-queue-version", check_queue_version},
+        {"x-single-active-consumer", check_boolean, .fixed = true},
+        {QUEUE_TYPE, check_queue_type, .fixed = true},
+        {"x-quorum-initial-group-size", check_positive, .quorum_only = true},
+        {"x-quorum-target-group-size", check_positive, .quorum_only = true},
+        {"x-delivery-limit", check_integer, .quorum_only = true},
         {"x-consumer-timeout", check_not_negative},
         {"x-consumer-disconnected-timeout", check_not_yet},
-        {"x-delayed-retry-type", check_retry_type},
-        {"x-delayed-retry-min", check_time},
-        {"x-delayed-retry-max", check_time},
-        {"x-queue-leader-locator", check_leader_locator},
-        {"x-queue-master-locator", check_text},
-        {"x-quorum-initial-group-size", check_positive},
-        {"x-quorum-target-group-size", check_positive},
-        {"x-max-in-memory-length", check_not_negative},
-        {"x-max-in-memory-bytes", check_not_negative},
-        {"x-initial-cluster-size", check_stream_only},
+        {"x-delayed-retry-type", check_retry_type, .quorum_only = true},
+        {"x-delayed-retry-min", check_time, .quorum_only = true},
+        {"x-delayed-retry-max", check_time, .quorum_only = true},
         {"x-max-age", check_stream_only},
         {"x-stream-max-segment-size-bytes", check_stream_only},
         {"x-stream-filter-size-bytes", check_stream_only},
+        {"x-initial-cluster-size", check_stream_only},
+        {"x-queue-leader-locator", check_leader_locator},
+        {"x-queue-master-locator", check_text},
         {"x-message-deduplication", check_not_yet},
         {"x-cache-size", check_not_yet},
         {"x-cache-ttl", check_not_yet},
@@ -210,67 +207,59 @@ static const struct known_argument {
 },
   consume_arguments[] = {
       {"x-priority", check_integer},
-      {"x-consumer-timeout", check_not_negative},
       {"x-cancel-on-ha-failover", check_boolean},
+      {"x-consumer-timeout", check_not_negative},
       {"x-stream-offset", check_not_yet},
       {"x-stream-filter", check_not_yet},
       {"x-stream-match-unfiltered", check_not_yet},
       {"x-credit", check_not_yet},
 };
 
-static const struct known_argument *argument_find(const struct known_argument *table, size_t count,
-                                                  slc_slice key)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (slc_slice_is(key, table[i].key))
-            return &table[i];
-    }
-    return NULL;
-}
-
 static bool is_quorum(slc_slice arguments)
 {
     slc_value value;
-    return slc_table_find(arguments, slc_slice_str("x-queue-type"), &value) &&
+    return slc_table_find(arguments, slc_slice_str(QUEUE_TYPE), &value) &&
            value.type == SLC_TYPE_LONGSTR && slc_slice_is(value.bytes, "quorum");
 }
 
-static slc_err check_arguments(const struct known_argument *table, size_t count,
-                               const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
-                               slc_error *error)
+/** Unknown keys are stored and shown. */
+static slc_err check_argument(const struct known_argument *known, const slc_vhost *vhost,
+                              slc_slice queue, slc_slice arguments, slc_error *error)
 {
-    slc_table_iter iter = slc_table_iter_of(arguments);
-    slc_slice key;
     slc_value value;
-    char name[640];
-    while (slc_table_next(&iter, &key, &value)) {
-        const struct known_argument *known = argument_find(table, count, key);
-        if (known == NULL)
-            continue; // unknown keys are stored and shown
-        char reason[320] = "";
-        slc_err rc = known->check(&value, reason, sizeof reason);
-        slc_resource_text(vhost, SLC_DEST_QUEUE, queue, name, sizeof name);
-        if (rc == SLC_ENOTIMPL) {
-            char text[64];
-            return slc_error_set(
-                error, SLC_EPRECONDITION,
-                "invalid arg '%s' for %s: \"%s is not supported by this version of Sluice\"",
-                known->key, name, slc_value_cstr(&value, text, sizeof text));
-        }
-        if (rc == SLC_ENOTFOUND)
-            return slc_error_set(error, SLC_EPRECONDITION,
-                                 "invalid arg '%s' for %s of queue type %s", known->key, name,
-                                 is_quorum(arguments) ? "quorum" : "classic");
-        if (rc != SLC_OK)
-            return slc_error_set(error, SLC_EPRECONDITION, "invalid arg '%s' for %s: %s",
-                                 known->key, name, reason);
+    if (!slc_table_find(arguments, slc_slice_str(known->key), &value))
+        return SLC_OK;
+    char reason[320] = "", name[640];
+    slc_err rc = known->check(&value, reason, sizeof reason);
+    if (rc == SLC_OK)
+        return SLC_OK;
+    slc_resource_text(vhost, SLC_DEST_QUEUE, queue, name, sizeof name);
+    if (rc == SLC_ENOTIMPL) {
+        char text[64];
+        return slc_error_set(
+            error, SLC_EPRECONDITION,
+            "invalid arg '%s' for %s: \"%s is not supported by this version of Sluice\"",
+            known->key, name, slc_value_cstr(&value, text, sizeof text));
     }
-    return SLC_OK;
+    if (rc == SLC_ENOTFOUND)
+        return slc_error_set(error, SLC_EPRECONDITION, "invalid arg '%s' for %s of queue type %s",
+                             known->key, name, is_quorum(arguments) ? "quorum" : "classic");
+    return slc_error_set(error, SLC_EPRECONDITION, "invalid arg '%s' for %s: %s", known->key, name,
+                         reason);
+}
+
+/** A key without an exchange to send to with it. */
+static bool is_lone_dead_letter_key(const char *key, slc_slice arguments)
+{
+    return strcmp(key, DEAD_LETTER_KEY) == 0 &&
+           slc_table_find(arguments, slc_slice_str(key), NULL) &&
+           !slc_table_find(arguments, slc_slice_str("x-dead-letter-exchange"), NULL);
 }
 
 slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
                                   slc_error *error)
 {
+    static const struct known_argument type = {QUEUE_TYPE, check_queue_type};
     char text[640];
     slc_resource_text(vhost, SLC_DEST_QUEUE, name, text, sizeof text);
     slc_value value;
@@ -279,16 +268,16 @@ slc_err slc_check_queue_arguments(const slc_vhost *vhost, slc_slice name, slc_sl
         return slc_error_set(error, SLC_EPRECONDITION,
                              "invalid type '%s' for arg 'x-dead-letter-exchange' in %s",
                              slc_value_type_name(value.type), text);
-    slc_err rc = check_arguments(queue_arguments, SLC_ARRAY_COUNT(queue_arguments), vhost, name,
-                                 arguments, error);
-    if (rc != SLC_OK)
-        return rc;
-    if (slc_table_find(arguments, slc_slice_str("x-dead-letter-routing-key"), NULL) &&
-        !slc_table_find(arguments, slc_slice_str("x-dead-letter-exchange"), NULL))
-        return slc_error_set(
-            error, SLC_EPRECONDITION,
-            "invalid arg 'x-dead-letter-routing-key' for %s: routing_key_but_no_dlx_defined", text);
-    return SLC_OK;
+    slc_err rc = check_argument(&type, vhost, name, arguments, error); // before all others
+    for (size_t i = 0; rc == SLC_OK && i < SLC_ARRAY_COUNT(queue_arguments); i++) {
+        const struct known_argument *known = &queue_arguments[i];
+        rc = check_argument(known, vhost, name, arguments, error);
+        if (rc == SLC_OK && is_lone_dead_letter_key(known->key, arguments))
+            rc = slc_error_set(error, SLC_EPRECONDITION,
+                               "invalid arg '%s' for %s: routing_key_but_no_dlx_defined",
+                               known->key, text);
+    }
+    return rc;
 }
 
 slc_err slc_check_queue_type(const slc_vhost *vhost, slc_slice name, slc_slice arguments,
@@ -307,8 +296,10 @@ slc_err slc_check_queue_type(const slc_vhost *vhost, slc_slice name, slc_slice a
 slc_err slc_check_consume_arguments(const slc_vhost *vhost, slc_slice queue, slc_slice arguments,
                                     slc_error *error)
 {
-    return check_arguments(consume_arguments, SLC_ARRAY_COUNT(consume_arguments), vhost, queue,
-                           arguments, error);
+    slc_err rc = SLC_OK;
+    for (size_t i = 0; rc == SLC_OK && i < SLC_ARRAY_COUNT(consume_arguments); i++)
+        rc = check_argument(&consume_arguments[i], vhost, queue, arguments, error);
+    return rc;
 }
 
 /** One argument of an existing object against a new declaration. @spec amqp-semantics 9.2 */
@@ -322,6 +313,10 @@ slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice recei
     if (have_was && have_now) {
         if (slc_value_equivalent(&was, &now))
             return SLC_OK;
+        if (now.type == SLC_TYPE_VOID)
+            return slc_error_set(error, SLC_EPRECONDITION,
+                                 "inequivalent arg '%s' for %s: received none but current is '%s'",
+                                 key, resource, slc_value_cstr(&was, text_was, sizeof text_was));
         return slc_error_set(error, SLC_EPRECONDITION,
                              "inequivalent arg '%s' for %s: received '%s' but current is '%s'", key,
                              resource, slc_value_cstr(&now, text_now, sizeof text_now),
@@ -345,8 +340,20 @@ slc_err slc_compare_argument(const char *key, slc_slice current, slc_slice recei
 static bool is_classic_or_absent(slc_slice arguments)
 {
     slc_value value;
-    return !slc_table_find(arguments, slc_slice_str("x-queue-type"), &value) ||
+    return !slc_table_find(arguments, slc_slice_str(QUEUE_TYPE), &value) ||
            (value.type == SLC_TYPE_LONGSTR && slc_slice_is(value.bytes, "classic"));
+}
+
+/** Of an existing queue only the arguments of its kind are compared. One with which only we make such a queue counts when both
+ *  have it: then the queue is one of ours. */
+static bool is_unknown_to_kind(const struct known_argument *known, slc_slice current,
+                               slc_slice received)
+{
+    if (known->check == check_stream_only)
+        return true;
+    slc_slice key = slc_slice_str(known->key);
+    return known->quorum_only && !is_quorum(current) &&
+           !(slc_table_find(current, key, NULL) && slc_table_find(received, key, NULL));
 }
 
 static slc_err compare_arguments(const slc_queue *queue, slc_slice arguments, bool fixed_only,
@@ -355,13 +362,13 @@ static slc_err compare_arguments(const slc_queue *queue, slc_slice arguments, bo
     char name[640];
     slc_resource_text(queue->vhost, SLC_DEST_QUEUE, queue->dest.name, name, sizeof name);
     for (size_t i = 0; i < SLC_ARRAY_COUNT(queue_arguments); i++) {
-        const char *key = queue_arguments[i].key;
-        if (fixed_only && !queue_arguments[i].fixed)
+        const struct known_argument *known = &queue_arguments[i];
+        if ((fixed_only && !known->fixed) || is_unknown_to_kind(known, queue->arguments, arguments))
             continue;
-        if (strcmp(key, "x-queue-type") == 0 && is_classic_or_absent(arguments) &&
+        if (strcmp(known->key, QUEUE_TYPE) == 0 && is_classic_or_absent(arguments) &&
             is_classic_or_absent(queue->arguments))
             continue;
-        slc_err rc = slc_compare_argument(key, queue->arguments, arguments, name, error);
+        slc_err rc = slc_compare_argument(known->key, queue->arguments, arguments, name, error);
         if (rc != SLC_OK)
             return rc;
     }

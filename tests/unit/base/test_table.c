@@ -231,11 +231,13 @@ Test(table, equivalence_and_match)
         {TWO("f\0\0\0\0", "B\0"), false, false},
         {TWO("d\0\0\0\0\0\0\0\0", "T\0\0\0\0\0\0\0\0"), false, false},
         {TWO("I\0\0\0\1", "t\1"), false, false},
-        {TWO("I\0\0\0\1", "T\0\0\0\0\0\0\0\1"), false, false},
+        {TWO("I\0\0\0\1", "T\0\0\0\0\0\0\0\1"), true, false},
+        {TWO("l\xff\xff\xff\xff\xff\xff\xff\xff", "T\xff\xff\xff\xff\xff\xff\xff\xff"), false,
+         false},
         {TWO("I\0\0\0\1", "D\0\0\0\0\1"), false, false},
         {TWO("D\1\0\0\0\1", "D\1\0\0\0\1"), true, true},
         {TWO("D\1\0\0\0\1", "D\2\0\0\0\1"), false, false},
-        {TWO("S\0\0\0\1a", "x\0\0\0\1a"), false, true},
+        {TWO("S\0\0\0\1a", "x\0\0\0\1a"), true, true},
         {TWO("S\0\0\0\1a", "S\0\0\0\1b"), false, false},
         {TWO("S\0\0\0\1"
              "1",
@@ -252,7 +254,7 @@ Test(table, equivalence_and_match)
         {TWO("A\0\0\0\0", "F\0\0\0\0"), false, false},
         {TWO("F\0\0\0\4\1aB\1", "F\0\0\0\5\1as\0\1"), true, true},
         {TWO("F\0\0\0\4\1aB\1", "F\0\0\0\4\1bB\1"), false, false},
-        {TWO("F\0\0\0\7\1aS\0\0\0\0", "F\0\0\0\7\1ax\0\0\0\0"), false, true},
+        {TWO("F\0\0\0\7\1aS\0\0\0\0", "F\0\0\0\7\1ax\0\0\0\0"), true, true},
     };
     for (size_t i = 0; i < SLC_ARRAY_COUNT(cases); i++) {
         const compare_case *c = &cases[i];
