@@ -1,7 +1,6 @@
 #include "core/internal.h"
 
 enum { QUORUM_DELIVERY_LIMIT = 20, QUORUM_MAX_PRIORITY = 31, QUORUM_PLAIN_PRIORITY = 4 };
-#define RETRY_MAX_MS 315360000000 // ten years
 
 typedef struct sources {
     slc_slice arguments, policy, operator_policy;
@@ -119,7 +118,7 @@ void slc_queue_settings_merge(slc_slice arguments, slc_slice policy, slc_slice o
     if (out->retry_min_ms == SLC_UNLIMITED)
         out->retry_min_ms = 0;
     if (out->retry_max_ms == SLC_UNLIMITED)
-        out->retry_max_ms = RETRY_MAX_MS;
+        out->retry_max_ms = SLC_TTL_MAX_MS;
     out->overflow = merge_overflow(&s, out->quorum);
     out->dead_letter = word(&s, "x-dead-letter-exchange", &out->dead_letter_exchange);
     out->has_dead_letter_key = word(&s, "x-dead-letter-routing-key", &out->dead_letter_key);
@@ -128,9 +127,9 @@ void slc_queue_settings_merge(slc_slice arguments, slc_slice policy, slc_slice o
         out->has_priority = true;
         out->max_priority = QUORUM_MAX_PRIORITY;
         out->plain_priority = QUORUM_PLAIN_PRIORITY;
-    } else if (priority != SLC_UNLIMITED) {
+    } else if (priority > 0 && priority != SLC_UNLIMITED) { // 0: there is one level only
         out->has_priority = true;
-        out->max_priority = (uint8_t)(priority == 0 ? 1 : priority > 255 ? 255 : priority);
+        out->max_priority = (uint8_t)(priority > 255 ? 255 : priority);
     }
     // A limit of -1 means none; only when nobody says anything is there a default.
     if (out->quorum && !present(arguments, "x-delivery-limit") &&

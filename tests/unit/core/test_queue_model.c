@@ -71,8 +71,7 @@ static int level_of(const model_message *m)
         return m->plain ? 4 : m->priority < 31 ? m->priority : 31;
     if (settings.max_priority == NONE)
         return 0;
-    int max = settings.max_priority == 0 ? 1 : settings.max_priority;
-    return m->priority < max ? m->priority : max;
+    return m->priority < settings.max_priority ? m->priority : settings.max_priority;
 }
 
 /** The next to deliver; lowest: the first to give up. -1: there is none. */

@@ -162,7 +162,7 @@ Test(queue_settings, priorities_come_from_the_argument_alone)
         int max_priority; // -1: none
     } cases[] = {
         {"x-max-priority", 5, 5},
-        {"x-max-priority", 0, 1}, // as RabbitMQ
+        {"x-max-priority", 0, -1}, // one level
         {"x-max-priority", 255, 255},
         {"max-priority", 5, -1},
     };
