@@ -1,5 +1,7 @@
 """Section 16: the tx class."""
 
+import time
+
 import pytest
 
 from expect import spec
@@ -224,6 +226,120 @@ def test_publish_and_ack_in_one_transaction(conn, ch, names, put):
     ch.close()
     ch.open()
     assert (ch.drain(a), ch.drain(b)) == ([], [b"1"])
+
+
+@spec("16")
+@pytest.mark.parametrize("overflow", ["drop-head", "reject-publish", "reject-publish-dlx"])
+def test_commit_to_a_full_queue(conn, ch, names, overflow):
+    """What other queues took they keep."""
+    q, other, dead = names("q"), names("other"), names("dead")
+    watch = conn.channel()
+    for name in (other, dead):
+        watch.queue(name)
+    watch.queue(q, arguments={"x-max-length": 1, "x-overflow": overflow, "x-dead-letter-exchange": "",
+                              "x-dead-letter-routing-key": dead})
+    ch.call("tx.select")
+    for to, body in ((q, b"1"), (q, b"2"), (other, b"3")):
+        ch.publish("", to, body)
+    if overflow == "drop-head":
+        ch.call("tx.commit")
+    else:
+        ch.refused(406, "partial tx completion", "tx.commit")
+    dropped = {"drop-head": [b"1"], "reject-publish": [], "reject-publish-dlx": [b"2"]}[overflow]
+    for _ in dropped:
+        end = time.monotonic() + 20
+        while not watch.count(dead)[0]:
+            assert time.monotonic() < end
+    assert watch.drain(dead) == dropped
+    assert (watch.drain(q), watch.drain(other)) == ([b"2"] if overflow == "drop-head" else [b"1"], [b"3"])
+    if overflow != "drop-head":
+        ch.refused(406, "channel is not transactional", "tx.commit")
+
+
+@spec("16")
+def test_rejected_dies_at_the_commit(conn, ch, names, put):
+    q, dead = names("q"), names("dead")
+    watch = conn.channel()
+    watch.queue(dead)
+    watch.consume(dead, no_ack=True)
+    watch.queue(q, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    put(q, b"1", b"2")
+    ch.call("tx.select")
+    for _ in range(2):
+        ch.get(q, no_ack=False)
+    ch.send("basic.reject", delivery_tag=2, requeue=False)
+    ch.call("tx.rollback")
+    ch.send("basic.nack", delivery_tag=1, requeue=False)
+    ch.barrier()
+    watch.barrier()  # nothing yet
+    ch.call("tx.commit")
+    m = watch.expect("basic.deliver")
+    assert m.body == b"1" and m.props["headers"].get("x-death")[0]["reason"] == "rejected"
+    watch.barrier()
+
+
+@spec("16")
+def test_time_to_live_begins_at_the_commit(conn, ch, names):
+    """With none at all it dies there, and was routed."""
+    q, dead = names("q"), names("dead")
+    watch = conn.channel()
+    watch.queue(dead)
+    watch.consume(dead, no_ack=True)
+    watch.queue(q, arguments={"x-message-ttl": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    ch.call("tx.select")
+    ch.publish("", q, b"x", mandatory=True)
+    ch.barrier()
+    watch.barrier()
+    ch.call("tx.commit")
+    assert watch.expect("basic.deliver").body == b"x"
+
+
+@spec("16")
+def test_recover_leaves_what_the_transaction_settles(conn, ch, name, put):
+    ch.queue(name)
+    put(name, b"1", b"2")
+    watch = conn.channel()
+    ch.call("tx.select")
+    for _ in range(2):
+        ch.get(name, no_ack=False)
+    ch.send("basic.ack", delivery_tag=1)
+    ch.call("basic.recover", requeue=True)
+    assert watch.drain(name) == [b"2"]
+    ch.call("tx.rollback")
+    assert watch.count(name) == (0, 0)
+    ch.call("basic.recover", requeue=True)
+    assert [m.body for m in (watch.get(name),)] == [b"1"]
+
+
+@spec("16")
+def test_deliveries_without_ack_are_not_undone(ch, name, put):
+    ch.queue(name)
+    put(name, b"1")
+    ch.call("tx.select")
+    assert ch.get(name).body == b"1"
+    ch.call("tx.rollback")
+    assert ch.count(name) == (0, 0)
+
+
+@spec("16")
+def test_what_goes_meanwhile_does_not_hinder_a_commit(conn, ch, names, put):
+    """The exchange of a publish, which was routed; the queue of an ack."""
+    x, q, gone = names("x"), names("q"), names("gone")
+    watch = conn.channel()
+    watch.exchange(x, "fanout")
+    watch.queue(q)
+    watch.bind(q, x)
+    watch.queue(gone)
+    put(gone, b"1")
+    ch.call("tx.select")
+    ch.publish(x, "", b"routed")
+    ch.get(gone, no_ack=False)
+    ch.send("basic.ack", delivery_tag=1)
+    ch.barrier()
+    watch.call("exchange.delete", exchange=x)
+    watch.call("queue.delete", queue=gone)
+    ch.call("tx.commit")
+    assert watch.drain(q) == [b"routed"]
 
 
 @spec("5")
