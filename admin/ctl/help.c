@@ -247,12 +247,23 @@ static void offer_options(const slc_ctl_command *command, const char *word)
     }
 }
 
+static void offer_columns(const slc_ctl_command *command, const char *word)
+{
+    for (const slc_ctl_column *c = command->list->columns; c->name != NULL; c++)
+        offer(word, "", c->name);
+}
+
+static bool takes_columns(const char *option)
+{
+    return strcmp(option, "--sort") == 0 || strcmp(option, "--columns") == 0 ||
+           strcmp(option, "--filter") == 0;
+}
+
 static void offer_arguments(slc_ctl *ctl, const slc_ctl_command *command, const char *vhost,
                             const char *word)
 {
     if (command->list != NULL) {
-        for (const slc_ctl_column *c = command->list->columns; c->name != NULL; c++)
-            offer(word, "", c->name);
+        offer_columns(command, word);
     } else if (command->run == slc_ctl_queue_purge || command->run == slc_ctl_queue_delete) {
         char *path = slc_ctl_path("/api/queues/%s?columns=name", vhost);
         offer_names(ctl, word, path, "name");
@@ -300,6 +311,8 @@ int slc_ctl_complete(slc_ctl *ctl)
                                               "json_stream"};
         for (size_t i = 0; i < SLC_ARRAY_COUNT(formats); i++)
             offer(word, "", formats[i]);
+    } else if (takes_columns(before) && command != NULL && command->list != NULL) {
+        offer_columns(command, word);
     } else if (word[0] == '-') {
         offer_options(command, word);
     } else if (command == NULL || command->run == slc_ctl_help) {
