@@ -184,6 +184,7 @@ typedef enum slc_ctl_cell_kind {
     CELL_BOOL,
     CELL_AMQP_TABLE, // octets of a field table
     CELL_LIST,       // JSON text of an array of strings, shown as [a, b]
+    CELL_TUPLE,      // an address, or {0,9,1}: a text; JSON of rabbitmqctl has a list of numbers
     CELL_OBJECT,     // JSON text of an object, as JSON the object
     CELL_JSON,       // JSON text; as JSON a string of it for rabbitmqctl, else the value
 } slc_ctl_cell_kind;
@@ -243,6 +244,7 @@ typedef struct slc_ctl_column {
     const char *rate_of;   // change per second of that member of the object
     const char *text;      // for help
     bool json;             // any JSON value, shown as its JSON text
+    bool tuple;            // of numbers at rabbitmqctl, which shows it as a text
     bool object;           // an object, also in JSON
 } slc_ctl_column;
 

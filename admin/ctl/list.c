@@ -276,6 +276,8 @@ static slc_ctl_cell cell_of(const slc_ctl_column *column, const json_t *object)
     }
     if (column->from != NULL && cell.kind == CELL_TEXT && slc_slice_is(cell.text, column->from))
         cell.text = slc_slice_str(column->to);
+    if (column->tuple && cell.kind == CELL_TEXT)
+        cell.kind = CELL_TUPLE;
     return cell;
 }
 

@@ -1,6 +1,7 @@
 // Rows on stdout: TSV, aligned columns for a terminal, boxes, CSV, JSON.
 //
 // TSV, CSV and JSON are written row by row. The two aligned forms keep the rows, because a column is as wide as its widest cell.
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ void slc_ctl_cell_text(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
         break;
     case CELL_TEXT:
     case CELL_NUMBER:
+    case CELL_TUPLE:
     case CELL_JSON:
         slc_buffer_put(out, cell->text.data, cell->text.bytes);
         break;
@@ -111,6 +113,30 @@ void slc_ctl_json_string(slc_slice text, slc_buffer *out)
     slc_buffer_fini(&plain);
 }
 
+// Erlang has addresses as tuples too. False: a name.
+static bool tuple_json(slc_slice text, slc_buffer *out)
+{
+    char copy[INET6_ADDRSTRLEN];
+    uint8_t octets[sizeof(struct in6_addr)];
+    if (text.bytes == 0 || text.bytes >= sizeof copy)
+        return false;
+    memcpy(copy, text.data, text.bytes);
+    copy[text.bytes] = '\0';
+    if (copy[0] == '{') {
+        slc_buffer_format(out, "[%.*s]", (int)text.bytes - 2, copy + 1);
+        return true;
+    }
+    int family = strchr(copy, ':') != NULL ? AF_INET6 : AF_INET;
+    if (inet_pton(family, copy, octets) != 1)
+        return false;
+    for (int i = 0; i < (family == AF_INET ? 4 : 8); i++) {
+        int number = family == AF_INET ? octets[i] : octets[2 * i] << 8 | octets[2 * i + 1];
+        slc_buffer_format(out, "%s%d", i == 0 ? "[" : ",", number);
+    }
+    slc_buffer_text(out, "]");
+    return true;
+}
+
 void slc_ctl_cell_json(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
 {
     switch (cell->kind) {
@@ -131,6 +157,10 @@ void slc_ctl_cell_json(const slc_ctl_cell *cell, bool alias, slc_buffer *out)
             slc_ctl_typed_json(cell->text, out);
         else
             slc_table_json(cell->text, out);
+        break;
+    case CELL_TUPLE:
+        if (!alias || !tuple_json(cell->text, out))
+            slc_ctl_json_string(cell->text, out);
         break;
     case CELL_LIST:
     case CELL_OBJECT:

@@ -282,3 +282,36 @@ Test(parser, columns_of_lists_are_found, .timeout = 60)
     cr_expect_null(slc_ctl_command_find("list_queue"), "prefixes are no names");
     cr_expect_null(slc_ctl_command_find("list_queuesx"));
 }
+
+/* ---- tuples ---- */
+
+struct tuple_case {
+    char text[48];
+    char want[48]; // of rabbitmqctl
+};
+
+ParameterizedTestParameters(json, tuples)
+{
+    static struct tuple_case cases[] = {
+        {"127.0.0.1", "[127,0,0,1]"},
+        {"::1", "[0,0,0,0,0,0,0,1]"},
+        {"fe80::ff:1", "[65152,0,0,0,0,0,255,1]"},
+        {"{0,9,1}", "[0,9,1]"},
+        {"broker.example", "\"broker.example\""},
+        {"1.2.3", "\"1.2.3\""},
+        {"", "\"\""},
+    };
+    return cr_make_param_array(struct tuple_case, cases, sizeof cases / sizeof cases[0]);
+}
+
+ParameterizedTest(struct tuple_case *c, json, tuples, .timeout = 60)
+{
+    slc_ctl_cell cell = {.kind = CELL_TUPLE, .text = slc_slice_str(c->text)};
+    slc_buffer out = {0};
+    slc_ctl_cell_json(&cell, true, &out);
+    cr_expect_str_eq(text_of(&out), c->want);
+    slc_buffer_fini(&out);
+    slc_ctl_cell_json(&cell, false, &out);
+    cr_expect(out.bytes == strlen(c->text) + 2, "a text");
+    slc_buffer_fini(&out);
+}
