@@ -28,6 +28,7 @@ CASES = {
     "list_queues-all-csv": ["list_queues", "--formatter", "csv", *QUEUE_COLUMNS],
     "list_queues-some-json": ["list_queues", "--formatter", "json", "name", "messages", "durable", "policy",
                               "exclusive_consumer_tag"],
+    "list_queues-store": ["list_queues", "name", "head_message_timestamp", "disk_reads", "disk_writes"],
     "list_queues-commas": ["list_queues", "messages", "name,state", "name"],
     "list_queues-offline": ["list_queues", "--offline"],
     "list_queues-local": ["-q", "list_queues", "--local", "name"],

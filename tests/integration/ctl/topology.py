@@ -54,8 +54,8 @@ class Topology:
         ch = self.channel
         ch.confirm_delivery()
         stored = pika.BasicProperties(delivery_mode=2)
-        for _ in range(5):
-            ch.basic_publish("", "q.durable", b"x" * 100, stored)
+        for i in range(5):
+            ch.basic_publish("", "q.durable", b"x" * 100, pika.BasicProperties(delivery_mode=2, timestamp=1600000000 + i))
         for _ in range(3):
             ch.basic_publish("", "q.transient", b"y" * 10)
         ch.basic_publish("", "q.confirmed", b"stored", stored)

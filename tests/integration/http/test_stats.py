@@ -72,6 +72,18 @@ def test_queue(stats):
     assert (queue["consumers"], queue["messages_unacknowledged"], queue["messages"]) == (1, 4, 9)
 
 
+def test_queue_and_its_consumers_keep_up(stats):
+    queue = stats.get("/queues/%2F/q")
+    assert 0 < queue["consumer_capacity"] <= 1 and "consumer_utilisation" in queue
+    # Its message waited for the consumer to come; since then nothing does.
+    support.wait_until(lambda: stats.get("/queues/%2F/idle")["consumer_capacity"] > 0.99, 60, "the capacity to rise")
+    (listed,) = stats.get("/queues?columns=name,disk_reads,disk_writes,pid,publish_count,deliver_count,ack_count&page=1&name=q")["items"]
+    assert {k: v for k, v in listed.items() if k != "pid"} == {
+        "name": "q", "disk_reads": 0, "disk_writes": 0, "publish_count": 11, "deliver_count": 7, "ack_count": 1}
+    assert listed["pid"].startswith("<") and "pid" not in queue, "only when it is asked for"
+    assert {c["consumer_timeout"] for c in stats.get("/consumers")} == {0}
+
+
 def test_exchange(stats):
     assert values(stats.get("/exchanges/%2F/x")["message_stats"]) == {"publish_in": 1, "publish_out": 2}
     assert values(stats.get("/exchanges/%2F/amq.default")["message_stats"]) == {"publish_in": 12, "publish_out": 10}

@@ -18,7 +18,7 @@ static void teardown(void)
     cr_expect(eq(u64, slc_message_bytes_alive(), 0), "every message was freed");
 }
 
-TestSuite(queue_info, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(queue_info, .init = setup, .fini = teardown, .timeout = 60);
 
 static slc_queue_info info_of(const char *name)
 {

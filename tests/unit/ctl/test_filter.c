@@ -59,7 +59,7 @@ ParameterizedTestParameters(filter, passes)
     return cr_make_param_array(struct filter_case, cases, sizeof cases / sizeof cases[0]);
 }
 
-ParameterizedTest(struct filter_case *c, filter, passes, .timeout = 2)
+ParameterizedTest(struct filter_case *c, filter, passes, .timeout = 60)
 {
     slc_ctl_filter filter;
     slc_buffer wrong = {0};
@@ -88,7 +88,7 @@ ParameterizedTestParameters(filter, wrong)
     return cr_make_param_array(struct wrong_case, cases, sizeof cases / sizeof cases[0]);
 }
 
-ParameterizedTest(struct wrong_case *c, filter, wrong, .timeout = 2)
+ParameterizedTest(struct wrong_case *c, filter, wrong, .timeout = 60)
 {
     slc_ctl_filter filter;
     slc_buffer wrong = {0};
