@@ -60,7 +60,19 @@ static void auth_propose(void *arg, const slc_change *changes, uint32_t count,
                          void (*done)(slc_err rc, void *done_arg), void *done_arg)
 {
     slc_daemon *d = arg;
-    slc_control_propose(d->world.control, changes, count, done, done_arg);
+    slc_world_propose(&d->world, changes, count, done, done_arg);
+}
+
+static const char *auth_actor(void *arg)
+{
+    const slc_daemon *d = arg;
+    return slc_broker_actor(d->world.broker);
+}
+
+static void auth_act_as(void *arg, const char *user)
+{
+    slc_daemon *d = arg;
+    slc_broker_act_as(d->world.broker, user);
 }
 
 static bool auth_vhost_stays(void *arg, slc_slice name)
@@ -116,6 +128,8 @@ void slc_daemon_auth_options(slc_daemon *d, const slc_settings *s, slc_auth_opti
         .credentials = s->credentials,
         .loopback_only = auth_loopback_only,
         .propose = auth_propose,
+        .actor = auth_actor,
+        .act_as = auth_act_as,
         .changed = auth_changed,
         .user_deleted = auth_user_deleted,
         .event = auth_event,

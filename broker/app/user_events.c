@@ -44,6 +44,7 @@ void slc_user_event(slc_broker *broker, const slc_auth_event *event)
         put_user(&b, event->name, event->user);
     else
         put_permission(&b, event);
+    slc_table_put_text(&b, "user_who_performed_action", slc_broker_actor(broker));
     slc_event_table(broker, event->name, slc_table_builder_content(&b));
     slc_table_builder_fini(&b);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -112,11 +113,43 @@ static void env_delivered(void *arg, uint32_t qid, uint64_t highest_qseq)
     slc_store_delivered(world->store, SHARD, qid, highest_qseq);
 }
 
+struct slc_world_proposal {
+    slc_world *world;
+    char actor[256];
+    void (*done)(slc_err rc, void *arg);
+    void *arg;
+    struct slc_world_proposal *prev, *next;
+};
+typedef struct slc_world_proposal world_proposal;
+
+static void world_proposed(slc_err rc, void *arg)
+{
+    world_proposal *p = arg;
+    slc_world *world = p->world;
+    DL_DELETE(world->proposals, p);
+    slc_broker_act_as(world->broker, p->actor);
+    if (p->done != NULL)
+        p->done(rc, p->arg);
+    slc_broker_act_as(world->broker, NULL);
+    slc_free(p);
+}
+
+void slc_world_propose(slc_world *world, const slc_change *changes, uint32_t count,
+                       void (*done)(slc_err rc, void *done_arg), void *done_arg)
+{
+    world_proposal *p = slc_alloc_zero(1, sizeof *p);
+    p->world = world;
+    p->done = done;
+    p->arg = done_arg;
+    snprintf(p->actor, sizeof p->actor, "%s", slc_broker_actor(world->broker));
+    DL_APPEND(world->proposals, p);
+    slc_control_propose(world->control, changes, count, world_proposed, p);
+}
+
 static void env_propose(void *arg, const slc_env_change *changes, uint32_t count,
                         void (*done)(slc_err, void *), void *done_arg)
 {
-    slc_world *world = arg;
-    slc_control_propose(world->control, changes, count, done, done_arg);
+    slc_world_propose(arg, changes, count, done, done_arg);
 }
 
 /* ---- what the parts report ---- */
@@ -173,6 +206,8 @@ static void control_apply(const slc_control_change *change, uint64_t index, void
     slc_world *world = arg;
     (void)index;
     slc_error error = {0};
+    // Results come in the order of the proposals; at the start there are none.
+    slc_broker_act_as(world->broker, world->proposals != NULL ? world->proposals->actor : NULL);
     slc_err rc = slc_auth_owns(change->key) ? slc_auth_apply(world->auth, change, &error)
                                             : slc_broker_apply(world->broker, change, &error);
     if (rc != SLC_OK) {
@@ -181,6 +216,7 @@ static void control_apply(const slc_control_change *change, uint64_t index, void
         slc_log_stop();
         _exit(rc == SLC_EVERSION ? 78 : EXIT_IO);
     }
+    slc_broker_act_as(world->broker, NULL);
 }
 
 /* ---- recovery ---- */
@@ -215,6 +251,12 @@ static void control_closed(void *arg)
 {
     closing *c = arg;
     c->world->control = NULL;
+    world_proposal *p, *next; // that it did not come to
+    DL_FOREACH_SAFE(c->world->proposals, p, next)
+    {
+        DL_DELETE(c->world->proposals, p);
+        slc_free(p);
+    }
     slc_broker_free(c->world->broker);
     c->world->broker = NULL;
     c->done(c->arg);

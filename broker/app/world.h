@@ -22,10 +22,12 @@ typedef struct slc_world {
     slc_auth
         *auth; // the caller's; set before slc_world_open: it gets its objects of the definitions
     int64_t wall_offset_ms; // wall clock minus the loop's clock
-    bool first_start;       // there was no vhost
-    bool disk_full;         // the store refuses appends for now
-    uint64_t window_bytes;  // messages that may wait for the store before publishers are not read
-    uint64_t held_bytes;    // messages that wait for it now
+    struct slc_world_proposal
+        *proposals;        // DL: under way, in the order in which they will be applied
+    bool first_start;      // there was no vhost
+    bool disk_full;        // the store refuses appends for now
+    uint64_t window_bytes; // messages that may wait for the store before publishers are not read
+    uint64_t held_bytes;   // messages that wait for it now
     void (*space_changed)(struct slc_world *world, bool blocked, const slc_error *error);
 } slc_world;
 
@@ -59,6 +61,9 @@ typedef struct slc_world_recovered {
 /** Open everything, load the definitions, recover the store, start the broker. world is the caller's memory, loop is set. */
 SLC_MUST_USE slc_err slc_world_open(slc_world *world, const slc_world_options *options,
                                     slc_world_recovered *recovered, slc_error *error);
+/** Propose to the control plane. slc_broker_act_as counts for what the changes cause and while done runs. */
+void slc_world_propose(slc_world *world, const slc_change *changes, uint32_t count,
+                       void (*done)(slc_err rc, void *done_arg), void *done_arg);
 /** Where nobody exists: create the first user at the first start, warn at another. For a caller that lets definitions bring users
  *  first. done runs once, inside or later. */
 void slc_world_first_user(slc_world *world, const slc_auth_first *first, void (*done)(void *arg),

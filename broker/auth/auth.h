@@ -66,6 +66,9 @@ typedef struct slc_auth_options {
     /** As slc_env.propose. NULL in tests without a control plane: applied at once. */
     void (*propose)(void *arg, const slc_change *changes, uint32_t count,
                     void (*done)(slc_err rc, void *done_arg), void *done_arg);
+    /** As slc_broker_actor and slc_broker_act_as: what is asked is proposed later, on behalf of the same. Both or none. */
+    const char *(*actor)(void *arg);
+    void (*act_as)(void *arg, const char *user);
     /** A permission or a user changed: decisions that were kept are void. NULL: nobody keeps any. */
     void (*changed)(void *arg);
     /** The user is gone: their connections have to go. NULL: as above. */

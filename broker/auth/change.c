@@ -4,6 +4,7 @@
 //     slc_auth_user_put ... ──> queue ──turn──> (password: worker) ──> checks ──> propose ──> applied ──> done, next
 //     slc_auth_hold ──────────> queue ──turn──> held; the next one waits for slc_auth_release
 #include <sodium.h>
+#include <stdio.h>
 
 #include "auth/auth_impl.h"
 #include "auth/password.h"
@@ -35,6 +36,7 @@ struct auth_mutation {
     size_t hash_bytes;
     slc_err hash_rc;
 
+    char actor[256]; // who asked
     slc_error error;
     auth_mutation *prev, *next;
 };
@@ -289,8 +291,12 @@ static void mutation_propose(auth_mutation *m)
         return;
     }
     if (auth->options.propose != NULL) {
+        if (auth->options.act_as != NULL)
+            auth->options.act_as(auth->options.arg, m->actor);
         auth->options.propose(auth->options.arg, changes.items, changes.count, mutation_proposed,
                               m);
+        if (auth->options.act_as != NULL)
+            auth->options.act_as(auth->options.arg, NULL);
         slc_auth_changes_fini(&changes);
         return;
     }
@@ -361,6 +367,8 @@ static auth_mutation *mutation_new(slc_auth *auth, mutation_kind kind, slc_auth_
     m->kind = kind;
     m->done = done;
     m->arg = arg;
+    if (auth->options.actor != NULL)
+        snprintf(m->actor, sizeof m->actor, "%s", auth->options.actor(auth->options.arg));
     DL_APPEND(auth->mutations, m);
     mutations_wake(auth);
     return m;

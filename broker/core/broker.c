@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "core/event.h"
 #include "core/internal.h"
 #include "core/schedule.h"
@@ -289,6 +291,18 @@ void slc_broker_durable(slc_broker *broker, uint64_t ticket)
     *durable = ticket;
     broker->confirms_due = true;
     broker->resume_due = broker->resume_due || broker->waiting != NULL;
+}
+
+/* ---- whose doing it is ---- */
+
+void slc_broker_act_as(slc_broker *broker, const char *user)
+{
+    snprintf(broker->actor, sizeof broker->actor, "%s", user != NULL ? user : "");
+}
+
+const char *slc_broker_actor(const slc_broker *broker)
+{
+    return broker->actor[0] != '\0' ? broker->actor : "rmq-internal";
 }
 
 /* ---- pressure ---- */

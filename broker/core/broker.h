@@ -103,6 +103,12 @@ const char *slc_broker_pressure_reason(const slc_broker *broker);
 /** Publishers are read no faster than the store writes: on while too much waits for it. @spec amqp-semantics 19.1 */
 void slc_broker_flow(slc_broker *broker, bool on);
 bool slc_broker_flowing(const slc_broker *broker);
+/** Whose doing what follows is, for user_who_performed_action of events: a user's name, "rmq-cli" for the admin socket, NULL for the
+ *  broker's own. Copied; whoever sets it takes it back before returning to the loop. What is proposed meanwhile stays theirs: the
+ *  world sets it again while the proposal is applied and its done runs, and who asks later on behalf of somebody keeps the name. */
+void slc_broker_act_as(slc_broker *broker, const char *user);
+/** Never NULL: "rmq-internal" for the broker's own. Valid until the next slc_broker_act_as. */
+const char *slc_broker_actor(const slc_broker *broker);
 /** Nothing waits for the store or the definitions any more (for an orderly stop). */
 bool slc_broker_idle(const slc_broker *broker);
 /** At a clean stop: tell the store what was delivered. */

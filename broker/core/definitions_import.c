@@ -295,7 +295,9 @@ void slc_import_turn(slc_broker *broker)
         return;
     }
     job->proposed = true;
+    slc_broker_act_as(broker, job->actor);
     slc_op *op = slc_propose(broker, &job->changes, NULL, 0, 0);
+    slc_broker_act_as(broker, NULL);
     op->done = job_proposed;
     op->done_arg = job;
 }
@@ -311,6 +313,7 @@ void slc_definitions_import(slc_broker *broker, json_t *root, slc_slice vhost,
     job->done = done;
     job->arg = arg;
     job->section = "file";
+    snprintf(job->actor, sizeof job->actor, "%s", slc_broker_actor(broker));
     if (!json_is_object(root))
         slc_import_wrong(job, "file", (slc_slice){0}, "it must be an object");
     else if (vhost.bytes > 0 && slc_broker_vhost(broker, vhost) == NULL)

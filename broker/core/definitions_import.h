@@ -58,6 +58,7 @@ typedef struct slc_import {
     void *arg;
     bool hold_asked, held; // of users
     bool proposed;
+    char actor[256]; // who imports
 
     slc_changes changes;
     slc_staged_vhost *vhosts;

@@ -118,6 +118,7 @@ void slc_event_vhost(slc_vhost *vhost, const char *what)
                                                               : slc_slice_str("undefined"));
         slc_table_put_bool(&b, "tracing", vhost->traced);
     }
+    slc_table_put_text(&b, "user_who_performed_action", slc_broker_actor(vhost->broker));
     snprintf(event, sizeof event, "vhost.%s", what);
     slc_event_table(vhost->broker, event, slc_table_builder_content(&b));
     slc_table_builder_fini(&b);
@@ -302,6 +303,7 @@ void slc_event_parameter(slc_broker *broker, const slc_vhost *vhost, slc_slice c
     put_slice(fields, "name", name);
     if (vhost != NULL)
         put_slice(fields, "vhost", vhost->name);
+    put_slice(fields, "user_who_performed_action", slc_slice_str(slc_broker_actor(broker)));
     if (is_policy || is_operator) {
         json_t *policy = json_copy(fields);
         if (value != NULL)

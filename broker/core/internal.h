@@ -448,6 +448,7 @@ struct slc_broker {
     char *default_queue_type; // of limits
     slc_vhost_gone vhost_gone;
     void *vhost_gone_arg;
+    char actor[256]; // whose doing what follows is; "": nobody's
     bool memory_alarm, disk_alarm;
     slc_growers growers[SLC_RESOURCE_COUNT]; // when the alarm went on
     bool flow;                               // the store is behind: publishers are not read

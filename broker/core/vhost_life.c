@@ -17,6 +17,7 @@ typedef struct vhost_wish {
     slc_vhost_done done;
     void *arg;
     bool created;
+    char actor[256]; // of a deletion, which is proposed later
 } vhost_wish;
 
 static void wish_done(slc_op *op, slc_err rc)
@@ -34,7 +35,7 @@ static void wish_propose(slc_broker *broker, slc_changes *changes, uint64_t touc
                          slc_vhost_done done, void *arg)
 {
     vhost_wish *wish = slc_alloc(sizeof *wish);
-    *wish = (vhost_wish){done, arg, created};
+    *wish = (vhost_wish){.done = done, .arg = arg, .created = created};
     slc_op *op = slc_propose(broker, changes, NULL, touch, 0);
     op->done = wish_done;
     op->done_arg = wish;
@@ -184,7 +185,9 @@ static void propose_delete(slc_vhost *vhost)
     slc_changes_delete_parameters(&changes, vhost);
     if (broker->vhost_gone != NULL)
         broker->vhost_gone(vhost->name, add_drop, &changes, broker->vhost_gone_arg);
+    slc_broker_act_as(broker, wish->actor);
     slc_op *op = slc_propose(broker, &changes, NULL, vhost_touch(vhost->name), 0);
+    slc_broker_act_as(broker, NULL);
     op->done = wish_done;
     op->done_arg = wish;
     vhost->delete_proposed = true;
@@ -230,7 +233,8 @@ void slc_broker_vhost_delete(slc_broker *broker, slc_slice name, slc_vhost_done 
         return;
     }
     vhost_wish *wish = slc_alloc(sizeof *wish);
-    *wish = (vhost_wish){done, arg, false};
+    *wish = (vhost_wish){.done = done, .arg = arg};
+    snprintf(wish->actor, sizeof wish->actor, "%s", slc_broker_actor(broker));
     vhost->doomed_by = wish;
     broker->vhosts_doomed = true;
     char reason[400];

@@ -187,11 +187,20 @@ static void refuse_login(slc_http_request *request)
     slc_http_answer(request);
 }
 
+/** Who asks for it is whose doing it is; "rmq-cli" is RabbitMQ's name for its command line. */
+static void handle(slc_http_request *request)
+{
+    slc_broker *broker = slc_http_options_of(request->http)->broker;
+    slc_broker_act_as(broker, request->user != NULL ? request->user : "rmq-cli");
+    request->route->handle(request); // and it may be gone
+    slc_broker_act_as(broker, NULL);
+}
+
 static void handle_as(slc_http_request *request, const slc_auth_user *user)
 {
     request->tags = user->tag_bits;
     if (access_granted(request))
-        request->route->handle(request);
+        handle(request);
     else
         slc_http_answer(request);
 }
@@ -260,7 +269,7 @@ static void session_check(slc_http_request *request)
 void slc_http_login(slc_http_request *request)
 {
     if (!request->peer.tcp || request->route->open)
-        request->route->handle(request);
+        handle(request);
     else if (request->user != NULL)
         basic_check(request, basic_checked);
     else
