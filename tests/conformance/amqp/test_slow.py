@@ -74,7 +74,7 @@ def test_two_missed_heartbeats_close_tcp(background, probe):
 @spec("4.3")
 @pytest.mark.parametrize("probe", ["heartbeats_keep_a_connection"])
 def test_heartbeats_keep_a_connection(background, probe):
-    assert background.result(probe) >= 2
+    assert background.result(probe) >= 1
 
 
 @spec("4.3")
