@@ -88,13 +88,18 @@ def test_the_commands_of_sluicectl(broker, document, lines):
 
 
 def test_the_configuration_examples(sluiced, tmp_path):
-    secret = tmp_path / "password"
+    """--check reads the files that an example names: they are made here."""
+    secret, cert, key = tmp_path / "password", tmp_path / "cert.pem", tmp_path / "key.pem"
     secret.write_text("hush\n")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                    "-out", cert, "-days", "2", "-subj", "/CN=broker"], check=True, capture_output=True, timeout=60)
     found = 0
     for document in DOCUMENTS:
         for block in blocks(document, "conf"):
             path = tmp_path / "example.conf"
-            path.write_text(re.sub(r"file:\S+", f"file:{secret}", block))
+            block = re.sub(r"file:\S+", f"file:{secret}", block)
+            block = re.sub(r"(\.(?:ca)?certfile = )\S+", rf"\g<1>{cert}", block)
+            path.write_text(re.sub(r"(\.keyfile = )\S+", rf"\g<1>{key}", block))
             done = sluiced("--check", "--config", path)
             assert (done.status, done.err) == (0, ""), f"{document}: {done.err}"
             found += 1
