@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <slc/store.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -184,11 +185,12 @@ static bool in_store(const point *p)
 
 /* ---- writes ---- */
 
-// Which write of the store goes wrong, and how. The store thread writes while it is armed, nobody else.
+// Which write of the store goes wrong, and how. While it is armed the store thread alone writes, and it may still move things in the
+// background when the main thread counts and disarms.
 static struct {
-    bool armed;
-    fault what;
-    uint64_t pages, metas; // writes so far
+    atomic_bool armed;
+    fault what;                    // set before there is a store thread
+    _Atomic uint64_t pages, metas; // writes so far
 } writes;
 
 // Does this write go wrong? Half of it is what the file gets then.
