@@ -94,6 +94,14 @@ uint32_t tape_now(void)
     return now;
 }
 
+uint64_t tape_bytes(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t bytes = recorder->data_bytes;
+    pthread_mutex_unlock(&lock);
+    return bytes;
+}
+
 static bool is_open_at(int fd, const char *path)
 {
     struct stat file, open_file;

@@ -60,6 +60,8 @@ void tape_no_flush(void);
 void tape_note(tape_kind kind, uint64_t ticket);
 /** Number of events so far; what is submitted now can appear on the disk with event tape_now() at the earliest. */
 uint32_t tape_now(void);
+/** What was written so far. */
+uint64_t tape_bytes(void);
 
 /** Event is a write of (a part of) one of LMDB's two meta pages. */
 bool tape_is_meta(const tape_event *event);

@@ -24,7 +24,6 @@ enum {
 static uv_loop_t loop;
 static slc_store *store;
 static journal *book;
-static tape *record;
 static uint64_t rng;
 static uint64_t ticket_base; // tickets of the stores before
 static uint64_t durable;     // counted over restarts
@@ -340,7 +339,6 @@ _Noreturn void workload_run(const char *dir, slc_store_flush_mode flush, uint64_
     char path[160];
     snprintf(path, sizeof path, "%s/data.mdb", dir);
     book = j;
-    record = t;
     rng = seed | 1;
     for (int i = 0; i < 20; i++)
         rnd(2);
@@ -350,7 +348,7 @@ _Noreturn void workload_run(const char *dir, slc_store_flush_mode flush, uint64_
         while (live_queue_count < QUEUES_AT_START)
             queue_add();
         uint64_t upto = (life + 1) * TAPED_BYTES_MAX;
-        while (record->data_bytes < upto)
+        while (tape_bytes() < upto)
             step();
         if (life < RESTARTS) {
             close_store();
