@@ -17,6 +17,7 @@ from kombu import Queue
 TASKS = 1000
 KILL_AFTER = 300
 DEADLINE = 120.0
+PROCESSES, PREFETCH = 2, 10
 
 app = Celery("suite", broker=os.environ["CELERY_BROKER"])
 app.conf.update(
@@ -24,7 +25,7 @@ app.conf.update(
     task_ignore_result=True,
     task_default_queue="suite",
     task_queues=[Queue("suite", routing_key="suite", durable=True)],
-    worker_prefetch_multiplier=10,
+    worker_prefetch_multiplier=PREFETCH,
     worker_enable_remote_control=False,
     broker_transport_options={"confirm_publish": True},
     broker_heartbeat=10,
@@ -43,9 +44,9 @@ def record(number):
 
 
 def start_worker(directory):
-    """A worker with two processes, in a session of its own so that all of it can be killed."""
+    """A worker with some processes, in a session of its own so that all of it can be killed."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "celery_suite", "worker", "--concurrency=2", "--without-gossip",
+        [sys.executable, "-m", "celery", "-A", "celery_suite", "worker", f"--concurrency={PROCESSES}", "--without-gossip",
          "--without-mingle", "--loglevel=WARNING"],
         cwd=directory, start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent), "C_FORCE_ROOT": "1"})
@@ -77,7 +78,7 @@ def main():
         try:
             wait_for(lambda: done.read_bytes().count(b"\n") >= KILL_AFTER, "the first tasks", worker)
             os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait(20)
+            worker.wait(60)
             at_kill = done.read_bytes().count(b"\n")
             worker = start_worker(directory)
             wait_for(lambda: len(set(done.read_bytes().split())) >= TASKS, "all tasks", worker)
@@ -95,7 +96,8 @@ def main():
               f"worker status {status}")
         if at_kill >= TASKS:
             raise SystemExit("# the kill came too late")
-        if left or status:
+        # What the first worker had taken without acknowledging it comes again, and the end may come before that is done again.
+        if left > PROCESSES * PREFETCH or status:
             raise SystemExit("# the worker did not finish as it should")
 
 

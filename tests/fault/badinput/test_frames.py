@@ -185,7 +185,7 @@ def test_good_session_is_good(daemon):
 
 
 def test_mutated_sessions(daemon, bystander):
-    b = daemon({"handshake_timeout": "2000"})
+    b = daemon({"handshake_timeout": "20000"})
     someone = bystander(b)
     before = descriptors(b)
     rng = random.Random(SEED)
@@ -197,7 +197,7 @@ def test_mutated_sessions(daemon, bystander):
 
 
 def test_random_octets(daemon, bystander):
-    b = daemon({"handshake_timeout": "2000"})
+    b = daemon({"handshake_timeout": "20000"})
     someone = bystander(b)
     rng = random.Random(SEED)
     opening, _ = good_session()

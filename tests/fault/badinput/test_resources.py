@@ -102,6 +102,7 @@ def take_all(channel, queue, publisher):
     return n
 
 
+@pytest.mark.skipif("TSAN_OPTIONS" in os.environ, reason="what ThreadSanitizer takes of memory for itself comes and goes")
 def test_memory_watermark(daemon, bystander):
     b = daemon({"memory_monitor_interval": "100"})
     c = wire.Conn(b.host, b.port)

@@ -461,7 +461,7 @@ void s_settle(subject *s)
     for (uint32_t quiet = 0; quiet < 25;) {
         s_turn(s);
         slc_store_stat(s->real, &now);
-        quiet = now.commits == last.commits ? quiet + 1 : 0;
+        quiet = now.commits == last.commits && now.jobs_in_flight == 0 ? quiet + 1 : 0;
         last = now;
     }
 }
