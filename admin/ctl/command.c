@@ -45,11 +45,12 @@ const slc_ctl_command slc_ctl_commands[] = {
      "Displays the addresses on which the broker listens", NULL},
 
     {"certificates", "Nodes", "[<column>...]", 0, -1, LIST, slc_ctl_list_run,
-     "Lists the certificates of the TLS listeners", &slc_ctl_certificates},
+     "Lists the certificates of all listeners, AMQP over TLS and HTTPS", &slc_ctl_certificates},
     {"check_certificate_expiration", "Nodes", "<number> <unit>", 2, 2, 0,
      slc_ctl_check_certificate_expiration,
-     "Checks that no certificate of the TLS listeners ends within this many days, weeks, months or "
-     "years",
+     "Checks that no certificate of a listener, AMQP over TLS or HTTPS, ends within this many "
+     "days, "
+     "weeks, months or years",
      NULL},
 
     {"alarms", "Checks", "", 0, 0, OPT_FORMAT, slc_ctl_alarms, "Displays alarms that are in effect",

@@ -5,7 +5,29 @@
 #include "base/alloc.h"
 #include "ctl.h"
 
-static const char *const groups[] = {"Help", "Nodes", "Lists", "Operations"};
+// Groups are shown in the order in which the table comes to them.
+static bool group_begins(const slc_ctl_command *command)
+{
+    for (const slc_ctl_command *c = slc_ctl_commands; c != command; c++) {
+        if (c->group != NULL && command->group != NULL && strcmp(c->group, command->group) == 0)
+            return false;
+    }
+    return command->group != NULL;
+}
+
+static void group_each(const char *group, void (*each)(const slc_ctl_command *command, FILE *out),
+                       FILE *out)
+{
+    for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
+        if (c->group != NULL && strcmp(c->group, group) == 0)
+            each(c, out);
+    }
+}
+
+static void command_line(const slc_ctl_command *c, FILE *out)
+{
+    fprintf(out, "   %-28s %s\n", c->name, c->summary);
+}
 
 static void option_line(const slc_ctl_option *o, FILE *out)
 {
@@ -30,11 +52,10 @@ int slc_ctl_help_all(const slc_ctl *ctl, FILE *out)
 {
     fprintf(out, "\nUsage\n\n%s [<options>] <command> [<arguments>]\n\nAvailable commands:\n",
             ctl->program);
-    for (size_t g = 0; g < SLC_ARRAY_COUNT(groups); g++) {
-        fprintf(out, "\n%s:\n\n", groups[g]);
-        for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
-            if (c->group != NULL && strcmp(c->group, groups[g]) == 0)
-                fprintf(out, "   %-24s %s\n", c->name, c->summary);
+    for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
+        if (group_begins(c)) {
+            fprintf(out, "\n%s:\n\n", c->group);
+            group_each(c->group, command_line, out);
         }
     }
     fprintf(out, "\nGeneral options:\n\n");
@@ -107,8 +128,9 @@ static void roff_option(const slc_ctl_option *o)
     puts(".");
 }
 
-static void roff_command(const slc_ctl_command *c)
+static void roff_command(const slc_ctl_command *c, FILE *out)
 {
+    (void)out; // the page is standard output
     printf(".TP\n.B %s", c->name);
     for (const slc_ctl_option *o = slc_ctl_options; o->name != NULL; o++) {
         if (o->bit != 0 && (o->bit & c->options) != 0 && (o->bit & (OPT_LIST | OPT_FORMAT)) == 0) {
@@ -165,11 +187,10 @@ int slc_ctl_man(slc_ctl *ctl)
     for (const slc_ctl_option *o = slc_ctl_options; o->name != NULL; o++)
         roff_option(o);
     puts(".SH COMMANDS");
-    for (size_t g = 0; g < SLC_ARRAY_COUNT(groups); g++) {
-        printf(".SS %s\n", groups[g]);
-        for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
-            if (c->group != NULL && strcmp(c->group, groups[g]) == 0)
-                roff_command(c);
+    for (const slc_ctl_command *c = slc_ctl_commands; c->name != NULL; c++) {
+        if (group_begins(c)) {
+            printf(".SS %s\n", c->group);
+            group_each(c->group, roff_command, stdout);
         }
     }
     puts(

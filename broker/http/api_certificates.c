@@ -1,4 +1,4 @@
-// Certificates of the TLS listeners, and whether one of them ends soon.
+// Certificates of AMQP over TLS and of HTTPS, and whether one of them ends soon.
 #include <inttypes.h>
 #include <time.h>
 

@@ -63,7 +63,7 @@ typedef struct slc_http_stat {
     uint64_t value;
 } slc_http_stat;
 
-/** A certificate of the TLS listeners; times are seconds since 1970. */
+/** A certificate of a listener, AMQP over TLS or HTTPS; times are seconds since 1970. */
 typedef struct slc_http_certificate {
     const char *key, *file, *subject, *issuer, *serial;
     int64_t not_before, not_after;

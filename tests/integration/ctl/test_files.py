@@ -14,6 +14,18 @@ def test_man_page_is_up_to_date():
     assert made == (PACKAGING / "man" / "sluicectl.1").read_bytes(), "run: sluicectl __man > packaging/man/sluicectl.1"
 
 
+def test_help_and_man_page_have_every_command():
+    def run(*words):
+        return subprocess.run([os.environ["SLUICECTL"], *words], capture_output=True, check=True, text=True).stdout
+
+    offered = run("__complete", "").split()
+    helped = [line.split()[0] for line in run("help").split("Available commands:")[1].splitlines() if line.startswith("   ")]
+    page = (PACKAGING / "man" / "sluicectl.1").read_text()
+    assert len(offered) > 90
+    assert sorted(offered) == sorted(set(offered) & set(helped)), set(offered) - set(helped)
+    assert [name for name in offered if f"\n.B {name}" not in page] == []
+
+
 def test_bash_completion_offers_commands(tmp_path):
     program = Path(os.environ["SLUICECTL"]).resolve()
     (tmp_path / "sluicectl").symlink_to(program)
