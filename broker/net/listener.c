@@ -29,7 +29,7 @@ struct slc_listener {
     int fd;
     int spare; // given up for a moment when there is no descriptor left; -1: could not be had back
                // yet
-    bool closed;
+    bool closed, suspended;
     uv_poll_t poll;
     uv_timer_t rest;
     int handles;
@@ -112,6 +112,11 @@ static slc_err address_parse(const char *text, any_address *out, socklen_t *byte
                          text, host);
 }
 
+static int listener_backlog(const slc_listener *l)
+{
+    return l->options.backlog > 0 ? l->options.backlog : 128;
+}
+
 static int listener_socket(slc_listener *l, any_address *address, socklen_t *bytes, bool any)
 {
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -149,7 +154,7 @@ static int listener_socket(slc_listener *l, any_address *address, socklen_t *byt
         *bytes = sizeof address->v4;
         return listener_socket(l, address, bytes, false);
     }
-    if (rc != 0 || listen(fd, l->options.backlog > 0 ? l->options.backlog : 128) != 0) {
+    if (rc != 0 || listen(fd, listener_backlog(l)) != 0) {
         int saved = errno;
         close(fd);
         errno = saved;
@@ -162,7 +167,7 @@ static void listener_polled(uv_poll_t *poll, int status, int events);
 
 static void listener_listen(slc_listener *l)
 {
-    if (!l->closed)
+    if (!l->closed && !l->suspended)
         SLC_ASSERT(uv_poll_start(&l->poll, UV_READABLE, listener_polled) == 0);
 }
 
@@ -266,7 +271,7 @@ static void listener_polled(uv_poll_t *poll, int status, int events)
         listener_rest(l);
         return;
     }
-    for (int i = 0; i < ACCEPTS_PER_TURN && !l->closed; i++) {
+    for (int i = 0; i < ACCEPTS_PER_TURN && !l->closed && !l->suspended; i++) {
         any_address from;
         socklen_t bytes = sizeof from;
         memset(&from, 0, sizeof from);
@@ -371,6 +376,51 @@ void slc_listener_close(slc_listener *l)
     close(l->fd);
     if (l->spare >= 0)
         close(l->spare);
+}
+
+/* ---- suspended: on Linux a listening socket that is shut down refuses connections, stays bound, and can listen again ---- */
+
+void slc_listener_suspend(slc_listener *l)
+{
+    if (l->closed || l->suspended)
+        return;
+    l->suspended = true;
+    uv_poll_stop(&l->poll);
+    shutdown(l->fd, SHUT_RDWR);
+}
+
+// A port that the system chose is given back by the shutdown: ask for the same one. One that was asked for is still ours.
+static int listener_bind_again(const slc_listener *l)
+{
+    any_address address;
+    memset(&address, 0, sizeof address);
+    if (inet_pton(AF_INET6, l->host, &address.v6.sin6_addr) == 1) {
+        address.v6.sin6_family = AF_INET6;
+        address.v6.sin6_port = htons(l->port);
+    } else if (inet_pton(AF_INET, l->host, &address.v4.sin_addr) == 1) {
+        address.v4.sin_family = AF_INET;
+        address.v4.sin_port = htons(l->port);
+    }
+    socklen_t bytes = address.any.sa_family == AF_INET6 ? sizeof address.v6 : sizeof address.v4;
+    int rc = bind(l->fd, &address.any, bytes);
+    return rc != 0 && errno == EINVAL ? 0 : rc; // that says: it is bound
+}
+
+slc_err slc_listener_resume(slc_listener *l, slc_error *error)
+{
+    if (l->closed || !l->suspended)
+        return SLC_OK;
+    if (listener_bind_again(l) != 0 || listen(l->fd, listener_backlog(l)) != 0)
+        return slc_error_set(error, slc_err_from_errno(errno), "cannot listen on %s:%u again: %s",
+                             l->host, l->port, strerror(errno));
+    l->suspended = false;
+    listener_listen(l);
+    return SLC_OK;
+}
+
+bool slc_listener_suspended(const slc_listener *l)
+{
+    return l->suspended;
 }
 
 const char *slc_listener_host(const slc_listener *l)

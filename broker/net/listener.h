@@ -49,6 +49,11 @@ SLC_MUST_USE slc_err slc_listener_open(slc_net *net, const slc_listener_options 
                                        slc_listener **out, slc_error *error);
 /** Stops at once; frees in a later turn. */
 void slc_listener_close(slc_listener *listener);
+/** Take no connections: who tries one is refused, who waits for being accepted is reset. Address and port stay ours. */
+void slc_listener_suspend(slc_listener *listener);
+/** Take them again. Fine when it was not suspended. */
+SLC_MUST_USE slc_err slc_listener_resume(slc_listener *listener, slc_error *error);
+bool slc_listener_suspended(const slc_listener *listener);
 /** The bound address: "0.0.0.0", "::" or as given. host is terminated and belongs to the listener.
  */
 const char *slc_listener_host(const slc_listener *listener);

@@ -66,6 +66,10 @@ typedef struct slc_tls_cert {
 /** Those of the node, then those of cacertfile. Valid until the next load. */
 const slc_tls_cert *slc_tls_certs(const slc_tls *tls, uint32_t *count);
 
+/** The cipher suites that new connections are offered, in that order; tls NULL: what OpenSSL chooses. @thread any */
+void slc_tls_each_cipher(const slc_tls *tls,
+                         void (*each)(const char *openssl, const char *iana, void *arg), void *arg);
+
 typedef struct slc_tls_stats {
     uint64_t handshakes; // completed
     uint64_t resumed;    // of them by a session ticket

@@ -86,6 +86,68 @@ Test(listener, a_used_port_is_an_error_with_the_address_in_it)
     cr_expect_not_null(strstr(error.text, address));
 }
 
+static int try_dial(uint16_t port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+Test(listener, suspended_it_refuses_and_then_takes_connections_at_the_same_port)
+{
+    slc_error error = {0};
+    slc_listener *found = NULL, *fixed = NULL;
+    char address[40];
+    cr_assert_eq(listen_on("127.0.0.1:0", &found, NULL), SLC_OK);
+    uint16_t port = slc_listener_port(found);
+    for (int round = 0; round < 2;
+         round++) { // a port that the system chose, and one that we asked for
+        slc_listener *l = round == 0 ? found : fixed;
+        for (int again = 0; again < 2; again++) {
+            slc_listener_suspend(l);
+            slc_listener_suspend(l);
+            cr_expect(slc_listener_suspended(l));
+            cr_expect_lt(try_dial(port), 0);
+            cr_assert_eq(slc_listener_resume(l, &error), SLC_OK, "%s", error.text);
+            cr_assert_eq(slc_listener_resume(l, &error), SLC_OK);
+            cr_expect_not(slc_listener_suspended(l));
+            accepted = 0;
+            int fd = dial(port);
+            for (int i = 0; i < 1000 && accepted == 0; i++)
+                uv_run(&loop, UV_RUN_ONCE);
+            cr_expect_eq(accepted, 1);
+            close(fd);
+            close(accepted_fds[0]);
+        }
+        if (round == 0) {
+            slc_listener_close(found);
+            snprintf(address, sizeof address, "127.0.0.1:%u", port);
+            cr_assert_eq(listen_on(address, &fixed, &error), SLC_OK, "%s", error.text);
+        }
+    }
+}
+
+Test(listener, a_port_that_was_lost_meanwhile_is_named)
+{
+    slc_error error = {0};
+    slc_listener *l = NULL, *other = NULL;
+    char address[40];
+    cr_assert_eq(listen_on("127.0.0.1:0", &l, NULL), SLC_OK);
+    snprintf(address, sizeof address, "127.0.0.1:%u", slc_listener_port(l));
+    slc_listener_suspend(l);
+    cr_assert_eq(listen_on(address, &other, &error), SLC_OK, "%s", error.text);
+    cr_expect_eq(slc_listener_resume(l, &error), SLC_EADDRINUSE);
+    cr_expect_not_null(strstr(error.text, address));
+    cr_expect(slc_listener_suspended(l));
+    slc_listener_close(other);
+    cr_expect_eq(slc_listener_resume(l, &error), SLC_OK);
+}
+
 struct address_case {
     char text[64];
 };
