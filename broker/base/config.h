@@ -148,6 +148,19 @@ int slc_config_enum(const slc_config *config, uint32_t key);
 
 /** ---- printing ---- */
 
+/** One value as people see it. */
+typedef struct slc_config_entry {
+    const char *name;     // in full: "listeners.tcp.1"
+    const char *value;    // as a file would have it; secrets masked
+    const char *fallback; // the default of its key likewise; NULL: it has none
+    const char *source;   // a file's name, "--set", ...; NULL: nobody gave it, it is the default
+    uint32_t line;        // 0: the source has no lines
+    bool differs;         // from the default
+    bool reloadable;
+} slc_config_entry;
+/** Every value that was given, and the defaults of the other keys, in the order of the table. */
+void slc_config_each(const slc_config *config,
+                     void (*each)(const slc_config_entry *entry, void *arg), void *arg);
 /** `key = value` of every key with a value (all: also defaults, as comments say), secrets masked. Can be read back. */
 void slc_config_print(const slc_config *config, bool all, FILE *out);
 /** Calls changed for each key whose values differ: name is the key in full (listeners.tcp.1). Both from one table. */

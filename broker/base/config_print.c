@@ -4,29 +4,6 @@
 #include "base/alloc.h"
 #include "base/config_impl.h"
 
-static void print_value(const slc_config_key *key, const slc_config_value *value,
-                        const char *comment, FILE *out)
-{
-    char name[2 * SLC_CONFIG_NAME_BYTES_MAX], shown[8192];
-    slc_config_full_name(key, value->element, name, sizeof name);
-    slc_config_shown(key, value, shown, sizeof shown);
-    fprintf(out, "%s = %s%s\n", name, shown, comment);
-}
-
-void slc_config_print(const slc_config *config, bool all, FILE *out)
-{
-    for (uint32_t i = 0; i < config->table->count; i++) {
-        const slc_config_key *key = &config->table->keys[i];
-        const slc_config_slot *slot = &config->slots[i];
-        for (uint32_t j = 0; j < slot->count; j++)
-            print_value(key, &slot->values[j], "", out);
-        size_t hole_bytes;
-        if (slot->count == 0 && all && slot->fallback.text != NULL &&
-            slc_config_placeholder(key->name, &hole_bytes) == NULL)
-            print_value(key, &slot->fallback, " # default", out);
-    }
-}
-
 // ---- differences
 
 typedef struct diff {
@@ -92,6 +69,61 @@ void slc_config_diff(const slc_config *before, const slc_config *after,
                 diff_report(&d, value->element);
         }
     }
+}
+
+// ---- all of them
+
+static void each_value(const slc_config_key *key, const slc_config_slot *slot,
+                       const slc_config_value *value,
+                       void (*each)(const slc_config_entry *entry, void *arg), void *arg)
+{
+    char name[2 * SLC_CONFIG_NAME_BYTES_MAX], shown[8192], fallback[8192];
+    const slc_config_value *other = slot->fallback.text != NULL ? &slot->fallback : NULL;
+    slc_config_full_name(key, value->element, name, sizeof name);
+    slc_config_shown(key, value, shown, sizeof shown);
+    if (other != NULL)
+        slc_config_shown(key, other, fallback, sizeof fallback);
+    each(&(slc_config_entry){.name = name,
+                             .value = shown,
+                             .fallback = other != NULL ? fallback : NULL,
+                             .source = value == other ? NULL : value->source,
+                             .line = value->line,
+                             .differs = !diff_same(key, value, other),
+                             .reloadable = (key->flags & SLC_CONFIG_RELOAD) != 0},
+         arg);
+}
+
+void slc_config_each(const slc_config *config,
+                     void (*each)(const slc_config_entry *entry, void *arg), void *arg)
+{
+    for (uint32_t i = 0; i < config->table->count; i++) {
+        const slc_config_key *key = &config->table->keys[i];
+        const slc_config_slot *slot = &config->slots[i];
+        for (uint32_t j = 0; j < slot->count; j++)
+            each_value(key, slot, &slot->values[j], each, arg);
+        size_t hole_bytes;
+        if (slot->count == 0 && slot->fallback.text != NULL &&
+            slc_config_placeholder(key->name, &hole_bytes) == NULL)
+            each_value(key, slot, &slot->fallback, each, arg);
+    }
+}
+
+typedef struct print {
+    bool all;
+    FILE *out;
+} print;
+
+static void print_entry(const slc_config_entry *entry, void *arg)
+{
+    const print *p = arg;
+    if (entry->source != NULL || p->all)
+        fprintf(p->out, "%s = %s%s\n", entry->name, entry->value,
+                entry->source == NULL ? " # default" : "");
+}
+
+void slc_config_print(const slc_config *config, bool all, FILE *out)
+{
+    slc_config_each(config, print_entry, &(print){all, out});
 }
 
 // ---- the manual

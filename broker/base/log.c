@@ -5,11 +5,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <uv.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log_impl.h"
+#include "base/log_recent.h"
 
 //     slc_log ──> which outputs want it ──> rate limit ──> formats that they want ──> ring (list under the lock) ──>
 //     writer thread ──> slc_log_outputs_write
@@ -130,7 +132,10 @@ static slc_log_entry *log_entry_new(const slc_log_record *record, uint32_t wante
     char text[3 * SLC_LOG_LINE_BYTES_MAX];
     uint32_t texts = wanted & ~(1u << SLC_LOG_JOURNAL);
     size_t message_at = 0;
-    size_t plain = (texts & ~json) != 0 ? slc_log_format_plain(record, text, &message_at) : 0;
+    // One of both is made in any case, for whoever asks for the last lines.
+    size_t plain = (texts & json) == 0 || (texts & ~json) != 0
+                       ? slc_log_format_plain(record, text, &message_at)
+                       : 0;
     size_t object = (texts & json) != 0 ? slc_log_format_json(record, text + plain) : 0;
     size_t journal = (wanted & 1u << SLC_LOG_JOURNAL) != 0
                          ? slc_log_format_journal(record, text + plain + object)
@@ -153,6 +158,13 @@ static size_t log_entry_size(const slc_log_entry *entry)
     return sizeof *entry + entry->plain_bytes + entry->json_bytes + entry->journal_bytes;
 }
 
+// For whoever asks for the last lines.
+static void log_keep(const slc_log_entry *entry)
+{
+    slc_log_recent_add(entry->level, entry->text,
+                       entry->plain_bytes > 0 ? entry->plain_bytes : entry->json_bytes);
+}
+
 // A line of the log about itself, from the writer, past ring and limits, to the outputs that want it but for those of without.
 static void log_say(slc_log_level level, const char *category, const char *event, slc_fields fields,
                     uint32_t without, const char *message)
@@ -173,6 +185,7 @@ static void log_say(slc_log_level level, const char *category, const char *event
     clock_gettime(CLOCK_REALTIME, &record.time);
     slc_log_entry *entry = log_entry_new(&record, wanted, json);
     (void)slc_log_outputs_write(log_out, entry);
+    log_keep(entry);
     slc_free(entry);
 }
 
@@ -245,6 +258,7 @@ static void log_write_entries(slc_log_entry *entries)
             log_out = entry->outputs;
         } else {
             failed += !slc_log_outputs_write(log_out, entry);
+            log_keep(entry);
         }
         slc_free(entry);
     }
@@ -255,6 +269,7 @@ static void log_write_entries(slc_log_entry *entries)
 static void log_writer(void *arg)
 {
     (void)arg;
+    prctl(PR_SET_NAME, "log");
     bool stop = false;
     while (!stop) {
         uv_mutex_lock(&log_lock);

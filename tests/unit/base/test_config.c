@@ -572,6 +572,32 @@ Test(config, what_is_printed_can_be_read_back)
     free(after);
 }
 
+static char entries[2048];
+
+static void note_entry(const slc_config_entry *entry, void *arg)
+{
+    (void)arg;
+    size_t used = strlen(entries);
+    snprintf(entries + used, sizeof entries - used, "%s=%s(%s)%s%s%s ", entry->name, entry->value,
+             entry->fallback != NULL ? entry->fallback : "-",
+             entry->source != NULL ? entry->source : "", entry->differs ? "!" : "",
+             entry->reloadable ? "r" : "");
+}
+
+Test(config, entries_say_where_values_come_from_and_whether_they_are_the_defaults)
+{
+    good("a.flag = on\na.size = 4096\na.time = 1s\nports.tcp.1 = 5\nsecret = open\n");
+    cr_assert(eq(int, slc_config_finish(config, true, &error), SLC_OK), "%s", error.text);
+    slc_config_each(config, note_entry, NULL);
+    expect_in(entries, "a.flag=on(true)x.confr "); // another word for the same
+    expect_in(entries, "a.count=5(5) ");
+    expect_in(entries, "a.size=4096(4KiB)x.conf "); // likewise
+    expect_in(entries, "a.time=1s(500)x.conf! ");
+    expect_in(entries, "ports.tcp.1=5(-)x.conf!r ");
+    expect_in(entries, "secret=********(********)x.conf! ");
+    cr_expect(eq(ptr, strstr(entries, "a.seconds"), NULL), "it has no value");
+}
+
 static char changes[512];
 
 static void note_change(const char *name, bool needs_restart, void *arg)
