@@ -59,12 +59,6 @@ static slc_err http_set_limit(const char *limit, const char *value, slc_error *e
     return SLC_OK;
 }
 
-static void http_print_config(FILE *out, void *arg)
-{
-    const slc_daemon *d = arg;
-    slc_settings_print(d->settings, out);
-}
-
 void slc_daemon_status(slc_http_status *out, void *arg)
 {
     slc_daemon *d = arg;
@@ -100,7 +94,7 @@ void slc_daemon_http_options(slc_daemon *d, const char *fallback, slc_http_optio
         .status = slc_daemon_status,
         .shutdown = http_shutdown,
         .set_limit = http_set_limit,
-        .print_config = http_print_config,
+        .admin = slc_daemon_admin_ops(),
         .tcp =
             {
                 {

@@ -4,6 +4,7 @@
  *      daemon_life.c     phases: the turn of the loop, opening the doors, stopping
  *      daemon_options.c  settings become the options of each part; what parts ask back (auth)
  *      daemon_http.c     what the management API asks of the daemon: status, limits, shutdown
+ *      daemon_admin.c    and what only administrators ask: log level, listeners, command line
  *      daemon_reload.c   SIGHUP and changed certificates
  *      daemon_signals.c  signals
  *      daemon_dump.c     SIGUSR2: the state in the log
@@ -72,6 +73,7 @@ typedef struct slc_daemon {
     slc_app_backup *backup;
     slc_monitor monitor;
     slc_log_lines_box log_lines;
+    bool log_silent; // by set_log_level none
     slc_listener **listeners;
     uint32_t listener_count;
     bool definitions_begun, definitions_loaded; // of load_definitions
@@ -122,8 +124,16 @@ void slc_daemon_http_options(slc_daemon *d, const char *fallback, slc_http_optio
 void slc_daemon_status(slc_http_status *out, void *arg);
 /** The state of the daemon in the log (daemon_dump.c). The world is open. */
 void slc_daemon_dump(slc_daemon *d);
-/** Read the configuration again (daemon_reload.c); errors go to the log and change nothing. */
-void slc_daemon_reload(slc_daemon *d);
+struct slc_http_admin_ops;
+/** With the daemon as their arg. (daemon_admin.c) */
+const struct slc_http_admin_ops *slc_daemon_admin_ops(void);
+struct slc_http_reload;
+/** Read the configuration again and use it (daemon_reload.c). SLC_OK: it is in use; else nothing has changed. The outcome is in the log
+ *  in any case; told may be NULL. */
+slc_err slc_daemon_reload(slc_daemon *d, const struct slc_http_reload *told, slc_error *error);
+/** Say what a reload would do. */
+slc_err slc_daemon_reload_check(slc_daemon *d, const struct slc_http_reload *told,
+                                slc_error *error);
 /** Look for changed certificates from now on. */
 void slc_daemon_watch_start(slc_daemon *d);
 /** Catch signals (daemon_signals.c). */

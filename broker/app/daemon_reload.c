@@ -1,8 +1,10 @@
 // A reload (SIGHUP): what may change at once is handed to the parts, the rest is named and waits for a start. And certificates that
 // changed on disk, looked for every TLS_WATCH_MS.
 #include "app/daemon_impl.h"
+#include "app/files.h"
 #include "app/notify.h"
 #include "base/log.h"
+#include "http/admin.h"
 
 enum { TLS_WATCH_MS = 2000 };
 
@@ -33,27 +35,72 @@ static void on_watch(uv_timer_t *timer)
 {
     slc_daemon *d = timer->data;
     if (d->phase == SLC_PHASE_SERVING && d->tls != NULL && d->settings->tls_watch &&
-        slc_tls_changed(d->tls))
+        d->settings->ssl_count > 0 && slc_tls_changed(d->tls))
         daemon_reload_tls(d, &d->settings->tls);
 }
 
-void slc_daemon_reload(slc_daemon *d)
+// Who asked hears every mistake, and error has the first.
+typedef struct notes {
+    const slc_http_reload *told; // NULL: nobody
+    slc_error *error;
+} notes;
+
+static void note_taken(bool is_error, const char *text, void *arg)
 {
-    slc_error error = {0};
+    const notes *n = arg;
+    if (is_error && n->error->code == SLC_OK)
+        slc_error_set(n->error, SLC_EINVAL, "%s", text);
+    if (n->told != NULL)
+        n->told->note(is_error, text, n->told->arg);
+}
+
+/** What the configuration says now, when all of it can be used: SLC_OK and *out. */
+static slc_err reload_read(const slc_daemon *d, const slc_http_reload *told, slc_settings **out,
+                           slc_error *error)
+{
+    slc_settings_sources sources;
+    notes n = {told, error};
+    slc_options_sources(d->options, &sources);
+    sources.note = note_taken;
+    sources.arg = &n;
+    slc_err rc = slc_settings_load(&sources, out, error);
+    if (rc != SLC_OK || slc_files_check_used(*out, note_taken, &n))
+        return rc;
+    slc_settings_free(*out);
+    return error->code;
+}
+
+slc_err slc_daemon_reload_check(slc_daemon *d, const slc_http_reload *told, slc_error *error)
+{
+    slc_settings *fresh;
+    slc_err rc = reload_read(d, told, &fresh, error);
+    if (rc != SLC_OK)
+        return rc;
+    slc_settings_diff(d->settings, fresh, told->changed, told->arg);
+    slc_settings_free(fresh);
+    return SLC_OK;
+}
+
+slc_err slc_daemon_reload(slc_daemon *d, const slc_http_reload *told, slc_error *error)
+{
     slc_settings *fresh;
     slc_notify_reloading();
-    slc_settings_sources sources;
-    slc_options_sources(d->options, &sources);
-    if (slc_settings_load(&sources, &fresh, &error) != SLC_OK) {
+    slc_err rc = reload_read(d, told, &fresh, error);
+    if (rc != SLC_OK) {
         slc_log(SLC_LOG_ERROR, "config", "config.reload_failed", SLC_NO_FIELDS,
-                "the configuration was not reloaded, everything stays as it is: %s", error.text);
+                "the configuration was not reloaded, everything stays as it is: %s", error->text);
         slc_notify_ready("serving");
-        return;
+        return rc;
     }
     slc_settings_diff(d->settings, fresh, changed_key, NULL);
-    if (slc_log_configure(&fresh->log, &error) != SLC_OK)
+    if (told != NULL)
+        slc_settings_diff(d->settings, fresh, told->changed, told->arg);
+    slc_error log_error = {0};
+    if (slc_log_configure(&fresh->log, &log_error) != SLC_OK) // it seemed that it can be opened
         slc_log(SLC_LOG_ERROR, "config", "config.log_failed", SLC_NO_FIELDS,
-                "the log stays as it is: %s", error.text);
+                "the log stays as it is: %s", log_error.text);
+    else
+        d->log_silent = false;
     slc_amqp_settings amqp;
     slc_daemon_amqp_settings(fresh, &amqp);
     amqp.frame_max = d->settings->frame_max_bytes; // until a restart
@@ -63,7 +110,8 @@ void slc_daemon_reload(slc_daemon *d)
     slc_auth_set(d->auth, &auth);
     slc_user_definitions_hashing(d->user_definitions, auth.hashing);
     slc_daemon_broker_limits(d->world.broker, fresh);
-    daemon_reload_tls(d, &fresh->tls);
+    if (fresh->ssl_count > 0)
+        daemon_reload_tls(d, &fresh->tls);
     slc_monitor_limits(&d->monitor, slc_daemon_memory_limit(fresh), slc_daemon_disk_limit(fresh));
     slc_app_backup_keep_free(d->backup, slc_daemon_disk_limit(fresh));
     slc_broker_ack_timeout(d->world.broker, fresh->consumer_timeout_ms);
@@ -72,6 +120,7 @@ void slc_daemon_reload(slc_daemon *d)
     slc_log(SLC_LOG_INFO, "config", "config.reloaded", SLC_NO_FIELDS,
             "the configuration was reloaded");
     slc_notify_ready("serving");
+    return SLC_OK;
 }
 
 void slc_daemon_watch_start(slc_daemon *d)

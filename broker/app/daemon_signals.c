@@ -28,7 +28,7 @@ static void on_signal(uv_signal_t *handle, int number)
         break;
     case SIGHUP:
         if (d->phase == SLC_PHASE_SERVING)
-            slc_daemon_reload(d);
+            (void)!slc_daemon_reload(d, NULL, &(slc_error){0}); // it is in the log
         break;
     case SIGUSR1:
         slc_log_reopen();

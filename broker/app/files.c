@@ -89,17 +89,16 @@ static slc_err check_access_log(const char *dir, slc_error *error)
                          strerror(errno));
 }
 
-bool slc_files_check(const slc_settings *s,
-                     void (*note)(bool is_error, const char *text, void *arg), void *arg)
+bool slc_files_check_used(const slc_settings *s,
+                          void (*note)(bool is_error, const char *text, void *arg), void *arg)
 {
     slc_tls *tls[2] = {NULL};
-    slc_error errors[5] = {0};
+    slc_error errors[4] = {0};
     const slc_err done[] = {
         open_amqps(s, &tls[0], &errors[0]),
         open_https(s, &tls[1], &errors[1]),
-        slc_definitions_check(s, &errors[2]),
-        s->log.file != NULL ? check_log_file(s->log.file, &errors[3]) : SLC_OK,
-        s->management_log_dir != NULL ? check_access_log(s->management_log_dir, &errors[4])
+        s->log.file != NULL ? check_log_file(s->log.file, &errors[2]) : SLC_OK,
+        s->management_log_dir != NULL ? check_access_log(s->management_log_dir, &errors[3])
                                       : SLC_OK,
     };
     bool good = true;
@@ -111,4 +110,15 @@ bool slc_files_check(const slc_settings *s,
     slc_tls_free(tls[0]);
     slc_tls_free(tls[1]);
     return good;
+}
+
+bool slc_files_check(const slc_settings *s,
+                     void (*note)(bool is_error, const char *text, void *arg), void *arg)
+{
+    slc_error error = {0};
+    bool good = slc_files_check_used(s, note, arg);
+    if (slc_definitions_check(s, &error) == SLC_OK)
+        return good;
+    note(true, error.text, arg);
+    return false;
 }

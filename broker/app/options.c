@@ -12,6 +12,8 @@
 enum { EXIT_USAGE_ERROR = 64, EXIT_CANNOT_CREATE = 73 };
 
 struct slc_options {
+    int argc;
+    char **argv;
     const char *config, *data_dir, *pid_file;
     const char **set;
     uint32_t set_count;
@@ -95,6 +97,8 @@ int slc_options_parse(int argc, char **argv, slc_options **out)
     slc_options *o = slc_alloc_zero(1, sizeof *o);
     *out = NULL;
     o->set = slc_alloc_zero((size_t)argc, sizeof *o->set);
+    o->argc = argc;
+    o->argv = argv;
     int option;
     while ((option = getopt_long(argc, argv, "c:s:d:Vh", long_options, NULL)) != -1) {
         switch (option) {
@@ -216,6 +220,36 @@ bool slc_options_settle(const slc_options *options, const slc_settings *settings
         return true;
     }
     return false;
+}
+
+// Where the KEY=VALUE of --set begins in a word; SIZE_MAX: it has none. follows: the word before was the option.
+static size_t assignment_at(const char *word, bool follows)
+{
+    const char *equals = strchr(word, '=');
+    if (follows)
+        return 0;
+    if (strncmp(word, "--se", 4) == 0 && equals != NULL)
+        return (size_t)(equals - word) + 1;
+    return strncmp(word, "-s", 2) == 0 ? 2 : SIZE_MAX;
+}
+
+void slc_options_each(const slc_options *options, void (*each)(const char *text, void *arg),
+                      void *arg)
+{
+    bool follows = false;
+    for (int i = 0; i < options->argc; i++) {
+        const char *word = options->argv[i];
+        char shown[8192];
+        size_t at = i > 0 ? assignment_at(word, follows) : SIZE_MAX;
+        if (at != SIZE_MAX) {
+            snprintf(shown, sizeof shown, "%.*s", (int)at, word);
+            slc_settings_masked(word + at, shown + at, sizeof shown - at);
+        }
+        each(at != SIZE_MAX ? shown : word, arg);
+        follows =
+            i > 0 && !follows &&
+            (strcmp(word, "-s") == 0 || strcmp(word, "--set") == 0 || strcmp(word, "--se") == 0);
+    }
 }
 
 void slc_options_free(slc_options *options)

@@ -20,6 +20,9 @@ const char *slc_options_restore(const slc_options *options);
 bool slc_options_check(const slc_options *options);
 /** --print-config: answer, set *status and return true when that was all; write the pid file otherwise. */
 bool slc_options_settle(const slc_options *options, const slc_settings *settings, int *status);
+/** The command line, word by word, with the secrets of --set masked. */
+void slc_options_each(const slc_options *options, void (*each)(const char *text, void *arg),
+                      void *arg);
 void slc_options_free(slc_options *options);
 
 #endif

@@ -104,6 +104,38 @@ slc_err slc_settings_value(const char *key, const char *value, uint64_t *number,
     return rc;
 }
 
+typedef struct masked {
+    const char *name; // up to its end of bytes
+    size_t bytes;
+    char *out;
+    size_t cap;
+} masked;
+
+static void masked_entry(const slc_config_entry *entry, void *arg)
+{
+    const masked *m = arg;
+    if (entry->source != NULL && strlen(entry->name) == m->bytes &&
+        memcmp(entry->name, m->name, m->bytes) == 0)
+        snprintf(m->out, m->cap, "%s=%s", entry->name, entry->value);
+}
+
+const char *slc_settings_masked(const char *assignment, char *out, size_t cap)
+{
+    size_t bytes = strcspn(assignment, "=");
+    if (assignment[bytes] == '\0') { // no assignment: nothing to hide
+        snprintf(out, cap, "%s", assignment);
+        return out;
+    }
+    while (bytes > 0 && assignment[bytes - 1] == ' ')
+        bytes--;
+    slc_config *config = slc_config_new(&slc_settings_table);
+    (void)!slc_config_assign(config, assignment, "", NULL);
+    snprintf(out, cap, "%.*s=********", (int)bytes, assignment);
+    slc_config_each(config, masked_entry, &(masked){assignment, bytes, out, cap});
+    slc_config_free(config);
+    return out;
+}
+
 void slc_settings_print(const slc_settings *settings, FILE *out)
 {
     if (settings->config_file != NULL)

@@ -214,6 +214,10 @@ void slc_settings_diff(const slc_settings *before, const slc_settings *after,
 SLC_MUST_USE slc_err slc_settings_value(const char *key, const char *value, uint64_t *number,
                                         double *fraction, slc_error *error);
 /** The effective configuration as a file that can be read back; secrets masked. */
+/** "key=value" as it may be shown, that is with its secret masked; a key that nobody knows could be a mistyped secret, so its value
+ *  is masked too. Returns out. */
+const char *slc_settings_masked(const char *assignment, char *out, size_t cap);
+/** The effective configuration as a file that can be read back; secrets masked. */
 void slc_settings_print(const slc_settings *settings, FILE *out);
 /** sluice.conf(5). packaging/man/sluice.conf.5 is this; a test compares them. */
 void slc_settings_man(FILE *out);

@@ -66,7 +66,7 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
 {
     static slc_http_listener listeners[2 * SLC_SETTINGS_LISTENERS_MAX];
     static const char *config_files[1];
-    static const char *log_files[1];
+    static const char *log_files[4];
     const slc_settings *settings = sources->settings;
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -93,6 +93,12 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
         config_files[out->config_file_count++] = settings->config_file;
     if (settings->log.file != NULL)
         log_files[out->log_file_count++] = settings->log.file;
+    if (!settings->log.console_off)
+        log_files[out->log_file_count++] = "<stderr>"; // as RabbitMQ says <stdout>
+    if (settings->log.syslog.on)
+        log_files[out->log_file_count++] = "<syslog>";
+    if (settings->log.journal)
+        log_files[out->log_file_count++] = "<journald>";
     for (uint32_t i = 0; i < sources->listener_count; i++) {
         listeners[i] = (slc_http_listener){
             .protocol = slc_listener_tls(sources->listeners[i]) != NULL ? "amqp/ssl" : "amqp",
@@ -100,6 +106,7 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
                                                                        : "AMQP 0-9-1",
             .ip = slc_listener_host(sources->listeners[i]),
             .port = slc_listener_port(sources->listeners[i]),
+            .suspended = slc_listener_suspended(sources->listeners[i]),
         };
     }
     static slc_http_certificate certificates[256];

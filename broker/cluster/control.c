@@ -1,6 +1,7 @@
 #include "cluster/control.h"
 
 #include <assert.h>
+#include <sys/prctl.h>
 
 #include "base/alloc.h"
 #include "base/failpoint.h"
@@ -146,6 +147,7 @@ static void control_run_batch(slc_control *control, control_proposal *first,
 static void control_thread(void *arg)
 {
     slc_control *control = arg;
+    prctl(PR_SET_NAME, "control");
     for (;;) {
         bool stop = false;
         control_proposal *first = control_take(control, &stop);

@@ -148,6 +148,8 @@ void slc_api_default_bindings(slc_api *api, slc_vhost *vhost);
 /** Append a binding's properties_key; arguments with sorted keys. */
 void slc_api_properties_key(slc_slice key, slc_slice arguments, slc_buffer *out);
 
+/** The daemon's table of what an administrator may do; NULL: it has none, and the request is answered. */
+const struct slc_http_admin_ops *slc_api_admin(slc_http_request *request);
 /** "tags": [...] of a text with commas. */
 void slc_api_tags_put(slc_json *w, slc_slice tags);
 /** The node's name, or rabbit@ with its host. */
@@ -188,6 +190,18 @@ void slc_api_get(slc_http_request *request);
 void slc_api_limits(slc_http_request *request);
 void slc_api_limits_set(slc_http_request *request);
 void slc_api_config(slc_http_request *request);
+void slc_api_config_reload(slc_http_request *request);
+void slc_api_config_check(slc_http_request *request);
+void slc_api_log(slc_http_request *request);
+void slc_api_log_level(slc_http_request *request);
+void slc_api_log_rotate(slc_http_request *request);
+void slc_api_listeners_suspend(slc_http_request *request);
+void slc_api_listeners_resume(slc_http_request *request);
+void slc_api_process(slc_http_request *request);
+void slc_api_threads(slc_http_request *request);
+void slc_api_interfaces(slc_http_request *request);
+void slc_api_ciphers(slc_http_request *request);
+void slc_api_resolve(slc_http_request *request);
 void slc_api_aliveness(slc_http_request *request);
 void slc_api_overview(slc_http_request *request);
 void slc_api_nodes(slc_http_request *request);

@@ -1,4 +1,4 @@
-// The limits that block publishers, and the configuration in force.  @spec management-api 11, operations 2
+// The limits that block publishers.  @spec management-api 11, operations 2
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -72,47 +72,4 @@ void slc_api_limits_set(slc_http_request *request)
     if (rc != SLC_OK)
         slc_http_fail_core(request, rc, &error);
     slc_http_answer(request);
-}
-
-// key = value # default
-static void config_line(slc_json *w, const char *line, size_t bytes)
-{
-    static const char mark[] = " # default", between[] = " = ";
-    if (bytes == 0 || line[0] == '#')
-        return;
-    const char *at = memmem(line, bytes, between, sizeof between - 1);
-    if (at == NULL)
-        return;
-    const char *value = at + sizeof between - 1;
-    size_t value_bytes = (size_t)(line + bytes - value);
-    bool fallback = value_bytes >= sizeof mark - 1 &&
-                    memcmp(line + bytes - (sizeof mark - 1), mark, sizeof mark - 1) == 0;
-    if (fallback)
-        value_bytes -= sizeof mark - 1;
-    slc_json_open(w, '{');
-    slc_json_put_slice(w, "key", slc_slice_of(line, (size_t)(at - line)));
-    slc_json_put_slice(w, "value", slc_slice_of(value, value_bytes));
-    slc_json_put_bool(w, "default", fallback);
-    slc_json_close(w, '}');
-}
-
-void slc_api_config(slc_http_request *request)
-{
-    slc_api api = slc_api_begin(request);
-    char *text = NULL;
-    size_t bytes = 0;
-    slc_json_open(&api.w, '[');
-    FILE *out = open_memstream(&text, &bytes);
-    if (out != NULL && api.options->print_config != NULL)
-        api.options->print_config(out, api.options->arg);
-    if (out != NULL)
-        fclose(out);
-    for (size_t at = 0; at < bytes;) {
-        size_t line = strcspn(text + at, "\n");
-        config_line(&api.w, text + at, line);
-        at += line + 1;
-    }
-    free(text); // NOLINT: of open_memstream
-    slc_json_close(&api.w, ']');
-    slc_api_end(&api);
 }

@@ -44,7 +44,7 @@ static void exchange_types_put(slc_json *w)
 }
 
 static void listener_put(slc_api *api, const char *protocol, const char *purpose, const char *ip,
-                         uint16_t port)
+                         uint16_t port, bool suspended)
 {
     slc_json *w = &api->w;
     slc_json_open(w, '{');
@@ -54,6 +54,8 @@ static void listener_put(slc_api *api, const char *protocol, const char *purpose
     slc_json_put_u64(w, "port", port);
     if (purpose != NULL)
         slc_json_put_text(w, "purpose", purpose);
+    if (suspended)
+        slc_json_put_bool(w, "suspended", true);
     slc_json_close(w, '}');
 }
 
@@ -62,17 +64,17 @@ static void listeners_put(slc_api *api, const slc_http_status *status)
     slc_json_open(&api->w, '[');
     for (uint32_t i = 0; i < status->listener_count; i++) {
         const slc_http_listener *l = &status->listeners[i];
-        listener_put(api, l->protocol, l->purpose, l->ip, l->port);
+        listener_put(api, l->protocol, l->purpose, l->ip, l->port, l->suspended);
     }
     for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++) {
         uint16_t port = slc_http_tcp_port(api->request->http, i);
         const char *ip = api->options->tcp[i].ip;
         if (port != 0)
             listener_put(api, i == 0 ? "http" : "https", "management API",
-                         ip != NULL ? ip : "::", port);
+                         ip != NULL ? ip : "::", port, false);
     }
     listener_put(api, "http", "management API on a unix socket",
-                 slc_http_socket_path(api->request->http), 0);
+                 slc_http_socket_path(api->request->http), 0, false);
     slc_json_close(&api->w, ']');
 }
 

@@ -31,6 +31,8 @@
  *      POST, DELETE      login                                GET   auth  sluice/session  channels/C  nodes/N/memory[/relative]
  *      DELETE reset[/N]  POST rebalance/queues  vhosts/V/start/N  queues/V/Q/actions      GET   shovels  federation-links ...
  *      GET    store  sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
+ *      POST   sluice/config/reload  sluice/config/check  sluice/listeners/suspend  sluice/listeners/resume  sluice/logs/rotate
+ *      GET    sluice/log  sluice/process  sluice/threads  sluice/interfaces  sluice/cipher-suites  sluice/resolve/N   PUT  sluice/log/level
  *  A connection C is named by its name or by its pid `<node.N.0.0>`. DELETE on queues answers with the header
  *  X-Sluice-Messages: how many messages went.
  *  Query of lists: columns, sort, page and the rest of list_query.h; arguments=raw gives field tables as base64 of their AMQP
@@ -55,6 +57,7 @@ typedef struct slc_http_listener {
     const char *purpose;  // "AMQP 0-9-1"; may be NULL
     const char *ip;       // "127.0.0.1", "::", or the path of a unix socket
     uint16_t port;        // 0 for a unix socket
+    bool suspended;       // takes no connections at present
 } slc_http_listener;
 
 /** A counter or size of the store, by name ("commits", "log_bytes", ...). */
@@ -97,6 +100,7 @@ typedef struct slc_http_status {
 } slc_http_status;
 
 struct slc_http_backup_ops; // http/backup.h
+struct slc_http_admin_ops;  // http/admin.h
 struct slc_auth;            // auth/auth.h
 
 /** Keys of the configuration; the last one is a share of the memory that the others' limit is a share of. */
@@ -167,8 +171,7 @@ typedef struct slc_http_options {
     /** Set a limit at which publishers are blocked, at once and until the next reload or start. limit is one of
      *  SLC_HTTP_LIMITS; value as the configuration would have it. SLC_EINVAL with a sentence. NULL: cannot be done here. */
     slc_err (*set_limit)(const char *limit, const char *value, slc_error *error, void *arg);
-    /** The configuration in force as `key = value` lines, secrets masked; "# default" behind what nobody set. NULL: as above. */
-    void (*print_config)(FILE *out, void *arg);
+    const struct slc_http_admin_ops *admin;   // borrowed; NULL: none of that can be done here
     const struct slc_http_backup_ops *backup; // borrowed; NULL: there are no backups here
     void *arg;
 } slc_http_options;

@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -150,6 +151,7 @@ static void http_maybe_drained(slc_http *http)
 static void http_thread(void *arg)
 {
     slc_http *http = arg;
+    prctl(PR_SET_NAME, "http");
     http_run(http);
     uv_run(&http->loop, UV_RUN_DEFAULT);
     SLC_ASSERT(http->closed);

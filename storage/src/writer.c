@@ -1,6 +1,7 @@
 // The store thread: one job is one LMDB transaction (plus one for the ballast when the disk was full).
 #include <inttypes.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "store_impl.h"
@@ -399,6 +400,7 @@ static void job_run(slc_store *store, slc_job *job)
 void slc_store_writer_main(void *arg)
 {
     slc_store *store = arg;
+    prctl(PR_SET_NAME, "store");
     for (bool stop = false; !stop;) {
         uv_sem_wait(&store->wake);
         stop = store->job.stop;

@@ -124,7 +124,10 @@ def test_bad_command(own):
 
 def test_environment(api, own):
     config = {entry["key"]: entry for entry in api.get("/sluice/config")}
-    assert config["management.tcp.port"] == {"key": "management.tcp.port", "value": "0", "default": False}
+    port = config["management.tcp.port"]
+    assert (port["value"], port["default"], port["default_value"], port["differs"], port["reloadable"]) == ("0", False, "15672", True, False)
+    assert port["source"].endswith("sluice.conf") and port["line"] > 0
+    assert config["management.auth_realm"]["source"] is None and "line" not in config["management.auth_realm"]
     assert config["management.auth_realm"]["value"] == "RabbitMQ Management"
     assert config["management.auth_realm"]["default"] is True
     text = ctl(own, "environment").stdout
