@@ -279,7 +279,7 @@ static int request(slc_ctl *ctl, const char *method, const char *path, const cha
                 slc_ctl_error(CTL_SOFTWARE, "the answer of %s is not JSON: %s", socket, where.text);
     }
     slc_buffer_fini(&body);
-    if (code == CTL_OK && reply->status == 401)
+    if (code == CTL_OK && (reply->status == 401 || reply->status == 403))
         code = slc_ctl_reply_error(reply, CTL_NOPERM);
     else if (code == CTL_OK && reply->status == 503)
         code = quietly ? CTL_UNAVAILABLE : slc_ctl_reply_error(reply, CTL_UNAVAILABLE);
@@ -292,6 +292,29 @@ int slc_ctl_request(slc_ctl *ctl, const char *method, const char *path, const ch
                     slc_ctl_reply *reply)
 {
     return request(ctl, method, path, reason, &(content){0}, reply, false);
+}
+
+int slc_ctl_get(slc_ctl *ctl, const char *path, slc_ctl_reply *reply)
+{
+    int rc = slc_ctl_request(ctl, "GET", path, NULL, reply);
+    if (rc != CTL_OK)
+        return rc;
+    if (reply->status == 200)
+        return CTL_OK;
+    rc = slc_ctl_reply_error(reply, CTL_SOFTWARE);
+    slc_ctl_reply_fini(reply);
+    return rc;
+}
+
+const char *slc_ctl_text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "";
+}
+
+uint64_t slc_ctl_number_of(const json_t *object, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
 int slc_ctl_send(slc_ctl *ctl, const char *method, const char *path, const char *json, size_t bytes,

@@ -44,6 +44,66 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"listeners", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_listeners,
      "Displays the addresses on which the broker listens", NULL},
 
+    {"cluster_status", "Nodes", "", 0, 0, OPT_FORMAT, slc_ctl_cluster_status,
+     "Displays the nodes of the cluster, their versions, alarms and listeners", NULL},
+    {"config", "Nodes", "show|diff|check [<file>]", 1, 2, OPT_FORMAT, slc_ctl_config,
+     "Displays the configuration in force with where each value comes from (show), or what of it "
+     "differs from the defaults (diff), secrets masked; says whether the configuration as it is "
+     "written now, or <file>, can be used, and what would change (check)",
+     NULL},
+    {"reload", "Nodes", "", 0, 0, OPT_FORMAT | OPT_CHANGE, slc_ctl_reload,
+     "Reads configuration and certificates again. All of it is used, as far as it needs no "
+     "restart, "
+     "or when something is wrong none",
+     NULL},
+    {"resume_listeners", "Nodes", "", 0, 0, OPT_CHANGE, slc_ctl_listeners_change,
+     "Takes connections of clients again", NULL},
+    {"suspend_listeners", "Nodes", "", 0, 0, OPT_CHANGE, slc_ctl_listeners_change,
+     "Takes no more connections of clients until resume_listeners or the next start; those that "
+     "are "
+     "open stay",
+     NULL},
+    {"wait", "Nodes", "[<pidfile>]", 0, 1, OPT_PID, slc_ctl_wait,
+     "Waits until the broker accepts connections, as long as the process of <pidfile> or --pid "
+     "runs",
+     NULL},
+
+    {"log_location", "Logs", "", 0, 0, OPT_ALL | OPT_FORMAT, slc_ctl_log_location,
+     "Displays where the log is written", NULL},
+    {"log_tail", "Logs", "", 0, 0, OPT_NUMBER, slc_ctl_log_tail,
+     "Displays the last lines of the log, as many of them as the broker remembers since its start "
+     "(256 KiB)",
+     NULL},
+    {"log_tail_stream", "Logs", "", 0, 0, OPT_DURATION, slc_ctl_log_tail_stream,
+     "Displays lines of the log as they are written", NULL},
+    {"rotate_logs", "Logs", "", 0, 0, OPT_CHANGE, slc_ctl_log_rotate,
+     "Opens the log file anew, after something else has renamed it", NULL},
+    {"set_log_level", "Logs", "<level>", 1, 1, OPT_CHANGE, slc_ctl_log_level,
+     "Sets the level of console, file and exchange: debug, info, notice, warning, error, critical "
+     "or "
+     "none, until the next reload or start",
+     NULL},
+
+    {"cipher_suites", "Machine", "", 0, 0, OPT_CIPHERS | OPT_FORMAT, slc_ctl_cipher_suites,
+     "Displays the cipher suites that listeners of AMQP over TLS offer, or would offer", NULL},
+    {"command_line_arguments", "Machine", "", 0, 0, OPT_FORMAT, slc_ctl_arguments,
+     "Displays the command line of the broker, secrets masked", NULL},
+    {"directories", "Machine", "", 0, 0, 0, slc_ctl_directories,
+     "Displays directories and files of the broker", NULL},
+    {"list_network_interfaces", "Machine", "", 0, 0, OPT_FORMAT, slc_ctl_interfaces,
+     "Displays the network interfaces that the broker sees", NULL},
+    {"os_env", "Machine", "", 0, 0, OPT_FORMAT, slc_ctl_os_env,
+     "Displays the environment variables that configure the broker, secrets masked", NULL},
+    {"resolve_hostname", "Machine", "<hostname>", 1, 1, OPT_FAMILY | OPT_FORMAT, slc_ctl_resolve,
+     "Resolves a host name as the broker does", NULL},
+    {"runtime_thread_stats", "Machine", "", 0, 0, OPT_SAMPLE | OPT_FORMAT, slc_ctl_thread_stats,
+     "Displays in percent how busy each thread of the broker is", NULL},
+    {"report", "Machine", "", 0, 0, 0, slc_ctl_report,
+     "Displays all that helps to find a problem: status, configuration, lists of every virtual "
+     "host, "
+     "limits, log. It has no messages and no secrets",
+     NULL},
+
     {"certificates", "Nodes", "[<column>...]", 0, -1, LIST, slc_ctl_list_run,
      "Lists the certificates of all listeners, AMQP over TLS and HTTPS", &slc_ctl_certificates},
     {"check_certificate_expiration", "Nodes", "<number> <unit>", 2, 2, 0,
@@ -144,6 +204,8 @@ const slc_ctl_command slc_ctl_commands[] = {
      "Deletes a virtual host with all that is in it", NULL},
     {"list_vhost_limits", "Vhosts", "", 0, 0, OPT_VHOST | OPT_GLOBAL | LIST,
      slc_ctl_list_vhost_limits, "Lists limits of virtual hosts", NULL},
+    {"restart_vhost", "Vhosts", "", 0, 0, OPT_VHOST | OPT_CHANGE, slc_ctl_restart_vhost,
+     "Does nothing for a virtual host that there is: it runs", NULL},
     {"set_vhost_limits", "Vhosts", "<JSON>", 1, 1, OPT_VHOST | OPT_CHANGE, slc_ctl_set_vhost_limits,
      "Sets limits of a virtual host, such as {\"max-queues\": 10}", NULL},
     {"set_vhost_tags", "Vhosts", "<vhost> [<tag>...]", 1, -1, OPT_CHANGE, slc_ctl_set_vhost_tags,
@@ -253,6 +315,20 @@ const slc_ctl_command slc_ctl_commands[] = {
     {"disable", "Plugins", "<plugin>...", 1, -1, 0, slc_ctl_plugins_change,
      "Does nothing for what is built in, and refuses everything else", NULL},
 
+    {"decode", "Erlang", "[<argument>...]", 0, -1, 0, slc_ctl_refuse,
+     "Refused: encrypted values are not used here", NULL},
+    {"encode", "Erlang", "[<argument>...]", 0, -1, 0, slc_ctl_refuse,
+     "Refused: encrypted values are not used here", NULL},
+    {"eval", "Erlang", "<expression>", 1, 1, 0, slc_ctl_eval,
+     "Checks a password with the one expression that Puppet does that with; refuses any other",
+     NULL},
+    {"exec", "Erlang", "[<argument>...]", 0, -1, 0, slc_ctl_refuse,
+     "Refused: there is no Elixir here", NULL},
+    {"observer", "Erlang", "[<argument>...]", 0, -1, 0, slc_ctl_refuse,
+     "Refused: there is no Erlang here", NULL},
+    {"remote_shell", "Erlang", "", 0, 0, 0, slc_ctl_refuse, "Refused: there is no Erlang here",
+     NULL},
+
     {"__complete", NULL, "", 0, -1, 0, slc_ctl_complete, NULL, NULL},
     {"__man", NULL, "", 0, 0, 0, slc_ctl_man, NULL, NULL},
     {0},
@@ -264,8 +340,9 @@ const slc_ctl_option slc_ctl_options[] = {
      "make sure that this is the node that answers (SLUICECTL_NODE, RABBITMQ_NODENAME)"},
     {0, "socket", "<path>", 0, "the broker's admin socket (SLUICECTL_SOCKET)"},
     {'t', "timeout", "<seconds>", 0,
-     "limit for the whole operation, or infinity; 60 by default, 300 for await_startup, none for "
-     "backup, shutdown and stop"},
+     "limit for the whole operation, or infinity; 60 by default, 300 for await_startup, 10 for "
+     "wait, "
+     "none for backup, shutdown and stop"},
     {'q', "quiet", NULL, 0, "no progress messages"},
     {'s', "silent", NULL, 0, "no progress messages and no header row"},
     {'p', "vhost", "<vhost>", OPT_VHOST, "virtual host; / by default"},
@@ -312,7 +389,14 @@ const slc_ctl_option slc_ctl_options[] = {
      "of several policies that match, the one with the highest applies; 0 by default"},
     {0, "apply-to", "<kind>", OPT_POLICY,
      "all, queues, exchanges, classic_queues, quorum_queues or streams"},
-    {0, "format", "<format>", OPT_DEFINITIONS, "json, the only one"},
+    {0, "format", "<format>", OPT_DEFINITIONS | OPT_CIPHERS,
+     "of definitions: json, the only one; of cipher suites: openssl (default) or iana"},
+    {'P', "pid", "<pid>", OPT_PID, "process to wait for"},
+    {'N', "number", "<count>", OPT_NUMBER, "how many lines; 50 by default, at most 10000"},
+    {'d', "duration", "<seconds>", OPT_DURATION, "end after so long; by default when interrupted"},
+    {0, "all", NULL, OPT_ALL, "every place, not only the first"},
+    {0, "address-family", "<family>", OPT_FAMILY, "ipv4 (default) or ipv6"},
+    {0, "sample-interval", "<seconds>", OPT_SAMPLE, "how long to look; 5 by default"},
     {0, "dry-run", NULL, OPT_CHANGE, "print the request that would be sent"},
     {0},
 };
@@ -415,6 +499,13 @@ static bool filter_add(slc_ctl *ctl, const char *text)
     return true;
 }
 
+// Of definitions there is one; cipher_suites looks by itself.
+static bool format_of(slc_ctl *ctl, const char *text)
+{
+    ctl->format_of = text;
+    return (ctl->command->options & OPT_CIPHERS) != 0 || strcmp(text, "json") == 0;
+}
+
 // False: the value is no good.
 static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char *value)
 {
@@ -486,7 +577,20 @@ static bool option_apply(slc_ctl *ctl, const slc_ctl_option *option, const char 
     else if (strcmp(name, "apply-to") == 0)
         ctl->apply_to = value;
     else if (strcmp(name, "format") == 0)
-        return strcmp(value, "json") == 0;
+        return format_of(ctl, value);
+    else if (strcmp(name, "pid") == 0)
+        return parse_count(value, &ctl->pid) && ctl->pid > 0 && ctl->pid <= INT32_MAX;
+    else if (strcmp(name, "number") == 0)
+        return parse_count(value, &ctl->number) && ctl->number > 0;
+    else if (strcmp(name, "duration") == 0)
+        return parse_count(value, &ctl->duration_s) && ctl->duration_s > 0 &&
+               ctl->duration_s < 1000000000;
+    else if (strcmp(name, "all") == 0)
+        ctl->all = true;
+    else if (strcmp(name, "address-family") == 0)
+        ctl->family = value;
+    else if (strcmp(name, "sample-interval") == 0)
+        return parse_count(value, &ctl->sample_s) && ctl->sample_s > 0;
     else if (strcmp(name, "dry-run") == 0)
         ctl->dry_run = true;
     return true; // --enabled chooses everything there is
@@ -586,6 +690,7 @@ static int apply_options(slc_ctl *ctl, const parse *p)
     }
     if (ctl->timeout == NULL)
         ctl->timeout_s = ctl->command->run == slc_ctl_await_startup ? 300
+                         : ctl->command->run == slc_ctl_wait        ? 10
                          : ctl->command->run == slc_ctl_shutdown    ? -1
                                                                     : 60;
     ctl->no_headers |= ctl->silent;

@@ -34,6 +34,7 @@ enum {
     CTL_SOFTWARE = 70,    // an answer that makes no sense
     CTL_TEMPFAIL = 75,    // timed out
     CTL_NOPERM = 77,      // the daemon refused us
+    CTL_CONFIG = 78,      // the configuration is wrong
 };
 
 typedef struct slc_ctl slc_ctl;
@@ -70,6 +71,13 @@ enum {
     OPT_HASHED = 1 << 18,      // --pre-hashed-password
     OPT_PLUGINS = 1 << 19,     // --minimal, --enabled
     OPT_ALL_VHOSTS = 1 << 20,  // --all-vhosts
+    OPT_PID = 1 << 24,         // --pid
+    OPT_NUMBER = 1 << 25,      // --number
+    OPT_DURATION = 1 << 26,    // --duration
+    OPT_ALL = 1 << 27,         // --all
+    OPT_FAMILY = 1 << 28,      // --address-family
+    OPT_SAMPLE = 1 << 29,      // --sample-interval
+    OPT_CIPHERS = 1 << 30,     // --format
 };
 
 enum { CTL_FILTERS_MAX = 16 };
@@ -105,6 +113,9 @@ struct slc_ctl {
     const char *rate;                // as given or NULL
     const char *priority, *apply_to; // as given or NULL
     const char *unit, *address;      // likewise
+    const char *family, *format_of;  // likewise; --address-family, --format
+    bool all;
+    uint64_t pid, number, duration_s, sample_s; // 0: not given
     bool pre_hashed, minimal;
     const char *description, *tags, *default_queue_type, *user; // as given or NULL
 
@@ -151,7 +162,7 @@ typedef struct slc_ctl_reply {
 } slc_ctl_reply;
 
 /** One request. Prints the reason and gives an exit code for everything that is no answer of the API: no daemon (69),
- *  timeout (75), 401 (77), 503 (69), an answer that is not JSON (70). CTL_OK: look at reply->status (2xx, 400, 404).
+ *  timeout (75), 401 and 403 (77), 503 (69), an answer that is not JSON (70). CTL_OK: look at reply->status (2xx, 400, 404).
  *  reason: header X-Reason or NULL. */
 int slc_ctl_request(slc_ctl *ctl, const char *method, const char *path, const char *reason,
                     slc_ctl_reply *reply);
@@ -161,6 +172,14 @@ int slc_ctl_send(slc_ctl *ctl, const char *method, const char *path, const char 
 /** The same without a word when nobody answers or the daemon says 503: CTL_UNAVAILABLE. */
 int slc_ctl_request_quietly(slc_ctl *ctl, const char *method, const char *path,
                             slc_ctl_reply *reply);
+/** GET path. CTL_OK: it was a 200, and reply is to be finished; else said what is wrong. */
+int slc_ctl_get(slc_ctl *ctl, const char *path, slc_ctl_reply *reply);
+/** Members of an answer; "" and 0 where there is none. */
+const char *slc_ctl_text_of(const json_t *object, const char *key);
+uint64_t slc_ctl_number_of(const json_t *object, const char *key);
+bool slc_ctl_wants_json(const slc_ctl *ctl);
+/** One line. */
+void slc_ctl_print_json(const json_t *value);
 /** Print "Error:" and the reply's reason; returns code. */
 int slc_ctl_reply_error(const slc_ctl_reply *reply, int code);
 void slc_ctl_reply_fini(slc_ctl_reply *reply);
@@ -405,6 +424,34 @@ int slc_ctl_backup(slc_ctl *ctl);
 int slc_ctl_version(slc_ctl *ctl);
 int slc_ctl_server_version(slc_ctl *ctl);
 int slc_ctl_await_startup(slc_ctl *ctl);
+int slc_ctl_cluster_status(slc_ctl *ctl);
+int slc_ctl_config(slc_ctl *ctl); // show, diff, check
+int slc_ctl_reload(slc_ctl *ctl);
+int slc_ctl_log_level(slc_ctl *ctl);
+int slc_ctl_log_location(slc_ctl *ctl);
+int slc_ctl_log_rotate(slc_ctl *ctl);
+int slc_ctl_log_tail(slc_ctl *ctl);
+int slc_ctl_log_tail_stream(slc_ctl *ctl);
+int slc_ctl_wait(slc_ctl *ctl);
+int slc_ctl_arguments(slc_ctl *ctl);
+int slc_ctl_cipher_suites(slc_ctl *ctl);
+int slc_ctl_directories(slc_ctl *ctl);
+int slc_ctl_interfaces(slc_ctl *ctl);
+int slc_ctl_listeners_change(slc_ctl *ctl); // suspend_listeners, resume_listeners
+int slc_ctl_os_env(slc_ctl *ctl);
+int slc_ctl_resolve(slc_ctl *ctl);
+int slc_ctl_thread_stats(slc_ctl *ctl);
+int slc_ctl_eval(slc_ctl *ctl);
+int slc_ctl_refuse(slc_ctl *ctl); // what cannot be done here: why, 69
+int slc_ctl_restart_vhost(slc_ctl *ctl);
+int slc_ctl_report(slc_ctl *ctl);
+/** Parts of status: a heading, and alarms or (none). */
+void slc_ctl_heading(const slc_ctl *ctl, const char *text);
+void slc_ctl_print_alarms(const json_t *alarms);
+/** The program sluiced that belongs to this sluicectl; path is room for its name. */
+const char *slc_ctl_daemon_path(char *path, size_t cap);
+/** That program cannot be started: said, 69. */
+int slc_ctl_daemon_missing(const char *program);
 int slc_ctl_help(slc_ctl *ctl);
 int slc_ctl_man(slc_ctl *ctl);      // hidden __man
 int slc_ctl_complete(slc_ctl *ctl); // hidden __complete WORDS

@@ -10,32 +10,16 @@
 
 enum { CONNECT_S = 5 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
-}
-
-static bool wants_json(const slc_ctl *ctl)
-{
-    return ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM;
-}
-
 /** The state of the broker; CTL_OK: the reply's body is it, to be finished. */
 static int state_get(slc_ctl *ctl, slc_ctl_reply *reply)
 {
-    int rc = slc_ctl_request(ctl, "GET", "/api/sluice/status", NULL, reply);
-    if (rc == CTL_OK && reply->status != 200) {
-        rc = slc_ctl_reply_error(reply, CTL_SOFTWARE);
-        slc_ctl_reply_fini(reply);
-    }
-    return rc;
+    return slc_ctl_get(ctl, "/api/sluice/status", reply);
 }
 
 /** The outcome of a check: a line on stdout, unless -s, or the reason on stderr and 69. text is taken. */
 static int verdict(const slc_ctl *ctl, bool good, slc_buffer *text)
 {
-    if (wants_json(ctl)) {
+    if (slc_ctl_wants_json(ctl)) {
         slc_buffer line = {0};
         slc_buffer_text(&line, "{\"message\":");
         slc_ctl_json_string(slc_buffer_slice(text), &line);
@@ -57,7 +41,8 @@ static void biggest_text(const json_t *one, slc_buffer *out)
 {
     json_int_t messages = json_integer_value(json_object_get(one, "messages"));
     slc_buffer_format(out, "\n  %s '%s' in vhost '%s' holds %" JSON_INTEGER_FORMAT " bytes",
-                      text_of(one, "type"), text_of(one, "name"), text_of(one, "vhost"),
+                      slc_ctl_text_of(one, "type"), slc_ctl_text_of(one, "name"),
+                      slc_ctl_text_of(one, "vhost"),
                       json_integer_value(json_object_get(one, "bytes")));
     if (messages > 0)
         slc_buffer_format(out, " in %" JSON_INTEGER_FORMAT " message%s", messages,
@@ -70,12 +55,12 @@ void slc_ctl_alarms_text(const json_t *alarms, slc_buffer *out)
     json_t *alarm, *one;
     json_array_foreach(alarms, i, alarm)
     {
-        slc_buffer_format(out, "%s%s alarm on node %s", i > 0 ? "\n" : "",
-                          strcmp(text_of(alarm, "resource"), "disk") == 0 ? "Free disk space"
-                                                                          : "Memory",
-                          text_of(alarm, "node"));
+        slc_buffer_format(
+            out, "%s%s alarm on node %s", i > 0 ? "\n" : "",
+            strcmp(slc_ctl_text_of(alarm, "resource"), "disk") == 0 ? "Free disk space" : "Memory",
+            slc_ctl_text_of(alarm, "node"));
         json_array_foreach(json_object_get(alarm, "biggest"), k, one) biggest_text(one, out);
-        slc_buffer_format(out, "\n  %s", text_of(alarm, "advice"));
+        slc_buffer_format(out, "\n  %s", slc_ctl_text_of(alarm, "advice"));
     }
 }
 
@@ -87,7 +72,7 @@ static int alarms_run(slc_ctl *ctl, const char *banner, const char *scope, bool 
     int rc = state_get(ctl, &reply);
     if (rc != CTL_OK)
         return rc;
-    const char *node = text_of(reply.body, "node");
+    const char *node = slc_ctl_text_of(reply.body, "node");
     const json_t *alarms = json_object_get(reply.body, "alarms");
     slc_ctl_banner(ctl, banner, node);
     bool any = json_array_size(alarms) > 0;
@@ -97,10 +82,9 @@ static int alarms_run(slc_ctl *ctl, const char *banner, const char *scope, bool 
         slc_buffer_format(&text, "Node %s reported no %s", node, scope);
     else
         slc_ctl_alarms_text(alarms, &text);
-    if (wants_json(ctl) && !is_check) {
+    if (slc_ctl_wants_json(ctl) && !is_check) {
         json_t *out = json_pack("{s:O,s:s,s:s}", "alarms", alarms, "node", node, "result", "ok");
-        json_dumpf(out, stdout, JSON_COMPACT);
-        putchar('\n');
+        slc_ctl_print_json(out);
         json_decref(out);
         slc_buffer_fini(&text);
     } else {
@@ -130,6 +114,12 @@ int slc_ctl_check_local_alarms(slc_ctl *ctl)
 
 /* ---- listeners ---- */
 
+// It is there, and takes nobody: nothing listens as far as clients can tell.
+static bool is_suspended(const json_t *listener)
+{
+    return json_is_true(json_object_get(listener, "suspended"));
+}
+
 /** Ports or protocols of the listeners, each once, separated by commas. */
 static void listeners_text(const json_t *state, bool ports, slc_buffer *out)
 {
@@ -140,7 +130,7 @@ static void listeners_text(const json_t *state, bool ports, slc_buffer *out)
     {
         const char *key = ports ? "port" : "protocol";
         const json_t *value = json_object_get(l, key);
-        bool known = ports && json_integer_value(value) == 0; // a unix socket
+        bool known = is_suspended(l) || (ports && json_integer_value(value) == 0); // a unix socket
         json_array_foreach(all, k, before)
         {
             if (k < i)
@@ -152,7 +142,7 @@ static void listeners_text(const json_t *state, bool ports, slc_buffer *out)
         if (ports)
             slc_buffer_format(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         else
-            slc_buffer_text(out, text_of(l, key));
+            slc_buffer_text(out, slc_ctl_text_of(l, key));
     }
 }
 
@@ -167,13 +157,13 @@ int slc_ctl_check_port_listener(slc_ctl *ctl)
     int rc = state_get(ctl, &reply);
     if (rc != CTL_OK)
         return rc;
-    const char *node = text_of(reply.body, "node");
+    const char *node = slc_ctl_text_of(reply.body, "node");
     slc_ctl_banner(ctl, "Asking node %s if there's an active listener on port %ld ...", node, port);
     size_t i;
     json_t *l;
     bool good = false;
     json_array_foreach(json_object_get(reply.body, "listeners"), i, l) good |=
-        json_integer_value(json_object_get(l, "port")) == port;
+        json_integer_value(json_object_get(l, "port")) == port && !is_suspended(l);
     listeners_text(reply.body, true, &found);
     if (good)
         slc_buffer_format(&text, "A listener for port %ld is running on node %s.", port, node);
@@ -200,14 +190,14 @@ int slc_ctl_check_protocol_listener(slc_ctl *ctl)
     int rc = state_get(ctl, &reply);
     if (rc != CTL_OK)
         return rc;
-    const char *node = text_of(reply.body, "node");
+    const char *node = slc_ctl_text_of(reply.body, "node");
     slc_ctl_banner(ctl, "Asking node %s if there's an active listener for protocol %s ...", node,
                    ctl->args[0]);
     size_t i;
     json_t *l;
     bool good = false;
     json_array_foreach(json_object_get(reply.body, "listeners"), i, l) good |=
-        strcmp(text_of(l, "protocol"), asked) == 0;
+        strcmp(slc_ctl_text_of(l, "protocol"), asked) == 0 && !is_suspended(l);
     listeners_text(reply.body, false, &found);
     if (good)
         slc_buffer_format(&text, "A listener for protocol %s is running on node %s.", ctl->args[0],
@@ -249,14 +239,14 @@ int slc_ctl_check_port_connectivity(slc_ctl *ctl)
     int rc = state_get(ctl, &reply);
     if (rc != CTL_OK)
         return rc;
-    const char *node = text_of(reply.body, "node");
+    const char *node = slc_ctl_text_of(reply.body, "node");
     slc_ctl_banner(ctl, "Testing TCP connections to all active listeners on node %s ...", node);
     size_t i;
     json_t *l;
     json_array_foreach(json_object_get(reply.body, "listeners"), i, l)
     {
         char port[16];
-        const char *ip = text_of(l, "ip_address");
+        const char *ip = slc_ctl_text_of(l, "ip_address");
         bool any = strcmp(ip, "::") == 0 || strcmp(ip, "0.0.0.0") == 0;
         const char *host = ctl->address != NULL ? ctl->address : any ? "localhost" : ip;
         json_int_t number = json_integer_value(json_object_get(l, "port"));
@@ -290,7 +280,7 @@ static int answers(slc_ctl *ctl, const char *banner, const char *text_format)
     int rc = state_get(ctl, &reply);
     if (rc != CTL_OK)
         return rc;
-    const char *node = text_of(reply.body, "node");
+    const char *node = slc_ctl_text_of(reply.body, "node");
     slc_ctl_banner(ctl, banner, node);
     // Each has one %s.
     const char *place = strstr(text_format, "%s");
@@ -371,7 +361,8 @@ int slc_ctl_memory_breakdown(slc_ctl *ctl)
     int rc = state_get(ctl, &reply);
     if (rc != CTL_OK)
         return rc;
-    slc_ctl_banner(ctl, "Reporting memory breakdown on node %s...", text_of(reply.body, "node"));
+    slc_ctl_banner(ctl, "Reporting memory breakdown on node %s...",
+                   slc_ctl_text_of(reply.body, "node"));
     const json_t *memory = json_object_get(reply.body, "memory");
     double used = (double)json_integer_value(json_object_get(memory, "used"));
     double messages = (double)json_integer_value(json_object_get(memory, "messages"));
@@ -391,15 +382,14 @@ int slc_ctl_memory_breakdown(slc_ctl *ctl)
         json_object_set_new(out, parts[i].name,
                             json_pack("{s:I,s:f}", "bytes", (json_int_t)parts[i].bytes,
                                       "percentage", (double)(long)(percent * 100 + 0.5) / 100));
-        if (!wants_json(ctl) && strcmp(unit, "bytes") == 0)
+        if (!slc_ctl_wants_json(ctl) && strcmp(unit, "bytes") == 0)
             printf("%s: %.0f bytes (%.2f%%)\n", parts[i].name, parts[i].bytes, percent);
-        else if (!wants_json(ctl))
+        else if (!slc_ctl_wants_json(ctl))
             printf("%s: %.4f %s (%.2f%%)\n", parts[i].name, parts[i].bytes / units[u].bytes, unit,
                    percent);
     }
-    if (wants_json(ctl)) {
-        json_dumpf(out, stdout, JSON_COMPACT);
-        putchar('\n');
+    if (slc_ctl_wants_json(ctl)) {
+        slc_ctl_print_json(out);
     }
     json_decref(out);
     slc_ctl_reply_fini(&reply);
@@ -413,13 +403,13 @@ int slc_ctl_product_info(slc_ctl *ctl)
     if (rc != CTL_OK)
         return rc;
     slc_ctl_banner(ctl, "Product information ...");
-    const char *name = text_of(reply.body, "product_name");
-    const char *version = text_of(reply.body, "product_version");
-    if (wants_json(ctl)) {
-        json_t *out = json_pack("{s:s,s:s,s:s}", "product_name", name, "product_version", version,
-                                "rabbitmq_version", text_of(reply.body, "rabbitmq_version"));
-        json_dumpf(out, stdout, JSON_COMPACT);
-        putchar('\n');
+    const char *name = slc_ctl_text_of(reply.body, "product_name");
+    const char *version = slc_ctl_text_of(reply.body, "product_version");
+    if (slc_ctl_wants_json(ctl)) {
+        json_t *out =
+            json_pack("{s:s,s:s,s:s}", "product_name", name, "product_version", version,
+                      "rabbitmq_version", slc_ctl_text_of(reply.body, "rabbitmq_version"));
+        slc_ctl_print_json(out);
         json_decref(out);
     } else {
         printf("%s version: %s\n", name, version);
@@ -431,7 +421,7 @@ int slc_ctl_product_info(slc_ctl *ctl)
 int slc_ctl_tls_versions(slc_ctl *ctl)
 {
     slc_ctl_banner(ctl, "Listing all TLS versions supported by the runtime...");
-    if (wants_json(ctl))
+    if (slc_ctl_wants_json(ctl))
         printf("[\"tlsv1.3\",\"tlsv1.2\"]\n");
     else
         printf("tlsv1.3\ntlsv1.2\n");

@@ -25,8 +25,10 @@ static bool is_local(const slc_ctl_command *command)
     return command->run == slc_ctl_help || command->run == slc_ctl_version ||
            command->run == slc_ctl_man || command->run == slc_ctl_complete ||
            command->run == slc_ctl_await_startup || command->run == slc_ctl_store ||
-           command->run == slc_ctl_hash_password || command->run == slc_ctl_plugins_list ||
-           command->run == slc_ctl_plugins_is_enabled || command->run == slc_ctl_plugins_change;
+           command->run == slc_ctl_wait || command->run == slc_ctl_refuse ||
+           command->run == slc_ctl_config || command->run == slc_ctl_hash_password ||
+           command->run == slc_ctl_plugins_list || command->run == slc_ctl_plugins_is_enabled ||
+           command->run == slc_ctl_plugins_change;
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,8 @@
-// status, ping, listeners, shutdown, stop, version, server_version, await_startup.
+// status, ping, listeners, shutdown, stop, version, server_version, await_startup, wait.
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -11,32 +12,9 @@
 #include "base/clock.h"
 #include "ctl.h"
 
-static int get(slc_ctl *ctl, const char *path, slc_ctl_reply *reply)
-{
-    int rc = slc_ctl_request(ctl, "GET", path, NULL, reply);
-    if (rc != CTL_OK)
-        return rc;
-    if (reply->status == 200)
-        return CTL_OK;
-    rc = slc_ctl_reply_error(reply, CTL_SOFTWARE);
-    slc_ctl_reply_fini(reply);
-    return rc;
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
-}
-
-static uint64_t number_of(const json_t *object, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, key));
-}
-
 /* ---- status ---- */
 
-static void heading(const slc_ctl *ctl, const char *text)
+void slc_ctl_heading(const slc_ctl *ctl, const char *text)
 {
     bool bold = isatty(STDOUT_FILENO) && !ctl->alias;
     printf("\n%s%s%s\n\n", bold ? "\033[1m" : "", text, bold ? "\033[0m" : "");
@@ -62,17 +40,19 @@ static void print_listeners(const json_t *array)
     json_t *l;
     json_array_foreach(array, i, l)
     {
-        const char *ip = text_of(l, "ip_address");
+        const char *ip = slc_ctl_text_of(l, "ip_address");
         bool v6 = strchr(ip, ':') != NULL;
-        uint64_t port = number_of(l, "port");
+        uint64_t port = slc_ctl_number_of(l, "port");
         printf("Interface: %s%s%s", v6 ? "[" : "", ip, v6 ? "]" : "");
         if (port != 0)
             printf(", port: %" PRIu64, port);
-        printf(", protocol: %s, purpose: %s\n", text_of(l, "protocol"), text_of(l, "purpose"));
+        printf(", protocol: %s, purpose: %s%s\n", slc_ctl_text_of(l, "protocol"),
+               slc_ctl_text_of(l, "purpose"),
+               json_is_true(json_object_get(l, "suspended")) ? ", suspended" : "");
     }
 }
 
-static void print_alarms(const json_t *alarms)
+void slc_ctl_print_alarms(const json_t *alarms)
 {
     slc_buffer text = {0};
     slc_ctl_alarms_text(alarms, &text);
@@ -86,7 +66,7 @@ static void print_store(const slc_ctl *ctl, const json_t *store)
 {
     if (store == NULL)
         return;
-    heading(ctl, "Store");
+    slc_ctl_heading(ctl, "Store");
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)store, key, value)
@@ -100,50 +80,52 @@ static void print_store(const slc_ctl *ctl, const json_t *store)
 
 static void print_status(const slc_ctl *ctl, const json_t *s)
 {
-    heading(ctl, "Runtime");
-    printf("OS PID: %" PRIu64 "\n", number_of(s, "pid"));
-    printf("OS: %s\n", text_of(s, "os"));
-    printf("Uptime (seconds): %" PRIu64 "\n", number_of(s, "uptime"));
+    slc_ctl_heading(ctl, "Runtime");
+    printf("OS PID: %" PRIu64 "\n", slc_ctl_number_of(s, "pid"));
+    printf("OS: %s\n", slc_ctl_text_of(s, "os"));
+    printf("Uptime (seconds): %" PRIu64 "\n", slc_ctl_number_of(s, "uptime"));
     printf("Is under maintenance?: %s\n",
            json_is_true(json_object_get(s, "is_under_maintenance")) ? "true" : "false");
-    printf("%s version: %s\n", text_of(s, "product_name"), text_of(s, "product_version"));
-    printf("RabbitMQ version: %s\n", text_of(s, "rabbitmq_version"));
-    printf("Node name: %s\n", text_of(s, "node"));
+    printf("%s version: %s\n", slc_ctl_text_of(s, "product_name"),
+           slc_ctl_text_of(s, "product_version"));
+    printf("RabbitMQ version: %s\n", slc_ctl_text_of(s, "rabbitmq_version"));
+    printf("Node name: %s\n", slc_ctl_text_of(s, "node"));
 
-    heading(ctl, "Data directory");
-    printf("Node data directory: %s\n", text_of(s, "data_directory"));
-    heading(ctl, "Config files");
+    slc_ctl_heading(ctl, "Data directory");
+    printf("Node data directory: %s\n", slc_ctl_text_of(s, "data_directory"));
+    slc_ctl_heading(ctl, "Config files");
     print_texts(json_object_get(s, "config_files"));
-    heading(ctl, "Log file(s)");
+    slc_ctl_heading(ctl, "Log file(s)");
     print_texts(json_object_get(s, "log_files"));
-    heading(ctl, "Alarms");
-    print_alarms(json_object_get(s, "alarms"));
+    slc_ctl_heading(ctl, "Alarms");
+    slc_ctl_print_alarms(json_object_get(s, "alarms"));
 
     const json_t *memory = json_object_get(s, "memory");
-    heading(ctl, "Memory");
-    printf("Total memory used: %.4f gb\n", gib(number_of(memory, "used")));
-    printf("Resident: %.4f gb\n", gib(number_of(json_object_get(memory, "total"), "rss")));
-    printf("Messages: %.4f gb\n", gib(number_of(memory, "messages")));
+    slc_ctl_heading(ctl, "Memory");
+    printf("Total memory used: %.4f gb\n", gib(slc_ctl_number_of(memory, "used")));
+    printf("Resident: %.4f gb\n", gib(slc_ctl_number_of(json_object_get(memory, "total"), "rss")));
+    printf("Messages: %.4f gb\n", gib(slc_ctl_number_of(memory, "messages")));
     if (json_object_get(s, "vm_memory_high_watermark_limit") != NULL)
         printf("Memory high watermark: %.4f gb\n",
-               gib(number_of(s, "vm_memory_high_watermark_limit")));
+               gib(slc_ctl_number_of(s, "vm_memory_high_watermark_limit")));
 
     const json_t *files = json_object_get(s, "file_descriptors");
-    heading(ctl, "File Descriptors");
-    printf("Total: %" PRIu64 ", limit: %" PRIu64 "\n", number_of(files, "total_used"),
-           number_of(files, "total_limit"));
-    printf("Sockets: %" PRIu64 "\n", number_of(files, "sockets_used"));
-    heading(ctl, "Free Disk Space");
-    printf("Low free disk space watermark: %.4f gb\n", gib(number_of(s, "disk_free_limit")));
-    printf("Free disk space: %.4f gb\n", gib(number_of(s, "disk_free")));
+    slc_ctl_heading(ctl, "File Descriptors");
+    printf("Total: %" PRIu64 ", limit: %" PRIu64 "\n", slc_ctl_number_of(files, "total_used"),
+           slc_ctl_number_of(files, "total_limit"));
+    printf("Sockets: %" PRIu64 "\n", slc_ctl_number_of(files, "sockets_used"));
+    slc_ctl_heading(ctl, "Free Disk Space");
+    printf("Low free disk space watermark: %.4f gb\n",
+           gib(slc_ctl_number_of(s, "disk_free_limit")));
+    printf("Free disk space: %.4f gb\n", gib(slc_ctl_number_of(s, "disk_free")));
     print_store(ctl, json_object_get(s, "store"));
 
     const json_t *totals = json_object_get(s, "totals");
-    heading(ctl, "Totals");
-    printf("Connection count: %" PRIu64 "\n", number_of(totals, "connection_count"));
-    printf("Queue count: %" PRIu64 "\n", number_of(totals, "queue_count"));
-    printf("Virtual host count: %" PRIu64 "\n", number_of(totals, "virtual_host_count"));
-    heading(ctl, "Listeners");
+    slc_ctl_heading(ctl, "Totals");
+    printf("Connection count: %" PRIu64 "\n", slc_ctl_number_of(totals, "connection_count"));
+    printf("Queue count: %" PRIu64 "\n", slc_ctl_number_of(totals, "queue_count"));
+    printf("Virtual host count: %" PRIu64 "\n", slc_ctl_number_of(totals, "virtual_host_count"));
+    slc_ctl_heading(ctl, "Listeners");
     print_listeners(json_object_get(s, "listeners"));
 }
 
@@ -164,16 +146,15 @@ static void add_of_rabbitmq(json_t *status)
 int slc_ctl_status(slc_ctl *ctl)
 {
     slc_ctl_reply reply;
-    int rc = get(ctl, "/api/sluice/status", &reply);
+    int rc = slc_ctl_get(ctl, "/api/sluice/status", &reply);
     if (rc != CTL_OK)
         return rc;
-    if (ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM) {
+    if (slc_ctl_wants_json(ctl)) {
         if (ctl->alias)
             add_of_rabbitmq(reply.body);
-        json_dumpf(reply.body, stdout, JSON_COMPACT);
-        putchar('\n');
+        slc_ctl_print_json(reply.body);
     } else {
-        slc_ctl_banner(ctl, "Status of node %s ...", text_of(reply.body, "node"));
+        slc_ctl_banner(ctl, "Status of node %s ...", slc_ctl_text_of(reply.body, "node"));
         print_status(ctl, reply.body);
     }
     slc_ctl_reply_fini(&reply);
@@ -185,7 +166,7 @@ int slc_ctl_status(slc_ctl *ctl)
 int slc_ctl_ping(slc_ctl *ctl)
 {
     slc_ctl_reply reply;
-    int rc = get(ctl, "/api/version", &reply);
+    int rc = slc_ctl_get(ctl, "/api/version", &reply);
     if (rc != CTL_OK)
         return rc;
     slc_ctl_reply_fini(&reply);
@@ -197,7 +178,7 @@ int slc_ctl_ping(slc_ctl *ctl)
 int slc_ctl_server_version(slc_ctl *ctl)
 {
     slc_ctl_reply reply;
-    int rc = get(ctl, "/api/version", &reply);
+    int rc = slc_ctl_get(ctl, "/api/version", &reply);
     if (rc != CTL_OK)
         return rc;
     printf("%s\n", json_is_string(reply.body) ? json_string_value(reply.body) : "");
@@ -215,12 +196,11 @@ int slc_ctl_version(slc_ctl *ctl)
 int slc_ctl_listeners(slc_ctl *ctl)
 {
     slc_ctl_reply reply;
-    int rc = get(ctl, "/api/sluice/listeners", &reply);
+    int rc = slc_ctl_get(ctl, "/api/sluice/listeners", &reply);
     if (rc != CTL_OK)
         return rc;
-    if (ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM) {
-        json_dumpf(reply.body, stdout, JSON_COMPACT);
-        putchar('\n');
+    if (slc_ctl_wants_json(ctl)) {
+        slc_ctl_print_json(reply.body);
     } else {
         slc_ctl_banner(ctl, "Asking the broker to report its listeners ...");
         print_listeners(reply.body);
@@ -236,11 +216,11 @@ char *slc_ctl_node_name(slc_ctl *ctl, int *rc)
     slc_ctl_reply reply;
     bool dry_run = ctl->dry_run;
     ctl->dry_run = false; // it changes nothing
-    *rc = get(ctl, "/api/sluice/status", &reply);
+    *rc = slc_ctl_get(ctl, "/api/sluice/status", &reply);
     ctl->dry_run = dry_run;
     if (*rc != CTL_OK)
         return NULL;
-    char *name = slc_strdup(text_of(reply.body, "node"));
+    char *name = slc_strdup(slc_ctl_text_of(reply.body, "node"));
     slc_ctl_reply_fini(&reply);
     return name;
 }
@@ -381,10 +361,59 @@ int slc_ctl_shutdown(slc_ctl *ctl)
         return rc;
     }
     slc_ctl_banner(ctl, "Shutting down the broker (PID %" PRIu64 ") ...",
-                   number_of(reply.body, "pid"));
+                   slc_ctl_number_of(reply.body, "pid"));
     rc = wait_gone(ctl, named != 0 ? named : reply.daemon_pid, deadline);
     slc_ctl_reply_fini(&reply);
     if (rc != CTL_OK)
         return slc_ctl_error(rc, "the broker is still stopping; its log says what it waits for");
+    return CTL_OK;
+}
+
+/* ---- wait ---- */
+
+static int wait_timed_out(const slc_ctl *ctl)
+{
+    return slc_ctl_error(CTL_TEMPFAIL, "operation wait timed out. Timeout value used: %s",
+                         ctl->timeout != NULL ? ctl->timeout : "10");
+}
+
+static bool is_ready(slc_ctl *ctl, int *rc)
+{
+    slc_ctl_reply reply;
+    *rc = slc_ctl_request_quietly(ctl, "GET", "/api/sluice/ready", &reply);
+    bool ready = *rc == CTL_OK && reply.status == 200;
+    if (*rc == CTL_OK)
+        slc_ctl_reply_fini(&reply);
+    return ready;
+}
+
+int slc_ctl_wait(slc_ctl *ctl)
+{
+    uint64_t deadline = deadline_of(ctl);
+    pid_t pid = (pid_t)ctl->pid;
+    if (ctl->pid == 0 && ctl->arg_count == 0)
+        return slc_ctl_usage_error(ctl, "\"No pid or pidfile specified\"");
+    if (ctl->pid != 0 && ctl->arg_count != 0)
+        return slc_ctl_usage_error(ctl, "\"Cannot specify both pid and pidfile\"");
+    if (pid == 0)
+        slc_ctl_banner(ctl, "Waiting for pid file '%s' to appear", ctl->args[0]);
+    for (; pid == 0 && (pid = pidfile_read(ctl->args[0])) == 0; pause_short()) {
+        if (left_ms(deadline) == 0)
+            return wait_timed_out(ctl);
+    }
+    slc_ctl_banner(ctl, "Waiting for the broker to start while OS process '%d' is running",
+                   (int)pid);
+    for (;; pause_short()) {
+        int rc;
+        if (kill(pid, 0) != 0 && errno == ESRCH)
+            return slc_ctl_error(CTL_UNAVAILABLE, "process %d is not running", (int)pid);
+        if (is_ready(ctl, &rc))
+            break;
+        if (rc != CTL_OK && rc != CTL_UNAVAILABLE)
+            return rc;
+        if (left_ms(deadline) == 0)
+            return wait_timed_out(ctl);
+    }
+    slc_ctl_banner(ctl, "The broker is running");
     return CTL_OK;
 }

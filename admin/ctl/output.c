@@ -454,3 +454,14 @@ void slc_ctl_banner(const slc_ctl *ctl, const char *format, ...)
     va_end(args);
     fputc('\n', out);
 }
+
+bool slc_ctl_wants_json(const slc_ctl *ctl)
+{
+    return ctl->format == CTL_JSON || ctl->format == CTL_JSON_STREAM;
+}
+
+void slc_ctl_print_json(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_COMPACT);
+    putchar('\n');
+}

@@ -83,7 +83,7 @@ static int stat_online(slc_ctl *ctl)
 /* ---- sluiced ---- */
 
 // The one that belongs to this sluicectl: SLUICECTL_SLUICED, beside it, in ../sbin, in the build tree, or in PATH.
-static const char *daemon_path(char path[PATH_MAX])
+const char *slc_ctl_daemon_path(char *path, size_t cap)
 {
     static const char *const places[] = {"sluiced", "../sbin/sluiced", "../../broker/app/sluiced"};
     const char *given = getenv("SLUICECTL_SLUICED");
@@ -96,8 +96,7 @@ static const char *daemon_path(char path[PATH_MAX])
         char *slash = strrchr(self, '/');
         *(slash != NULL ? slash : self) = 0;
         for (size_t i = 0; i < SLC_ARRAY_COUNT(places); i++)
-            if (snprintf(path, PATH_MAX, "%s/%s", self, places[i]) < PATH_MAX &&
-                access(path, X_OK) == 0)
+            if (snprintf(path, cap, "%s/%s", self, places[i]) < (int)cap && access(path, X_OK) == 0)
                 return path;
     }
     return "sluiced";
@@ -121,7 +120,7 @@ static void daemon_words(const slc_ctl *ctl, const char *program, const char *wo
     words[count] = NULL;
 }
 
-static int daemon_missing(const char *program)
+int slc_ctl_daemon_missing(const char *program)
 {
     return slc_ctl_error(CTL_UNAVAILABLE,
                          "cannot start %s: %s. SLUICECTL_SLUICED may name the program", program,
@@ -132,18 +131,18 @@ static int daemon_become(const slc_ctl *ctl)
 {
     char path[PATH_MAX];
     const char *words[WORDS_MAX];
-    const char *program = daemon_path(path);
+    const char *program = slc_ctl_daemon_path(path, sizeof path);
     daemon_words(ctl, program, words);
     fflush(stdout);
     execvp(program, (char *const *)(uintptr_t)words);
-    return daemon_missing(program);
+    return slc_ctl_daemon_missing(program);
 }
 
 static int stat_offline(const slc_ctl *ctl)
 {
     char path[PATH_MAX];
     const char *words[WORDS_MAX];
-    const char *program = daemon_path(path);
+    const char *program = slc_ctl_daemon_path(path, sizeof path);
     int ends[2];
     daemon_words(ctl, program, words);
     if (pipe(ends) != 0)
@@ -154,7 +153,7 @@ static int stat_offline(const slc_ctl *ctl)
         close(ends[0]);
         close(ends[1]);
         execvp(program, (char *const *)(uintptr_t)words);
-        _exit(daemon_missing(program));
+        _exit(slc_ctl_daemon_missing(program));
     }
     close(ends[1]);
     FILE *in = child > 0 ? fdopen(ends[0], "r") : NULL;

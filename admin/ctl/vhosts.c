@@ -100,3 +100,30 @@ int slc_ctl_list_vhost_limits(slc_ctl *ctl)
     slc_ctl_banner(ctl, "Listing limits for all vhosts ...");
     return slc_ctl_rows(ctl, slc_strdup("/api/vhost-limits"), columns, keys, 2);
 }
+
+// A vhost that is there runs: nothing is to be restarted.
+int slc_ctl_restart_vhost(slc_ctl *ctl)
+{
+    slc_ctl_reply reply;
+    int rc;
+    char *node = slc_ctl_node_name(ctl, &rc);
+    if (node == NULL)
+        return rc;
+    slc_ctl_banner(ctl, "Trying to restart vhost '%s' on node '%s' ...", ctl->vhost, node);
+    char *path = slc_ctl_path("/api/vhosts/%s/start/%s", ctl->vhost, node);
+    rc = slc_ctl_request(ctl, "POST", path, NULL, &reply);
+    slc_free(path);
+    if (rc == CTL_OK && !ctl->dry_run) {
+        if (reply.status / 100 == 2)
+            printf("Vhost '%s' is already running on node '%s'\n", ctl->vhost, node);
+        else if (reply.status == 404)
+            rc = slc_ctl_error(CTL_SOFTWARE,
+                               "Failed to start vhost '%s' on node '%s': there is no such vhost",
+                               ctl->vhost, node);
+        else
+            rc = slc_ctl_reply_error(&reply, CTL_SOFTWARE);
+        slc_ctl_reply_fini(&reply);
+    }
+    slc_free(node);
+    return rc;
+}

@@ -12,6 +12,8 @@ from golden import DATA
 
 POLICY = '{"max-length":10,"overflow":"reject-publish"}'
 
+LOGIN = 'rabbit_access_control:check_user_pass_login(<<"guest">>, <<"%s">>).'
+
 # name of the file in tests/data/ctl/administration: arguments
 CASES = {
     "list_users-first": ["list_users"],
@@ -125,6 +127,22 @@ CASES = {
     "diag-is_booting": ["is_booting"],
     "diag-node_health_check": ["node_health_check"],
     "set_cluster_name": ["set_cluster_name", "named"],
+    "set_log_level": ["set_log_level", "debug"],
+    "set_log_level-unknown": ["set_log_level", "bogus"],
+    "set_log_level-too-few": ["set_log_level"],
+    "wait-for-nothing": ["wait"],
+    "suspend_listeners": ["suspend_listeners"],
+    "suspend_listeners-again": ["suspend_listeners"],
+    "resume_listeners": ["resume_listeners"],
+    "resume_listeners-again": ["resume_listeners"],
+    "restart_vhost": ["restart_vhost"],
+    "restart_vhost-missing": ["restart_vhost", "-p", "nope"],
+    "eval-good": ["eval", LOGIN % "guest"],
+    "eval-wrong": ["eval", LOGIN % "x"],
+    "eval-nobody": ["eval", LOGIN.replace("guest", "nobody") % "x"],
+    "diag-resolve_hostname": ["resolve_hostname", "localhost"],
+    "diag-resolve_hostname-family": ["resolve_hostname", "localhost", "--address-family", "xx"],
+    "diag-cipher_suites-format": ["cipher_suites", "--format", "nosuch"],
 }
 
 
