@@ -499,12 +499,14 @@ static slc_err queue_declare_again(slc_session *session, slc_queue *queue,
     return rc == SLC_OK ? queue_found(session, queue, out) : rc;
 }
 
-/** Of a queue that does not exist yet. */
+/** Of a queue that does not exist yet, nor is on its way; first whether there is room for it. */
 static slc_err queue_new_check(slc_session *s, slc_slice name, const slc_queue_declare *d,
                                slc_error *error)
 {
     slc_vhost *vhost = s->client->vhost;
-    slc_err rc = queue_arguments_check(s, name, d, error);
+    slc_err rc = slc_check_queue_limits(vhost, name, error);
+    if (rc == SLC_OK)
+        rc = queue_arguments_check(s, name, d, error);
     if (rc == SLC_OK)
         rc = slc_check_queue_type(vhost, name, d->arguments, d->durable, d->exclusive,
                                   d->auto_delete, error);
@@ -550,18 +552,13 @@ static slc_err queue_declare(slc_session *session, const slc_queue_declare *decl
         slc_free((void *)generated.data);
         return rc;
     }
-    rc = queue_new_check(session, name, declare, error);
-    if (rc != SLC_OK) {
-        slc_free((void *)generated.data);
-        return rc;
-    }
     // Also a transient one waits: a durable one of this name that is on its way would never be seen again but at a restart.
     uint64_t touch = slc_touch(vhost, SLC_DEST_QUEUE, name);
     if (slc_op_conflict(broker, touch, 0)) {
         session->declaring = generated;
         return slc_session_wait(session, SLC_WAIT_CONFLICT);
     }
-    rc = slc_check_queue_limits(vhost, name, error);
+    rc = queue_new_check(session, name, declare, error);
     if (rc != SLC_OK) {
         slc_free((void *)generated.data);
         return rc;

@@ -147,7 +147,10 @@ def test_queues_of_a_vhost(broker):
         channel.queue_declare("there")
         with limits(broker, "/", max_queues=1):
             channel.queue_declare("there")  # it is
-            for kwargs in ({"queue": "new"}, {"queue": "new", "durable": True}):
+            # Whatever else is wrong with it.
+            for kwargs in ({"queue": "new"}, {"queue": "new", "durable": True},
+                           {"queue": "new", "arguments": {"x-message-ttl": -1, "x-dead-letter-exchange": 5}},
+                           {"queue": "new", "arguments": {"x-queue-type": "quorum"}}):
                 assert closed(lambda arguments=kwargs: connection.channel().queue_declare(**arguments), 406) == (
                     "PRECONDITION_FAILED - cannot declare queue 'new': queue limit in vhost '/' (1) is reached")
             assert "queue limit in vhost '/' (1) is reached" in closed(
