@@ -138,6 +138,16 @@ def test_consumer_priority_must_be_an_integer(ch, name, value):
 
 
 @spec("12.1")
+@pytest.mark.parametrize("turn", [1, -1])
+def test_which_of_several_bad_consumer_arguments_is_named(ch, name, turn):
+    """And before an exclusive consumer of somebody else."""
+    ch.queue(name)
+    ch.conn.channel().consume(name, exclusive=True)
+    bad = [("x-priority", "high"), ("x-cancel-on-ha-failover", 1)][::turn]
+    ch.refused(406, f"invalid arg 'x-priority' for queue '{name}' in vhost '/'", "basic.consume", queue=name, arguments=bad)
+
+
+@spec("12.1")
 def test_unknown_consumer_arguments_are_accepted(ch, name):
     ch.queue(name)
     ch.consume(name, arguments={"mine": 1, "x-mine": [1]})

@@ -723,6 +723,48 @@ def test_single_active_order_of_takeover(conn, ch, names, put):
 
 
 @spec("15.2")
+def test_takeover_by_cancel_waits_for_what_is_unacked(conn, ch, names, put):
+    """So that order holds without closing the channel (sac.strict)."""
+    q = names("q")
+    ch.queue(q, arguments={"x-single-active-consumer": True})
+    a, b = conn.channel(), conn.channel()
+    tag = a.consume(q)
+    b.consume(q)
+    put(q, b"1", b"2")
+    a.deliveries(2)
+    a.call("basic.cancel", consumer_tag=tag)
+    put(q, b"3")
+    if differs("A12", True, rabbitmq=False):
+        b.barrier()
+        a.send("basic.ack", delivery_tag=1)
+        a.barrier()
+        b.barrier()
+        a.send("basic.nack", delivery_tag=2, requeue=True)
+        assert [m.body for m in b.deliveries(2)] == [b"2", b"3"]
+    else:
+        assert b.expect("basic.deliver").body == b"3"
+
+
+@spec("15.2")
+def test_single_active_without_credit_or_channel(conn, ch, names, put):
+    """It stays the active one without credit; when its channel fails the next gets all, in order."""
+    q = names("q")
+    ch.queue(q, arguments={"x-single-active-consumer": True})
+    a, b = conn.channel(), conn.channel()
+    a.call("basic.qos", prefetch_count=1)
+    a.consume(q)
+    b.consume(q)
+    put(q, b"1", b"2", b"3")
+    assert a.expect("basic.deliver").body == b"1"
+    a.send("basic.nack", delivery_tag=1, requeue=True)
+    d = a.expect("basic.deliver")
+    assert (d.body, d.redelivered) == (b"1", True)
+    b.barrier()
+    a.refused(406, "unknown delivery tag 99", "basic.ack", delivery_tag=99)
+    assert [(m.body, m.redelivered) for m in b.deliveries(3)] == [(b"1", True), (b"2", False), (b"3", False)]
+
+
+@spec("15.2")
 def test_single_active_of_a_quorum_queue(conn, ch, names):
     """As in 4.x one of higher priority takes over, all consumers are counted, and an exclusive one is refused."""
     q = names("q")
