@@ -334,7 +334,8 @@ struct slc_session {
     uint64_t active_ms; // wall clock of its last publish, delivery or settlement
 
     slc_route_slot **route_cache;
-    slc_route route;                  // of messages that cannot be cached
+    slc_destination *direct; // of the last message for the default exchange; valid for that publish
+    slc_route route;         // of messages that cannot be cached
     slc_permission_slot *permissions; // permission.c; NULL: nothing asked yet
     slc_exchange *written;            // it may publish there, publish.c; NULL: the default exchange
     uint64_t written_version;         // of the topology when that was found out; 0: it was not yet

@@ -262,14 +262,20 @@ static slc_err publish_route_keys(slc_session *s, slc_message *m, slc_slice head
 }
 
 /** The queue of that name: the cache would cost as much as the look-up, and more where there are many queues. */
-static slc_err publish_route_default(slc_session *s, slc_message *m, slc_error *error)
+static slc_err publish_route_default(slc_session *s, slc_message *m, slc_destination ***queues,
+                                     uint32_t *count, slc_error *error)
 {
-    slc_exchange *none;
-    slc_err rc = exchange_to_write(s, (slc_slice){0}, &none, error);
-    if (rc != SLC_OK)
-        return rc;
-    slc_route_begin(&s->route);
-    route_to_name(s->client->vhost, slc_message_key(m), &s->route);
+    slc_vhost *vhost = s->client->vhost;
+    if (s->written != NULL || s->written_version != vhost->topology_version) {
+        slc_exchange *none;
+        slc_err rc = exchange_to_write(s, (slc_slice){0}, &none, error);
+        if (rc != SLC_OK)
+            return rc;
+    }
+    slc_queue *queue = slc_vhost_queue(vhost, slc_message_key(m));
+    s->direct = queue != NULL ? &queue->dest : NULL;
+    *queues = &s->direct;
+    *count = queue != NULL;
     return SLC_OK;
 }
 
@@ -281,13 +287,14 @@ static slc_err publish_route(slc_session *s, slc_message *m, slc_slice headers,
     slc_vhost *vhost = s->client->vhost;
     slc_route *route = &s->route;
     *via = vhost->default_exchange;
-    if (m->more_keys || m->exchange_bytes == 0) {
-        slc_err rc = m->more_keys ? publish_route_keys(s, m, headers, via, error)
-                                  : publish_route_default(s, m, error);
+    if (m->more_keys) {
+        slc_err rc = publish_route_keys(s, m, headers, via, error);
         *queues = route->queues;
         *count = route->count;
         return rc;
     }
+    if (m->exchange_bytes == 0)
+        return publish_route_default(s, m, queues, count, error);
     if (s->route_cache == NULL)
         s->route_cache = slc_alloc_zero(ROUTE_SLOTS, sizeof *s->route_cache);
     slc_slice key = slc_message_key(m);
