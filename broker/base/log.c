@@ -183,8 +183,13 @@ static void log_say(slc_log_level level, const char *category, const char *event
                              .node = node[0] != '\0' ? node : NULL,
                              .message = message};
     clock_gettime(CLOCK_REALTIME, &record.time);
-    slc_log_entry *entry = log_entry_new(&record, wanted, json);
-    (void)slc_log_outputs_write(log_out, entry);
+    // Where a socket that fails is the only output, standard error hears of it.
+    bool nowhere = wanted == 0 && without != 0;
+    slc_log_entry *entry = log_entry_new(&record, nowhere ? 1u << SLC_LOG_CONSOLE : wanted, json);
+    if (nowhere)
+        slc_log_write_stderr(entry);
+    else
+        (void)slc_log_outputs_write(log_out, entry);
     log_keep(entry);
     slc_free(entry);
 }

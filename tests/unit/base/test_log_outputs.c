@@ -489,6 +489,29 @@ Test(log_outputs, an_absent_socket_is_said_once_and_its_return_too)
     close(fd);
 }
 
+Test(log_outputs, a_journal_that_is_the_only_output_is_missed_on_standard_error)
+{
+    int ends[2], saved = dup(STDERR_FILENO);
+    cr_assert(eq(int, pipe(ends), 0));
+    dup2(ends[1], STDERR_FILENO);
+    slc_log_options options = options_new();
+    options.file = NULL;
+    options.journal = true;
+    start(&options);
+    say(SLC_LOG_INFO, "queue", "lost");
+    slc_log_stop();
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    char text[4096] = "";
+    ssize_t bytes = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    cr_assert(gt(int, (int)bytes, 0));
+    cr_expect(ne(ptr, strstr(text, "do not get through and are dropped: No such file"), NULL), "%s",
+              text);
+    cr_expect(eq(ptr, strstr(text, "lost"), NULL), "%s", text);
+}
+
 Test(log_outputs, a_full_socket_loses_lines_and_holds_up_nobody)
 {
     int fd = unix_socket(); // nobody reads

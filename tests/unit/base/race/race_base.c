@@ -60,6 +60,11 @@ int main(void)
     close(fd);
     slc_error error = {0};
     slc_log_options options = {.level = SLC_LOG_NONE, .file = path, .file_level = SLC_LOG_DEBUG};
+    // Nobody is there: what happens to lines does not matter here.
+    options.syslog = (slc_log_syslog_options){
+        .host = "localhost", .port = 1, .tcp = true, .identity = "race", .level = SLC_LOG_DEBUG};
+    options.journal_socket = "/nonexistent-sluice/socket";
+    options.journal_level = SLC_LOG_DEBUG;
     SLC_ASSERT(slc_log_start(&options, &error) == SLC_OK);
 #if SLC_FAILPOINTS
     SLC_ASSERT(slc_failpoint_plan("race.never=error:EIO@1000000", &error) == SLC_OK);
@@ -76,6 +81,9 @@ int main(void)
     }
     for (uint32_t i = 0; i < 50; i++) { // reconfigure and reopen under fire
         options.file_json = i % 2 == 0;
+        options.syslog.on = i % 3 == 0;
+        options.journal = i % 3 == 1;
+        slc_log_set_level(i % 2 == 0 ? SLC_LOG_INFO : SLC_LOG_DEBUG);
         SLC_ASSERT(slc_log_configure(&options, &error) == SLC_OK);
         slc_log_reopen();
     }
