@@ -102,6 +102,7 @@ void auth_unref(slc_auth *auth)
         permission_free(&auth->permissions, auth->permissions);
     while (auth->topics != NULL)
         permission_free(&auth->topics, auth->topics);
+    slc_credentials_fini(&auth->credentials);
     sodium_memzero(auth->mac_key, sizeof auth->mac_key);
     slc_free(auth);
 }

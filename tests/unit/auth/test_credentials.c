@@ -5,7 +5,7 @@
 
 #include "auth/auth.h"
 
-TestSuite(credentials, .timeout = 30);
+TestSuite(credentials);
 
 static slc_err check(slc_credentials_options options, const char *password, slc_error *error)
 {
