@@ -5,7 +5,7 @@
 
 #include "base/log_recent.h"
 
-TestSuite(log_recent, .timeout = 30);
+TestSuite(log_recent, .timeout = 60);
 
 static char got[SLC_LOG_RECENT_BYTES_MAX * 2];
 static size_t got_bytes;
