@@ -318,6 +318,7 @@ extern const slc_ctl_list slc_ctl_certificates;
 int slc_ctl_check_certificate_expiration(slc_ctl *ctl);
 int slc_ctl_policy_set(slc_ctl *ctl); // and operator policies, by the command's name
 int slc_ctl_policy_clear(slc_ctl *ctl);
+int slc_ctl_policies_matching(slc_ctl *ctl);
 int slc_ctl_parameter_set(slc_ctl *ctl);
 int slc_ctl_parameter_clear(slc_ctl *ctl);
 int slc_ctl_global_set(slc_ctl *ctl);

@@ -346,6 +346,19 @@ static uint64_t dest_update(slc_vhost *vhost, slc_destination *dest)
     return cost;
 }
 
+bool slc_policy_each_of_queue(slc_vhost *vhost, slc_slice queue, bool is_operator,
+                              void (*each)(slc_slice policy, void *arg), void *arg)
+{
+    const slc_queue *q = slc_vhost_queue(vhost, queue);
+    const slc_policy_list *list = &vhost->policies.lists[is_operator ? 1 : 0];
+    uint64_t cost = 0;
+    for (uint32_t i = 0; q != NULL && i < list->count; i++) {
+        if (policy_matches(list->items[i], &q->dest, &cost))
+            each(list->items[i]->name, arg);
+    }
+    return q != NULL;
+}
+
 void slc_policy_attach(slc_vhost *vhost, slc_destination *dest)
 {
     if (vhost->policies.lists[0].count + vhost->policies.lists[1].count > 0 &&

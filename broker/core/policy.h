@@ -41,6 +41,11 @@ slc_slice slc_policy_name(const slc_policy *policy);
  *  delivery-limit: no limit), else the operator's. The object's own arguments are not in it. */
 void slc_policy_effective(slc_slice policy, slc_slice operator_policy, slc_buffer *out);
 
+/** Each policy, or operator policy, whose pattern and apply-to fit a queue; the first is the one that applies. False: there is no such
+ *  queue. */
+bool slc_policy_each_of_queue(slc_vhost *vhost, slc_slice queue, bool is_operator,
+                              void (*each)(slc_slice policy, void *arg), void *arg);
+
 /** Would pattern be found in name? SLC_EINVAL: it does not compile (error says where); SLC_ELIMIT: too many steps. For tests and
  *  tools; the lists keep theirs compiled. */
 SLC_MUST_USE slc_err slc_policy_pattern_try(slc_slice pattern, slc_slice name, bool *found,

@@ -276,6 +276,7 @@ void slc_api_certificates(slc_http_request *request);
 void slc_api_health_certificates(slc_http_request *request);
 void slc_api_policies(slc_http_request *request); // and operator-policies, by the path
 void slc_api_policy(slc_http_request *request);
+void slc_api_policies_matching(slc_http_request *request);
 void slc_api_policy_set(slc_http_request *request);
 void slc_api_policy_clear(slc_http_request *request);
 void slc_api_parameters(slc_http_request *request);

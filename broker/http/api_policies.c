@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "core/parameter.h"
+#include "core/policy.h"
 #include "http/api.h"
 
 static slc_slice component_of(const slc_http_request *request)
@@ -73,6 +74,30 @@ void slc_api_policies(slc_http_request *request)
     api.want = component_of(request);
     slc_json_open(&api.w, '[');
     slc_broker_each_parameter(api.broker, policy_each, &api);
+    slc_json_close(&api.w, ']');
+    slc_api_end(&api);
+}
+
+static void matching_each(slc_slice name, void *arg)
+{
+    slc_api *api = arg;
+    const slc_parameter *p = slc_parameter_find(api->broker, (slc_vhost *)(uintptr_t)api->vhost,
+                                                slc_slice_str("policy"), name);
+    if (p != NULL)
+        policy_write(&api->w, p);
+}
+
+// Those that fit a queue, the one that applies first.
+void slc_api_policies_matching(slc_http_request *request)
+{
+    slc_vhost *vhost = slc_api_vhost_named(request, request->vars[0]);
+    if (vhost == NULL)
+        return;
+    slc_api api = slc_api_begin(request);
+    api.vhost = vhost;
+    api.want_one = true;
+    slc_json_open(&api.w, '[');
+    api.found = slc_policy_each_of_queue(vhost, request->vars[1], false, matching_each, &api);
     slc_json_close(&api.w, ']');
     slc_api_end(&api);
 }

@@ -32,7 +32,7 @@
  *      DELETE reset[/N]  POST rebalance/queues  vhosts/V/start/N  queues/V/Q/actions      GET   shovels  federation-links ...
  *      GET    store  sluice/status  sluice/ready  sluice/listeners        POST sluice/shutdown
  *      POST   sluice/config/reload  sluice/config/check  sluice/listeners/suspend  sluice/listeners/resume  sluice/logs/rotate
- *      GET    sluice/log  sluice/process  sluice/threads  sluice/interfaces  sluice/cipher-suites  sluice/resolve/N   PUT  sluice/log/level
+ *      GET    sluice/log  sluice/process  sluice/threads  sluice/interfaces  sluice/cipher-suites  sluice/policies/V/Q  sluice/resolve/N   PUT  sluice/log/level
  *  A connection C is named by its name or by its pid `<node.N.0.0>`. DELETE on queues answers with the header
  *  X-Sluice-Messages: how many messages went.
  *  Query of lists: columns, sort, page and the rest of list_query.h; arguments=raw gives field tables as base64 of their AMQP

@@ -153,6 +153,7 @@ static const slc_route_entry routes[] = {
     {GET, "aliveness-test/*", slc_api_aliveness},
     {GET, "sluice/alarms/limits", slc_api_limits},
     {PUT, "sluice/alarms/limits", slc_api_limits_set},
+    {GET, "sluice/policies/*/*", slc_api_policies_matching},
     {GET, "sluice/config", slc_api_config},
     {POST, "sluice/config/reload", slc_api_config_reload},
     {POST, "sluice/config/check", slc_api_config_check},

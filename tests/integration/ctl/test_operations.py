@@ -384,12 +384,32 @@ def test_what_needs_erlang_is_refused_with_a_way_out(ctl):
     assert "file:/path" in ctl.run("encode", "v", "pass").stderr
 
 
+def test_policies_that_match_a_queue(ctl, broker):
+    connection = pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port))
+    connection.channel().queue_declare("matched.q")
+    try:
+        for name, pattern, kind, priority in (("low", "^matched", "all", 1), ("high", "q$", "queues", 9), ("other", "^x", "all", 99),
+                                              ("exchanges", ".*", "exchanges", 99)):
+            good(ctl.run("set_policy", name, pattern, '{"max-length":5}', "--apply-to", kind, "--priority", str(priority)))
+        rows = as_json(ctl, "list_policies_that_match", "matched.q")
+        assert [row["name"] for row in rows] == ["high", "low"]
+        assert rows[0] in as_json(ctl, "list_policies") and rows[0]["definition"] == '{"max-length":5}'
+        assert good(ctl.run("-s", "list_queues", "name", "policy")) == "matched.q\thigh\n"
+        assert ctl.run("list_policies_that_match", "nosuch").returncode == 65
+        assert ctl.run("list_policies_that_match", "-p", "nosuch", "matched.q").returncode == 65
+    finally:
+        for name in ("low", "high", "other", "exchanges"):
+            ctl.run("clear_policy", name)
+        connection.channel().queue_delete("matched.q")
+        connection.close()
+
+
 # ---- who may
 
 
 PATHS = [("GET", "config"), ("POST", "config/reload"), ("POST", "config/check"), ("GET", "log"), ("PUT", "log/level"),
          ("POST", "logs/rotate"), ("POST", "listeners/suspend"), ("POST", "listeners/resume"), ("GET", "process"),
-         ("GET", "threads"), ("GET", "interfaces"), ("GET", "cipher-suites"), ("GET", "resolve/localhost")]
+         ("GET", "policies/%2F/q"), ("GET", "threads"), ("GET", "interfaces"), ("GET", "cipher-suites"), ("GET", "resolve/localhost")]
 
 
 def test_only_administrators_may(ctl, broker):
