@@ -239,13 +239,13 @@ def test_expires_not_while_there_is_a_consumer(conn, ch, names, put):
     ch.queue(dead)
     ch.bind(dead, x)
     # In one write: between the two no time passes for this machine's sake.
-    declare = encode_method("queue.declare", queue=q, arguments={"x-expires": 1500, "x-dead-letter-exchange": x})
+    declare = encode_method("queue.declare", queue=q, arguments={"x-expires": 1000, "x-dead-letter-exchange": x})
     consume = encode_method("basic.consume", queue=q, consumer_tag="t")
     conn.send_raw(encode_frame(METHOD, ch.number, declare) + encode_frame(METHOD, ch.number, consume))
     ch.expect("queue.declare-ok")
     tag = ch.expect("basic.consume-ok").consumer_tag
     ch.bind(q, "amq.direct", q)
-    ch.queue(clock, arguments={"x-dead-letter-exchange": x, "x-message-ttl": 3000})
+    ch.queue(clock, arguments={"x-dead-letter-exchange": x, "x-message-ttl": 2000})
     put(clock, b"tick")
     watch = conn.channel()
     watch.consume(dead, no_ack=True)
