@@ -164,7 +164,9 @@ static slc_err check_stream_only(const slc_value *value, char *reason, size_t by
 
 /** What RabbitMQ knows, in the order in which it looks at them: what is wrong in two arguments gets the same answer. fixed: what a
  *  queue is made with; the others can change (declare.on_mismatch). quorum_only: RabbitMQ refuses a new classic queue with it, we do
- *  not. Mode, version, places and sizes of groups have no effect on one node: all our queues page by themselves. */
+ *  not. Mode, version, places and sizes of groups have no effect on one node: all our queues page by themselves. Nor has the time that a
+ *  consumer on an unreachable node is waited for: here all are on this one, and what one holds whose connection breaks comes back at
+ *  once, as at RabbitMQ. */
 static const struct known_argument {
     const char *key;
     check_fn check;
@@ -190,7 +192,7 @@ static const struct known_argument {
         {"x-quorum-target-group-size", check_positive, .quorum_only = true},
         {"x-delivery-limit", check_integer, .quorum_only = true},
         {"x-consumer-timeout", check_not_negative},
-        {"x-consumer-disconnected-timeout", check_not_yet},
+        {"x-consumer-disconnected-timeout", check_not_negative, .quorum_only = true},
         {"x-delayed-retry-type", check_retry_type, .quorum_only = true},
         {"x-delayed-retry-min", check_time, .quorum_only = true},
         {"x-delayed-retry-max", check_time, .quorum_only = true},

@@ -125,6 +125,8 @@ static const struct policy_key {
     {"queue-version", true, fits_version, "", " is not a valid queue-version value"},
     {"target-group-size", true, fits_positive, "", " is not a valid target count"},
     {"consumer-timeout", false, fits_not_negative, "", " is not a valid consumer timeout"},
+    {"consumer-disconnected-timeout", false, fits_not_negative, "",
+     " is not a valid consumer disconnected timeout"},
     {"delayed-retry-type", false, fits_retry_type, "", " is not a valid delayed retry type"},
     {"delayed-retry-min", false, fits_not_negative, "", " is not a valid delayed retry time"},
     {"delayed-retry-max", false, fits_not_negative, "", " is not a valid delayed retry time"},

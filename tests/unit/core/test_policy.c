@@ -112,6 +112,8 @@ Test(policy, refused_with_rabbitmqs_texts)
         {"{\"pattern\":\"a\",\"definition\":{\"message-ttl\":\"a\"}}",
          "<<\"a\">> is not a valid message TTL"},
         {"{\"pattern\":\"a\",\"definition\":{\"expires\":0}}", "0 is not a valid queue expiry"},
+        {"{\"pattern\":\"a\",\"definition\":{\"consumer-disconnected-timeout\":-1}}",
+         "-1 is not a valid consumer disconnected timeout"},
         {"{\"pattern\":\"a\",\"definition\":{\"max-length\":1.5}}",
          "1.5 is not a valid maximum length"},
         {"{\"pattern\":\"a\",\"definition\":{\"max-length-bytes\":null}}",

@@ -105,6 +105,7 @@ Test(queue_limits, refuses_bad_arguments_with_rabbitmqs_texts)
         {"x-expires", 0, "{value_zero,0}"},
         {"x-max-priority", 256, "{max_value_exceeded,256}"},
         {"x-max-length", -5, "{value_negative,-5}"},
+        {"x-consumer-disconnected-timeout", -1, "{value_negative,-1}"},
         {"x-overflow", 1, "{unacceptable_type,long}"},
         {"x-max-age", 1, NULL},
     };
@@ -130,6 +131,21 @@ Test(queue_limits, refuses_bad_arguments_with_rabbitmqs_texts)
         eq(int, declare("bad", false, "x-queue-type=quorum", 0, NULL, NULL), SLC_EPRECONDITION));
     cr_expect(
         eq(str, last_error.text, "invalid property 'non-durable' for queue 'bad' in vhost '/'"));
+}
+
+Test(queue_limits, what_concerns_other_nodes_is_taken_and_says_nothing_here)
+{
+    static const char *const keys[] = {"x-consumer-disconnected-timeout",
+                                       "x-quorum-initial-group-size"};
+    static const int64_t values[] = {60000, 3};
+    cr_assert(eq(int, declare("q", true, "x-queue-type=quorum", 2, keys, values), SLC_OK));
+    publish_n("q", 1, true, 0, 0);
+    fake_client *other = fake_client_open(w);
+    cr_assert(eq(int, fake_consume(fake_session(other), "q", "c", ""), SLC_OK));
+    fake_turn(w);
+    cr_expect(eq(str, (char *)fake_take_log(other), "deliver 1 c 1"));
+    fake_client_close(other); // its connection broke: nobody waits for it to come back
+    EXPECT_GET("q", "1");
 }
 
 Test(queue_limits, a_message_expires_wherever_it_stands)
