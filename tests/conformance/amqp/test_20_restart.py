@@ -35,6 +35,10 @@ class After:
         ch.queue("quorum-queue", durable=True, arguments={"x-queue-type": "quorum"})
         for mode in (1, 2):
             pub.publish("", "quorum-queue", b"mode %d" % mode, {"delivery_mode": mode})
+        ch.queue("levels", durable=True, arguments={"x-queue-type": "quorum"})
+        for priority in (None, 0, 31, 5, 4, 255):
+            props = {"delivery_mode": 2} if priority is None else {"delivery_mode": 2, "priority": priority}
+            pub.publish("", "levels", b"%s" % str(priority).encode(), props)
         ch.queue("bound", durable=True)
         for x in ("durable-exchange", "transient-exchange"):
             ch.bind("bound", x)
@@ -138,6 +142,19 @@ def test_quorum_queue_keeps_every_message(after):
 
     support.wait_until(both, 60, "both messages")  # RabbitMQ chooses a leader first
     assert got == [b"mode 1", b"mode 2"]
+
+
+@spec("15.1")
+def test_a_quorum_queue_has_levels_of_priority(after):
+    got = []
+
+    def all_of_them():
+        got.extend(after.ch.drain("levels"))
+        return len(got) >= 6
+
+    support.wait_until(all_of_them, 60, "the messages")  # as above
+    assert got == differs("A5", [b"31", b"255", b"5", b"None", b"4", b"0"],
+                          rabbitmq=[b"None", b"0", b"31", b"5", b"4", b"255"])
 
 
 @spec("20", vector=74)
