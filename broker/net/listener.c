@@ -256,6 +256,8 @@ static void listener_accepted(slc_listener *l, int fd, const any_address *from)
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
     l->net->stats.accepted++;
+    // What the peer has to do in time is counted from here, and the turn of the loop may have begun long ago.
+    uv_update_time(l->net->loop);
     if (l->options.proxy_protocol)
         slc_proxy_wait_new(l->net, l, &l->waiting, fd, &peer, l->options.proxy_timeout_ms,
                            listener_hand_over);

@@ -16,11 +16,17 @@ static slc_net *net;
 static uint32_t accepted;
 static slc_peer last_peer;
 static int accepted_fds[64];
+static uint64_t accepted_ms[64]; // the loop's time
+static uint32_t busy_ms;         // what each takes
 
 static void on_accepted(slc_listener *listener, int fd, const slc_peer *peer, void *arg)
 {
     (void)listener;
     (void)arg;
+    accepted_ms[accepted % 64] = uv_now(&loop);
+    for (uint64_t until = slc_clock_now_ns() + busy_ms * SLC_NS_PER_MS;
+         slc_clock_now_ns() < until;) {
+    }
     accepted_fds[accepted++ % 64] = fd;
     last_peer = *peer;
 }
@@ -72,6 +78,22 @@ Test(listener, port_zero_gives_a_port_and_ipv4_shows_as_ipv4)
     cr_expect(last_peer.loopback);
     close(fd);
     close(accepted_fds[0]);
+}
+
+Test(listener, the_time_of_a_peer_begins_when_it_is_accepted_not_with_the_turn)
+{
+    slc_listener *l = NULL;
+    cr_assert_eq(listen_on("127.0.0.1:0", &l, NULL), SLC_OK);
+    int fds[2] = {dial(slc_listener_port(l)), dial(slc_listener_port(l))};
+    busy_ms = 20;
+    while (accepted < 2)
+        uv_run(&loop, UV_RUN_ONCE);
+    busy_ms = 0;
+    cr_expect_geq(accepted_ms[1], accepted_ms[0] + 19); // whole milliseconds
+    for (int i = 0; i < 2; i++) {
+        close(fds[i]);
+        close(accepted_fds[i]);
+    }
 }
 
 Test(listener, a_used_port_is_an_error_with_the_address_in_it)
