@@ -27,7 +27,7 @@ static void teardown(void)
     fake_world_free(w);
 }
 
-TestSuite(growers, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(growers, .init = setup, .fini = teardown, .timeout = 60);
 
 /** count messages of bytes each, in a durable queue of that name. */
 static void fill(const char *queue, uint32_t count, size_t bytes, const char *flags)
