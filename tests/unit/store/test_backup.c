@@ -307,12 +307,12 @@ static slc_err backup_start(world *w, uint64_t rate, uint64_t keep_free)
 
 static void backup_wait(world *w, uint32_t acts)
 {
-    for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
+    for (uint64_t until = slc_clock_now_ns() + 100 * SLC_NS_PER_S;
          !w->done && slc_clock_now_ns() < until;) {
         act(w, acts);
         turn(w);
     }
-    cr_assert(w->done, "no end of the backup within 60 s");
+    cr_assert(w->done, "no end of the backup within 100 s");
 }
 
 /* ---- the copy, opened ---- */
