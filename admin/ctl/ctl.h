@@ -279,6 +279,9 @@ typedef struct slc_ctl_list {
 } slc_ctl_list;
 
 int slc_ctl_list_run(slc_ctl *ctl);
+/** As slc_ctl_rows_of, with columns that say more about themselves; shown: their names, separated by commas. */
+int slc_ctl_columns_of(slc_ctl *ctl, char *path, const slc_ctl_column *columns, const char *shown,
+                       int not_found);
 /** columns ends with name NULL. NULL: none of that name. */
 const slc_ctl_column *slc_ctl_column_find(const slc_ctl_column *columns, slc_slice name);
 

@@ -500,10 +500,17 @@ int slc_ctl_rows_of(slc_ctl *ctl, char *path, const char *const *columns, const 
         slc_buffer_format(&names, "%s,", columns[i]);
     }
     slc_buffer_put(&names, "", 1);
+    int rc = slc_ctl_columns_of(ctl, path, all, (const char *)names.data, not_found);
+    slc_buffer_fini(&names);
+    return rc;
+}
+
+int slc_ctl_columns_of(slc_ctl *ctl, char *path, const slc_ctl_column *columns, const char *shown,
+                       int not_found)
+{
     view v;
     slc_ctl_reply reply = {0};
-    int rc = view_init(&v, ctl, all, (const char *)names.data, false);
-    slc_buffer_fini(&names);
+    int rc = view_init(&v, ctl, columns, shown, false);
     if (rc == CTL_OK)
         rc = slc_ctl_request(ctl, "GET", path, NULL, &reply);
     slc_free(path);

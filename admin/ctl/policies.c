@@ -108,13 +108,11 @@ int slc_ctl_policy_set(slc_ctl *ctl)
 
 int slc_ctl_policies_matching(slc_ctl *ctl)
 {
-    static const char *const names[] = {"vhost",    "name",       "pattern",
-                                        "apply-to", "definition", "priority"};
     slc_ctl_banner(ctl, "Listing policies that match the queue \"%s\" in vhost \"%s\" ...",
                    ctl->args[0], ctl->vhost);
-    return slc_ctl_rows_of(ctl,
-                           slc_ctl_path("/api/sluice/policies/%s/%s", ctl->vhost, ctl->args[0]),
-                           names, names, SLC_ARRAY_COUNT(names), CTL_DATA);
+    return slc_ctl_columns_of(ctl,
+                              slc_ctl_path("/api/sluice/policies/%s/%s", ctl->vhost, ctl->args[0]),
+                              columns, ALL_COLUMNS, CTL_DATA);
 }
 
 int slc_ctl_policy_clear(slc_ctl *ctl)

@@ -393,7 +393,7 @@ def test_policies_that_match_a_queue(ctl, broker):
             good(ctl.run("set_policy", name, pattern, '{"max-length":5}', "--apply-to", kind, "--priority", str(priority)))
         rows = as_json(ctl, "list_policies_that_match", "matched.q")
         assert [row["name"] for row in rows] == ["high", "low"]
-        assert rows[0] in as_json(ctl, "list_policies") and rows[0]["definition"] == '{"max-length":5}'
+        assert rows[0] in as_json(ctl, "list_policies") and rows[0]["definition"] == {"max-length": 5}
         assert good(ctl.run("-s", "list_queues", "name", "policy")) == "matched.q\thigh\n"
         assert ctl.run("list_policies_that_match", "nosuch").returncode == 65
         assert ctl.run("list_policies_that_match", "-p", "nosuch", "matched.q").returncode == 65
