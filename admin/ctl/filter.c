@@ -113,14 +113,13 @@ bool slc_ctl_filter_passes(const slc_ctl_filter *filter, const slc_ctl_cell *cel
 {
     slc_buffer text = {0};
     slc_ctl_cell_text(cell, alias, &text);
-    slc_slice shown = slc_buffer_slice(&text);
+    slc_buffer_put(&text, "", 1); // for regexec
+    slc_slice shown = slc_slice_of(text.data, text.bytes - 1);
     bool passes;
     if (is_order(filter)) {
         passes = is_in_order(filter, cell, shown);
     } else if (is_regex(filter)) {
-        regmatch_t whole = {.rm_so = 0, .rm_eo = (regoff_t)shown.bytes};
-        passes = regexec(&filter->regex, shown.data != NULL ? (const char *)shown.data : "", 1,
-                         &whole, REG_STARTEND) == 0;
+        passes = regexec(&filter->regex, (const char *)text.data, 0, NULL, 0) == 0;
         passes = passes == (filter->comparison == CTL_MATCHING);
     } else {
         passes = is_equal(filter, cell, shown) == (filter->comparison == CTL_EQUAL);

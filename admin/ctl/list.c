@@ -230,7 +230,8 @@ static slc_ctl_cell cell_from_json(const json_t *value)
         else
             real_text(json_real_value(value), &number);
         cell.kind = CELL_NUMBER;
-        cell.text = slc_buffer_slice(&number);
+        slc_buffer_put(&number, "", 1); // for strtod
+        cell.text = slc_slice_of(number.data, number.bytes - 1);
         cell.owned = true;
         break;
     }

@@ -180,6 +180,8 @@ def test_queue_capacity(queues, state, ctl):
 
     # Its consumer holds what it may, and messages wait: each second halves what it was. Nothing else changes it.
     support.wait_until(lambda: mixed() < 0.2, 60, "the capacity to fall")
+    ordered = [row["consumer_capacity"] for row in listed(ctl, "list_queues", "consumer_capacity", "--sort", "consumer_capacity")]
+    assert ordered == sorted(ordered) and 0 < ordered[-2] <= ordered[-1], "fractions too"
 
 
 def test_queue_replicas(queues):
