@@ -234,6 +234,56 @@ Test(random_exchange, throws_among_all_bindings, .timeout = 60)
     slc_route_fini(&route);
 }
 
+/** Law: a message goes to one of those that are bound now; with x-modulus-hash the key and the set of them say to which, whatever
+ *  came and went before. The model is the set; random changes from a seed. */
+Test(kinds, one_of_those_that_are_bound, .timeout = 60)
+{
+    enum { KEYS = 50, ROUNDS = 200 };
+    static const char *const types[] = {"x-random", "x-modulus-hash"};
+    slc_destination *queues[QUEUES];
+    slc_route route = {0};
+    test_random_init();
+    queues_make(queues, QUEUES);
+    for (size_t t = 0; t < SLC_ARRAY_COUNT(types); t++) {
+        slc_binding *bindings[QUEUES] = {0};
+        slc_exchange *x = test_exchange(types[t], types[t], NULL);
+        uint32_t bound = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            int at = (int)test_random(QUEUES);
+            if (bindings[at] == NULL) {
+                bindings[at] = test_bind(x, queues[at], "");
+                bound++;
+            } else {
+                slc_binding_remove(bindings[at]);
+                bindings[at] = NULL;
+                bound--;
+            }
+            // A second one, bound to the same set at once and backwards.
+            char name[16];
+            snprintf(name, sizeof name, "%zu.%d", t, round);
+            slc_exchange *twin = t == 1 ? test_exchange(name, types[t], NULL) : NULL;
+            for (int i = QUEUES - 1; i >= 0 && twin != NULL; i--)
+                if (bindings[i] != NULL)
+                    test_bind(twin, queues[i], "");
+            for (int i = 0; i < KEYS; i++) {
+                char key[16];
+                snprintf(key, sizeof key, "k%d", i);
+                slc_destination *to = route_one(x, key, &route);
+                int home = to != NULL ? index_of(queues, to) : -1;
+                bool fine = home < 0 ? bound == 0 : bindings[home] != NULL;
+                if (fine && twin != NULL)
+                    fine = to == route_one(twin, key, &route);
+                if (!fine)
+                    cr_assert_fail("seed %" PRIu64 ": %s, round %d: '%s' went to %d of %u bound",
+                                   test_seed, types[t], round, key, home, bound);
+            }
+        }
+    }
+    queues_free(queues, QUEUES);
+    test_vhost_clear();
+    slc_route_fini(&route);
+}
+
 /* ---- checks ---- */
 
 struct declare_case {
@@ -355,6 +405,63 @@ Test(recent_history, a_new_binding_gets_the_last_messages, .timeout = 60)
                                         slc_slice_str("whatever"), (slc_slice){0},
                                         &error) == SLC_OK);
     cr_expect_str_eq(drain(w, s, "third"), "m3 m4 m5 ");
+    fake_client_close(c);
+    fake_world_free(w);
+}
+
+/** The model: the last bodies in an array. Random publishes, some of which are not to be kept, and bindings that come and go. */
+Test(recent_history, agrees_with_an_array, .timeout = 60)
+{
+    enum { KEPT = 7, STEPS = 400, PLACES = 4 };
+    fake_world *w = fake_world_new();
+    fake_client *c = fake_client_open(w);
+    slc_session *s = fake_session(c);
+    slc_error error = {0};
+    int kept[STEPS], kept_count = 0;
+    bool bound[PLACES] = {false};
+    test_random_init();
+    declare_history(s, "x", KEPT);
+    for (int step = 0; step < STEPS; step++) {
+        char name[PLACES][8], wanted[128] = "";
+        int place = (int)test_random(PLACES);
+        uint32_t what = test_random(8);
+        for (int i = 0; i < PLACES; i++)
+            snprintf(name[i], sizeof name[i], "q%d", i);
+        if (what == 0 && bound[place]) {
+            fake_unbind(w, s, name[place], "x", "");
+            bound[place] = false;
+            continue;
+        }
+        if (what <= 1 && !bound[place]) {
+            fake_queue(w, s, name[place], ""); // it may be there
+            fake_bind(w, s, name[place], "x", "");
+            bound[place] = true;
+            for (int i = kept_count > KEPT ? kept_count - KEPT : 0; i < kept_count; i++)
+                snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "%d ", kept[i]);
+            cr_assert_str_eq(drain(w, s, name[place]), wanted, "seed %" PRIu64 ", step %d",
+                             test_seed, step);
+            continue;
+        }
+        bool keep = test_random(3) != 0;
+        char body[16];
+        slc_table_builder b = {0};
+        int bytes = snprintf(body, sizeof body, "%d", step);
+        slc_table_put_bool(&b, "x-recent-history-no-store", !keep);
+        slc_message *m = slc_message_new(slc_slice_str("x"), slc_slice_str("k"), (slc_slice){0},
+                                         (uint64_t)bytes, false);
+        memcpy(slc_message_body(m), body, (size_t)bytes);
+        cr_assert(slc_session_publish(s, m, slc_table_builder_content(&b), false, &error) ==
+                  SLC_OK);
+        slc_table_builder_fini(&b);
+        if (keep)
+            kept[kept_count++] = step;
+        snprintf(wanted, sizeof wanted, "%d ", step);
+        for (int i = 0; i < PLACES; i++)
+            if (bound[i])
+                cr_assert_str_eq(drain(w, s, name[i]), wanted, "seed %" PRIu64 ", step %d",
+                                 test_seed, step);
+    }
+    cr_expect(kept_count > 10 * KEPT);
     fake_client_close(c);
     fake_world_free(w);
 }
