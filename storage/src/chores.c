@@ -60,9 +60,15 @@ static uint64_t job_save_queues(slc_shard *shard, uint64_t delete_to, uint64_t e
 // Chunks with drops that end whole segments stay until those are deleted.
 static uint64_t pinned_below(const slc_shard *shard, uint64_t to)
 {
-    for (uint32_t i = shard->grave_head + shard->job.grave_count; i < shard->grave_count; i++)
-        if (shard->graves[i].pin_lsn < to)
-            to = shard->graves[i].pin_lsn;
+    uint64_t end_lsn = slc_shard_job_end(shard);
+    for (uint32_t i = shard->grave_head + shard->job.grave_count; i < shard->grave_count; i++) {
+        const slc_grave *grave = &shard->graves[i];
+        if (grave->pin_lsn < to && (!grave->queue_deleted || grave->drop_lsn > end_lsn))
+            to = grave->pin_lsn;
+    }
+    for (const slc_squeue *queue = shard->dying_first; queue != NULL; queue = queue->next)
+        if (queue->purge_pin < to && queue->del_lsn > end_lsn)
+            to = queue->purge_pin;
     for (const slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next)
         if (purge->queue != NULL && purge->pin_lsn < to)
             to = purge->pin_lsn;

@@ -128,9 +128,14 @@ slc_squeue *slc_shard_queue_add(slc_shard *shard, uint32_t qid, const slc_uuid *
 void slc_shard_queue_bury(slc_shard *shard, slc_squeue *queue, uint64_t del_lsn)
 {
     slc_shard_unsaved_remove(shard, queue);
-    for (slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next)
-        if (purge->queue == queue)
-            purge->queue = NULL;
+    queue->purge_pin = UINT64_MAX;
+    for (slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next) {
+        if (purge->queue != queue)
+            continue;
+        purge->queue = NULL;
+        if (purge->pin_lsn < queue->purge_pin)
+            queue->purge_pin = purge->pin_lsn;
+    }
     shard->queue_pages[queue->qid / STORE_QUEUE_PAGE][queue->qid % STORE_QUEUE_PAGE] = NULL;
     queue->dying = true;
     queue->del_lsn = del_lsn;

@@ -283,8 +283,8 @@ static void made_enter(slc_shard *shard, slc_squeue *queue, slc_segment *segment
     if (dropped)
         segment->drop_lsn = queue->drop_newest;
     if (segment->live == 0) {
-        slc_shard_grave_add(shard,
-                            (slc_grave){queue->qid, segment->first, queue->drop_newest, since});
+        slc_shard_grave_add(
+            shard, (slc_grave){queue->qid, segment->first, queue->drop_newest, since, false});
         slc_free(segment->dead);
         slc_free(segment->residents);
         return;
@@ -318,9 +318,10 @@ static void merged_leave(slc_shard *shard, slc_squeue *queue, const slc_slice_ma
 
 static void queue_gone(slc_shard *shard, const slc_slice_made *made)
 {
-    // Its QDEL stands in a chunk handed over after this job, or open.
-    slc_shard_grave_add(shard, (slc_grave){made->qid, shard->job.slice.items[made->from].qseq,
-                                           shard->next_lsn - 1, UINT64_MAX});
+    // Its QDEL stands in a chunk handed over after this job, or open, and so do drops since the slice was built.
+    slc_shard_grave_add(shard,
+                        (slc_grave){made->qid, shard->job.slice.items[made->from].qseq,
+                                    shard->next_lsn - 1, shard->job.slice.after_lsn + 1, true});
 }
 
 void slc_shard_migrate_done(slc_shard *shard)

@@ -187,7 +187,7 @@ static slc_err segment_note(recovery *r, uint32_t qid, uint64_t first, slc_slice
         return rc;
     slc_squeue *queue = slc_shard_queue(shard, qid);
     if (queue == NULL || d.live == 0) { // its queue was deleted, or it was about to be
-        slc_shard_grave_add(shard, (slc_grave){qid, first, 0, UINT64_MAX});
+        slc_shard_grave_add(shard, (slc_grave){qid, first, 0, UINT64_MAX, true});
         return SLC_OK;
     }
     if (queue->segment_tail > 0 && queue->segments[queue->segment_tail - 1]->last >= first)

@@ -121,11 +121,12 @@ void slc_shard_segment_bury(slc_shard *shard, slc_segment *segment, uint64_t dro
     for (uint32_t i = 0; i < segment->resident_count; i++)
         slc_shard_resident_unref(shard, segment->residents[i].slot, drop_lsn);
     // Its older drops have to be on disk as well before it may go: they are, when the newest is.
-    if (segment->dirty_lsn != 0 && segment->dirty_lsn < pin_lsn && !segment->queue->dying)
+    if (segment->dirty_lsn != 0 && segment->dirty_lsn < pin_lsn)
         pin_lsn = segment->dirty_lsn;
     if (drop_lsn < segment->drop_lsn)
         drop_lsn = segment->drop_lsn;
-    slc_shard_grave_add(shard, (slc_grave){segment->queue->qid, segment->first, drop_lsn, pin_lsn});
+    slc_shard_grave_add(shard, (slc_grave){segment->queue->qid, segment->first, drop_lsn, pin_lsn,
+                                           segment->queue->dying});
     slc_shard_segment_free(shard, segment);
 }
 

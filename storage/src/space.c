@@ -208,6 +208,9 @@ static void segments_renumber(slc_shard *shard, uint64_t base, uint64_t last)
         if (grave->pin_lsn >= base && grave->pin_lsn != UINT64_MAX)
             grave->pin_lsn = base;
     }
+    for (slc_squeue *queue = shard->dying_first; queue != NULL; queue = queue->next)
+        if (queue->purge_pin >= base && queue->purge_pin != UINT64_MAX)
+            queue->purge_pin = base;
     for (slc_purge *purge = shard->purge_first; purge != NULL; purge = purge->next) {
         if (purge->drop_lsn >= base)
             purge->drop_lsn = last;

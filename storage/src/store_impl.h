@@ -109,6 +109,9 @@ typedef struct slc_grave {
     uint64_t first;
     uint64_t drop_lsn; // not before this is in an ended batch
     uint64_t pin_lsn;  // chunks from here on stay until it is deleted; UINT64_MAX: none has to
+    // Its queue was deleted by the record in drop_lsn. When that is in an ended batch, a replay deletes the segment by itself, and no
+    // chunk has to stay; until then a crash can bring the queue back, and what was dropped of it must not come with it.
+    bool queue_deleted;
 } slc_grave;
 
 /** What slc_store_drop_range ended and what is not forgotten yet. */
@@ -143,9 +146,10 @@ typedef struct slc_squeue {
     slc_uuid uuid;
     slc_segment **segments; // [segment_head, segment_tail), first ascending, ranges disjoint
     uint32_t segment_head, segment_tail, segment_capacity;
-    uint32_t sparse;        // segments with less than a quarter of their messages left
-    uint64_t merge_qseq;    // the look for neighbours to merge goes on here
-    uint64_t del_lsn;       // of the QDEL record
+    uint32_t sparse;     // segments with less than a quarter of their messages left
+    uint64_t merge_qseq; // the look for neighbours to merge goes on here
+    uint64_t del_lsn;    // of the QDEL record
+    uint64_t purge_pin; // of a dying one: pin of its purges that were not through; UINT64_MAX: none
     uint64_t pending_first; // while renumbering: its first message that is not on disk; 0: none
 } slc_squeue;
 

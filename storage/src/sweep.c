@@ -15,10 +15,10 @@ static bool dying_sweep(slc_shard *shard, slc_squeue *queue, uint32_t *budget)
         entry_forget(shard, queue, &queue->entries[queue->head], queue->del_lsn);
         --*budget;
     }
-    // A replay finds the queue gone and deletes its segments by itself: they hold back no chunk.
+    // Once its end is on disk, a replay finds the queue gone and deletes its segments by itself.
     while (queue->segment_head<queue->segment_tail && * budget> 0) {
         slc_shard_segment_bury(shard, queue->segments[queue->segment_tail - 1], queue->del_lsn,
-                               UINT64_MAX);
+                               queue->purge_pin);
         --*budget;
     }
     return queue->live == 0 && queue->segment_head == queue->segment_tail;

@@ -22,6 +22,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <slc/store.h>
 #include <stdatomic.h>
@@ -593,8 +594,15 @@ static uint64_t check_once(void)
         const fact *f = &book->facts[i];
         if (!c.live[i] && fact_durable(f, durable, durable_large) && f->dropped == 0)
             fail("a durable message is missing", "");
-        if (c.live[i] && f->dropped != 0 && f->dropped <= durable)
-            fail("a message is back whose drop was durable", "");
+        if (c.live[i] && f->dropped != 0 && f->dropped <= durable) {
+            char text[160];
+            snprintf(text, sizeof text,
+                     "queue %u position %" PRIu64 ", appended by %" PRIu64 ", dropped by %" PRIu64
+                     ", durable up to %" PRIu64 ", %s",
+                     f->qid, f->qseq, f->appended, f->dropped, durable,
+                     f->large ? "large" : "small");
+            fail("a message is back whose drop was durable", text);
+        }
         for (uint32_t k = 0; f->pair != 0 && f->dropped == 0 && k < book->count; k++)
             if (book->facts[k].pair == f->pair && book->facts[k].dropped == 0 &&
                 c.live[k] != c.live[i])
