@@ -203,6 +203,64 @@ Test(segments, a_crash_in_the_deletion_of_a_long_queue_is_finished_later, .timeo
     subject_fini(&s);
 }
 
+// A queue is deleted while a long batch is under way, so that its end comes to the disk some commits later. The front of the log moves
+// on meanwhile, but not past drops that only the log tells of the queue's segments: a crash brings the queue back, without them.
+Test(segments, what_was_dropped_of_a_deleted_queue_does_not_come_back, .timeout = 120)
+{
+    static subject s;
+    static const uint64_t dropped[] = {3, 7, 500};
+    uint32_t alive = 0, moved = 0;
+    for (uint32_t commit = 1; commit <= 12; commit++) {
+        subject_init(&s, false);
+        s.log_bytes = 20000;
+        s.batch_bytes = 70000;
+        slc_error error = {0};
+        cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
+        uint32_t a = s_queue_new(&s, 'a'), b = s_queue_new(&s, 'b'), c = s_queue_new(&s, 'c');
+        slc_store_ticket last = 0;
+        for (uint64_t i = 1; i <= 1200; i++)
+            last = s_append(&s, a, i, 300);
+        cr_assert(s_wait(&s, last));
+        s_settle(&s);
+        cr_assert(s_wait(&s, s_drop_range(&s, a, 1001, UINT64_MAX))); // what is still in the log
+        s_settle(&s);
+        // Enough dead chunks that they are worth a deletion; each has a commit of its own.
+        for (uint64_t i = 1; i <= STORE_DELETE_MIN + 16; i++)
+            cr_assert(s_wait(&s, s_append(&s, b, i, 10)));
+        uint64_t front = slc_store_shard(s.real, 0)->log_first;
+        for (size_t i = 0; i < SLC_ARRAY_COUNT(dropped); i++)
+            last = s_drop(&s, a, dropped[i], NULL);
+        cr_assert(s_wait(&s, last));
+        uint64_t drops = slc_store_shard(s.real, 0)->ended_lsn;
+        s_drop_range(&s, b, 1, UINT64_MAX);
+        for (uint64_t i = 1; i <= 100; i++)
+            s_append(&s, c, i, 10000);
+        s_queue_del(&s, a);
+        char plan[64];
+        snprintf(plan, sizeof plan, "store.commit.after=error:EIO@%u", commit);
+        cr_assert(eq(int, slc_failpoint_plan(plan, NULL), SLC_OK));
+        s_flush(&s);
+        for (uint64_t until = slc_clock_now_ns() + 60 * SLC_NS_PER_S;
+             s.failures == 0 && slc_clock_now_ns() < until;)
+            s_turn(&s);
+        cr_assert(eq(u32, s.failures, 1));
+        (void)!slc_failpoint_plan(NULL, NULL);
+        subject_close(&s);
+        cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
+        for (size_t i = 0; i < SLC_ARRAY_COUNT(dropped); i++)
+            cr_expect(not(s_live(&s, a, dropped[i])), "%llu is back after commit %u",
+                      (unsigned long long)dropped[i], commit);
+        if (s_recovered_count(&s, a) > 0) {
+            uint64_t now = slc_store_shard(s.real, 0)->log_first;
+            alive++;
+            moved += now > front && now <= drops;
+        }
+        subject_fini(&s);
+    }
+    cr_expect(gt(u32, alive, 0), "the queue was deleted by the first commit");
+    cr_expect(gt(u32, moved, 0), "nothing had left the log while the queue was still there");
+}
+
 // A range that begins in a segment and ends in the log, while what is above it goes on.
 Test(segments, a_range_in_the_middle_goes_and_its_neighbours_stay, .timeout = 60)
 {
