@@ -91,7 +91,8 @@ void slc_api_health_port(slc_http_request *request)
     uint16_t ports[256];
     uint32_t count = 0;
     for (uint32_t i = 0; i < status.listener_count && count < SLC_ARRAY_COUNT(ports); i++)
-        ports[count++] = status.listeners[i].port;
+        if (!status.listeners[i].suspended)
+            ports[count++] = status.listeners[i].port;
     for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX && count < SLC_ARRAY_COUNT(ports); i++) {
         ports[count] = slc_http_tcp_port(request->http, i);
         count += ports[count] != 0;
@@ -130,7 +131,8 @@ static bool protocol_listens(const slc_http_status *status, slc_slice asked)
     if (slc_slice_is(asked, "http"))
         return true; // it answers this request
     for (uint32_t i = 0; i < status->listener_count; i++) {
-        if (slc_slice_is(protocol_name(asked), status->listeners[i].protocol))
+        if (!status->listeners[i].suspended &&
+            slc_slice_is(protocol_name(asked), status->listeners[i].protocol))
             return true;
     }
     return false;
@@ -164,7 +166,8 @@ void slc_api_health_protocol(slc_http_request *request)
     slc_json_key(w, "protocols");
     slc_json_open(w, '[');
     for (uint32_t i = 0; i < status.listener_count; i++)
-        slc_json_text(w, status.listeners[i].protocol);
+        if (!status.listeners[i].suspended)
+            slc_json_text(w, status.listeners[i].protocol);
     slc_json_text(w, "http");
     slc_json_close(w, ']');
     failed_close(&api);

@@ -297,6 +297,17 @@ def test_the_ciphers_are_those_of_the_listener(own, tmp_path):
 # ---- listeners
 
 
+def health(broker, check):
+    """The status of a health check, over HTTP as a load balancer asks."""
+    request = urllib.request.Request(f"{broker.management_url()}/api/health/checks/{check}")
+    request.add_header("Authorization", "Basic " + base64.b64encode(b"guest:guest").decode())
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def test_suspended_listeners_refuse_and_resume(ctl, broker):
     kept = pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port))
     for _ in range(2):
@@ -306,10 +317,12 @@ def test_suspended_listeners_refuse_and_resume(ctl, broker):
         assert f"port: {broker.port}, protocol: amqp, purpose: AMQP 0-9-1, suspended" in good(ctl.run("listeners"))
         assert ctl.run("check_port_listener", str(broker.port)).returncode == 69
         assert ctl.run("check_protocol_listener", "amqp").returncode == 69
+        assert [health(broker, check) for check in (f"port-listener/{broker.port}", "protocol-listener/amqp")] == [503, 503]
         kept.channel().queue_declare("works", exclusive=True)
         good(ctl.run("resume_listeners"))
         assert can_connect(broker)
         good(ctl.run("check_port_listener", str(broker.port)))
+        assert [health(broker, check) for check in (f"port-listener/{broker.port}", "protocol-listener/amqp")] == [200, 200]
         assert "suspended" not in good(ctl.run("listeners"))
     kept.close()
 
