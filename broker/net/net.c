@@ -30,10 +30,22 @@ static void own_handle_closed(uv_handle_t *handle)
     slc_net_handle_closed(handle->data);
 }
 
+static void clock_advance(slc_net *net)
+{
+    net->clock_ms = slc_net_now_ms(net);
+    net->clock_read_ms = uv_now(net->loop);
+}
+
 static void net_tick(uv_timer_t *timer)
 {
     slc_net *net = timer->data;
-    uint64_t now_ms = slc_net_now_ms(net);
+    bool late = uv_now(net->loop) - net->clock_read_ms > NET_TICK_LATE_MS;
+    clock_advance(net);
+    // The process or the machine stood still: what came meanwhile is read first.
+    net->tick_late = late && !net->tick_late;
+    if (net->tick_late)
+        return;
+    uint64_t now_ms = net->clock_ms;
     for (slc_conn *conn = net->conns; conn != NULL; conn = net->tick_next) {
         net->tick_next = conn->next;
         slc_conn_tick(conn, now_ms);
@@ -77,6 +89,7 @@ void slc_net_conn_add(slc_net *net, slc_conn *conn)
     net->stats.connections++;
     DL_APPEND(net->conns, conn);
     if (!net->ticking) {
+        clock_advance(net);
         uv_timer_start(&net->tick, net_tick, NET_TICK_MS, NET_TICK_MS);
         net->ticking = true;
     }
@@ -127,7 +140,8 @@ void slc_net_close(slc_net *net, void (*done)(void *arg), void *arg)
 
 uint64_t slc_net_now_ms(const slc_net *net)
 {
-    return uv_now(net->loop);
+    uint64_t passed = uv_now(net->loop) - net->clock_read_ms;
+    return net->clock_ms + (passed < NET_TICK_LATE_MS ? passed : NET_TICK_LATE_MS);
 }
 
 uv_loop_t *slc_net_loop(const slc_net *net)

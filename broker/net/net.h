@@ -34,7 +34,9 @@ void slc_net_close(slc_net *net, void (*done)(void *arg), void *arg);
 /** Write what the connections have collected. */
 void slc_net_flush_all(slc_net *net);
 
-/** The loop's clock, milliseconds, monotonic; as old as the turn. */
+/** The clock of all deadlines of connections: milliseconds, monotonic, as old as the turn. Time in which the loop stood
+ * still (a suspended process or machine) is left out but for a second: nobody is closed for a silence that only we heard.
+ */
 uint64_t slc_net_now_ms(const slc_net *net);
 uv_loop_t *slc_net_loop(const slc_net *net);
 

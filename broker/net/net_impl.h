@@ -19,6 +19,7 @@ enum {
     NET_CHUNK_BYTES = 16 << 10,
     NET_POOL_CHUNKS = 128,
     NET_TICK_MS = 500,
+    NET_TICK_LATE_MS = 2 * NET_TICK_MS, // what goes beyond it between two ticks is not counted
     NET_IOV_MAX = 256,
 };
 
@@ -36,6 +37,8 @@ struct slc_net {
     uint32_t handles; // not yet closed, own ones included
     bool closing;
     bool ticking;
+    bool tick_late;                   // the last tick was, and looked at nobody
+    uint64_t clock_ms, clock_read_ms; // slc_net_now_ms at the last tick, and uv_now then
     void (*done)(void *arg);
     void *done_arg;
 

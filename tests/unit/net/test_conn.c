@@ -33,6 +33,9 @@ static struct {
     size_t body_bytes, body_left;
     uint32_t body_count;
     size_t sunk;
+    uint32_t ticks;
+    uint64_t tick_ms;  // the clock of the first one
+    size_t tick_bytes; // the input that was there by then
 } seen;
 
 static void seen_add(const uint8_t *data, size_t bytes)
@@ -110,6 +113,15 @@ static void on_lost(slc_conn *c, slc_err reason)
     seen.lost_reason = reason;
 }
 
+static void on_tick(slc_conn *c, uint64_t now_ms)
+{
+    (void)c;
+    if (seen.ticks++ > 0)
+        return;
+    seen.tick_ms = now_ms;
+    seen.tick_bytes = seen.bytes;
+}
+
 static void release(void *owner)
 {
     (void)owner;
@@ -121,6 +133,7 @@ static const slc_conn_ops ops = {
     .sunk = on_sunk,
     .writable = on_writable,
     .lost = on_lost,
+    .tick = on_tick,
 };
 
 static void setup(void)
@@ -410,4 +423,17 @@ Test(conn, close_does_not_wait_for_ever)
     while ((part = (size_t)read(peer_fd, data, sizeof data)) > 0 && part < sizeof data)
         got += part;
     cr_expect_lt(got, sizeof data);
+}
+
+Test(conn, time_in_which_the_loop_stood_still_does_not_count)
+{
+    enum { STALL_MS = 2500 };
+    turn();
+    uint64_t before_ms = slc_net_now_ms(net);
+    cr_assert_eq(write(peer_fd, "here", 4), 4);
+    uv_sleep(STALL_MS); // as a stopped process or a suspended machine does
+    TURN_UNTIL(seen.ticks > 0);
+    cr_expect_eq(seen.tick_bytes, 4,
+                 "what came meanwhile is read before anybody looks at a deadline");
+    cr_expect_lt(seen.tick_ms - before_ms, STALL_MS);
 }
