@@ -301,9 +301,11 @@ static slc_err run_check_stuck(slc_perf_run *run, slc_error *error)
     for (uint32_t i = 0; i < run->producer_count; i++)
         if (run->producers[i].times != NULL)
             unconfirmed += run->producers[i].outstanding;
-    if (unconfirmed > 0 && grace_ns < CONFIRM_GRACE_NS)
-        grace_ns =
-            CONFIRM_GRACE_NS; // it answers in any case; what consumers leave behind may be meant
+    // A short --grace is for what consumers leave behind, which may be meant. The broker answers in any case.
+    uint64_t goal = run_goal(run);
+    bool left_behind = goal != UINT64_MAX && goal > c->consumed;
+    if ((unconfirmed > 0 || run->producers_left > 0 || !left_behind) && grace_ns < CONFIRM_GRACE_NS)
+        grace_ns = CONFIRM_GRACE_NS;
     if (run->now_ns - run->moved_ns < grace_ns)
         return SLC_OK;
     if (unconfirmed > 0)
@@ -313,16 +315,15 @@ static slc_err run_check_stuck(slc_perf_run *run, slc_error *error)
     if (run->producers_left > 0)
         return slc_error_set(error, SLC_ETIMEDOUT,
                              "the broker did not read all messages: no progress for %g s",
-                             run->options->grace_s);
-    uint64_t goal = run_goal(run);
-    if (goal != UINT64_MAX && goal > c->consumed)
+                             (double)grace_ns / 1e9);
+    if (left_behind)
         return slc_error_set(error, SLC_ETIMEDOUT,
                              "%llu of %llu messages did not arrive: no progress for %g s",
                              (unsigned long long)(goal - c->consumed), (unsigned long long)goal,
-                             run->options->grace_s);
+                             (double)grace_ns / 1e9);
     return slc_error_set(error, SLC_ETIMEDOUT,
                          "the broker did not close the channels: no progress for %g s",
-                         run->options->grace_s);
+                         (double)grace_ns / 1e9);
 }
 
 /** Consumers have seen what is due: their last acks and good-bye. */
