@@ -28,7 +28,11 @@ enum {
     SLC_RANGE_BYTES = 12,
     SLC_QUEUE_RECORD_BYTES = 32,
     SLC_PART_HEAD_BYTES = 32,
-    SLC_PART_DATA_MAX = SLC_CHUNK_BODY_MAX - SLC_PART_HEAD_BYTES,
+    // What is written. Free space is in short runs after a while, and a value wants its pages in one: what stays for long is cut
+    // small. A reader takes any size up to that of a chunk.
+    SLC_PART_VALUE_MAX = 4 * 4096 - 16,
+    SLC_PART_DATA_MAX = SLC_PART_VALUE_MAX - SLC_CHUNK_HEAD_BYTES - SLC_PART_HEAD_BYTES,
+    SLC_SEGMENT_VALUE_MAX = 8 * 4096 - 16, // one larger message has a larger one to itself
 
     SLC_STATE_BYTES = 72,
     SLC_QUEUE_VALUE_BYTES = 48,

@@ -27,7 +27,7 @@ uint32_t slc_run_take(const slc_chunk *run, uint32_t part, slc_budget *budget, b
     uint32_t left = run->lsn_count - part;
     if (run->cancelled)
         return left; // nothing is written
-    uint64_t each = SLC_CHUNK_VALUE_MAX;
+    uint64_t each = SLC_PART_VALUE_MAX;
     uint64_t fit =
         budget->bytes < budget->bytes_max ? (budget->bytes_max - budget->bytes) / each : 0;
     uint64_t fit_ops = budget->ops < budget->ops_max ? budget->ops_max - budget->ops : 0;

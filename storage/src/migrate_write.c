@@ -244,7 +244,7 @@ static slc_err group_fill(filling *f)
         if (rc != SLC_OK)
             return rc;
         uint32_t bytes = slc_slot_bytes(&slot);
-        if (f->count > 0 && (f->value_bytes + bytes > SLC_CHUNK_VALUE_MAX ||
+        if (f->count > 0 && (f->value_bytes + bytes > SLC_SEGMENT_VALUE_MAX ||
                              slot.qseq - f->slots[0].qseq >= SLC_SEGMENT_SPAN_MAX))
             segment_close(f, i);
         *STORE_PUSH(f->slots, f->count, f->capacity) = slot;

@@ -9,6 +9,14 @@ typedef struct part_reading {
     tool_shard *shard;
 } part_reading;
 
+// All but the last are of one size, which the writer chose: with it the number of parts is what it has to be.
+static bool part_fits(const tool_part *part)
+{
+    uint64_t full = part->data_bytes;
+    return part->index + 1 == part->parts ||
+           (full > 0 && (part->content_bytes + full - 1) / full == part->parts);
+}
+
 static char *part_check(const tool_shard *shard, tool_part *part, slc_slice value)
 {
     slc_chunk_head head;
@@ -27,8 +35,7 @@ static char *part_check(const tool_shard *shard, tool_part *part, slc_slice valu
     part->content_bytes = record.part.content_bytes;
     part->data_bytes = (uint32_t)record.part.data.bytes;
     if (part->index >= part->parts || part->first_lsn > part->lsn ||
-        part->lsn - part->first_lsn != part->index ||
-        (part->index + 1 < part->parts && part->data_bytes != SLC_PART_DATA_MAX))
+        part->lsn - part->first_lsn != part->index || !part_fits(part))
         return slc_strdup("its number and its place do not agree");
     return NULL;
 }

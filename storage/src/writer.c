@@ -324,11 +324,11 @@ static uint64_t job_bytes(const slc_store *store)
         bytes += job->work ? job->slice.bytes : 0;
         for (uint32_t k = 0; job->work && k < job->upload_count; k++)
             bytes += (uint64_t)(job->uploads[k].part_to - job->uploads[k].part_from) *
-                     SLC_CHUNK_VALUE_MAX;
+                     SLC_PART_VALUE_MAX;
         for (uint32_t k = 0; job->work && k < job->item_count; k++) {
             const slc_job_item *item = &job->items[k];
             bytes += item->chunk->run
-                         ? (uint64_t)(item->part_to - item->part_from) * SLC_CHUNK_VALUE_MAX
+                         ? (uint64_t)(item->part_to - item->part_from) * SLC_PART_VALUE_MAX
                          : item->chunk->body_bytes + 4096u;
         }
     }

@@ -30,7 +30,7 @@ import xxhash
 
 CHUNK_BYTES = 65520
 CHUNK_HEAD = 40
-PART_BYTES = 65448
+PART_BYTES_MAX = 65448
 RESIDENT_FROM = 16 * 1024  # contents above it are resident
 SEGMENT_HEAD, SLOT_BYTES, SLOT_SPAN = 32, 40, 8191
 DIRECTORY_HEAD = 48
@@ -168,8 +168,7 @@ def records(chunk):
 
 
 def check_resident(value, resident):
-    value.need(resident.bytes and resident.parts == -(-resident.bytes // PART_BYTES),
-               f"{resident.bytes} bytes of content are not {resident.parts} parts")
+    value.need(resident.bytes and resident.parts, f"{resident.bytes} bytes of content in {resident.parts} parts")
 
 
 def read_parts(values):
@@ -184,8 +183,9 @@ def read_parts(values):
         resident = Resident(first, size, count)
         check_resident(value, resident)
         value.need(index < count and chunk.lsn == first + index, "a part that is not where it says")
-        want = PART_BYTES if index < count - 1 else size - (count - 1) * PART_BYTES
-        value.need(end - begin == want, f"part {index} of {count} has {end - begin} bytes, not {want}")
+        value.need(end - begin <= PART_BYTES_MAX, f"part {index} of {count} has {end - begin} bytes")
+        value.need(index == count - 1 or -(-size // (end - begin or 1)) == count,
+                   f"part {index} has {end - begin} bytes, which does not make {count} parts of {size}")
         parts[chunk.lsn] = Part(chunk, resident, index, value.data[begin:end])
     return parts
 
@@ -198,6 +198,8 @@ def content_of(value, resident, parts):
         value.need(part is not None, f"part {index} of the content at {resident.first} is missing")
         value.need((part.resident, part.index) == (resident, index), f"{part.chunk.lsn} is part of another content")
         pieces.append(part.data)
+    value.need(all(len(p) == len(pieces[0]) for p in pieces[:-1]) and sum(map(len, pieces)) == resident.bytes,
+               f"the parts of the content at {resident.first} do not add up")
     return pieces
 
 

@@ -272,7 +272,7 @@ Test(recovery, a_batch_without_end_is_cut_off_and_its_numbers_are_used_again, .t
         cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
         cr_expect(eq(u32, s.message_count, 299 + (uint32_t)twice));
         if (twice == 0)
-            cr_assert(s_wait(&s, s_append(&s, q, 301, 70000)));
+            cr_assert(s_wait(&s, s_append(&s, q, 301, 2 * SLC_PART_DATA_MAX)));
         subject_crash(&s);
     }
     surgery_begin(&x, &s);
