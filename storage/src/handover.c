@@ -52,20 +52,24 @@ static bool chunk_take(const slc_chunk *chunk, slc_budget *budget)
     return true;
 }
 
+static bool item_ends(const slc_job_item *item)
+{
+    return !item->chunk->glued && item->part_to == item->chunk->lsn_count;
+}
+
 // Batches end where a job ends, but never inside a glued row, and before a run, whose parts may need several jobs.
 static void job_mark_batches(slc_shard *shard)
 {
     slc_shard_job *job = &shard->job;
     uint32_t last_end = UINT32_MAX;
     for (uint32_t i = 0; i < job->item_count; i++)
-        if (!job->items[i].chunk->glued && job->items[i].part_to == job->items[i].chunk->lsn_count)
+        if (item_ends(&job->items[i]))
             last_end = i;
     for (uint32_t i = 0; i < job->item_count; i++) {
         slc_job_item *item = &job->items[i];
         item->begin = i == 0 ? !shard->in_batch : job->items[i - 1].end;
-        item->end =
-            i == last_end || (!item->chunk->glued && item->part_to == item->chunk->lsn_count &&
-                              i + 1 < job->item_count && job->items[i + 1].chunk->run);
+        item->end = i == last_end ||
+                    (item_ends(item) && i + 1 < job->item_count && job->items[i + 1].chunk->run);
         if (item->end) {
             job->end_lsn = item->chunk->lsn + item->chunk->lsn_count - 1;
             job->end_ticket = item->chunk->last_ticket;
@@ -75,6 +79,8 @@ static void job_mark_batches(slc_shard *shard)
         shard->in_batch = !job->items[job->item_count - 1].end;
 }
 
+// A job that goes on with a batch ends with it: housekeeping waits while a batch is open, and with contents that never fit into
+// what is left of a job one would always be.
 static void job_take_chunks(slc_shard *shard, slc_budget *budget)
 {
     slc_shard_job *job = &shard->job;
@@ -84,6 +90,8 @@ static void job_take_chunks(slc_shard *shard, slc_budget *budget)
         uint32_t from = shard->handed_parts, to = 1;
         if (chunk->upload_ticket > shard->uploaded_ticket)
             break; // it names parts that are not under way yet
+        if (shard->in_batch && job->item_count > 0 && item_ends(&job->items[job->item_count - 1]))
+            break;
         if (chunk->run) {
             uint32_t take = slc_run_take(chunk, from, budget, budget->bytes == 0);
             if (take == 0)

@@ -3,6 +3,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/failpoint.h"
+#include "format.h"
 #include "look.h"
 
 enum { BATCH = 100000, LARGE = 3000000 }; // a large content takes some 30 jobs or more
@@ -272,3 +273,33 @@ Test(upload, a_disk_that_is_full_for_a_while, .timeout = 120)
     }
 }
 #endif
+
+// Contents that are no uploads, but of which the last one in a job is always cut: housekeeping comes nevertheless.
+Test(upload, a_stream_that_never_ends_with_a_job_frees_what_it_leaves, .timeout = 60)
+{
+    enum { PARTS = 47, AHEAD = 6, COUNT = 90, FILE_MAX = 24 << 20 };
+    const uint64_t content = PARTS * SLC_PART_DATA_MAX;
+    subject *s = malloc(sizeof *s);
+    subject_init(s, false);
+    s->batch_bytes = (PARTS + 1) * SLC_PART_VALUE_MAX + 2000; // another part fits
+    slc_error error = {0};
+    cr_assert(eq(int, subject_open(s, &error), SLC_OK), "%s", error.text);
+    a = s_queue_new(s, 1);
+    slc_store_ticket tickets[COUNT + 1];
+    for (uint64_t sent = 0, done = 0; done < COUNT;) {
+        while (sent < COUNT && sent < done + AHEAD) {
+            sent++;
+            tickets[sent] = s_append(s, a, sent, content);
+        }
+        s_flush(s);
+        s_turn(s);
+        while (done < sent && tickets[done + 1] <= s->durable)
+            s_drop(s, a, ++done, NULL);
+    }
+    slc_store_stats now;
+    slc_store_stat(s->real, &now);
+    cr_expect(lt(u64, now.file_bytes, FILE_MAX), "of %u MB that went through",
+              (unsigned)(COUNT * content / 1000000));
+    expect_no_parts(s);
+    end(s);
+}
