@@ -29,8 +29,8 @@ enum {
     SLC_QUEUE_RECORD_BYTES = 32,
     SLC_PART_HEAD_BYTES = 32,
     // What is written. Free space is in short runs after a while, and a value wants its pages in one: what stays for long is cut
-    // small. A reader takes any size up to that of a chunk.
-    SLC_PART_VALUE_MAX = 4 * 4096 - 16,
+    // to eight. A reader takes any size up to that of a chunk.
+    SLC_PART_VALUE_MAX = 8 * 4096 - 16,
     SLC_PART_DATA_MAX = SLC_PART_VALUE_MAX - SLC_CHUNK_HEAD_BYTES - SLC_PART_HEAD_BYTES,
     SLC_SEGMENT_VALUE_MAX = 8 * 4096 - 16, // one larger message has a larger one to itself
 

@@ -58,7 +58,7 @@ enum {
     STORE_RETRY_MS = 100,   // between attempts while the disk is full
     STORE_SWEEP_MAX = 4096, // messages of a deleted queue forgotten per turn
     STORE_BALLAST_BYTES = 4 << 20,    // kept in the file to be given up when the disk is full
-    STORE_READ_VALUES = 64,           // values per read transaction
+    STORE_READ_VALUES = 32,           // values per read transaction
     STORE_READ_NS = 50 * 1000 * 1000, // and its longest life
     STORE_FANOUT_MAX = 3000,          // targets of one record
     STORE_POOL_CHUNKS = 256,          // chunk builders kept for reuse
