@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "app/cgroup.h"
 #include "base/log.h"
 #include "core/growers.h"
 
@@ -33,13 +34,8 @@ uint64_t slc_process_memory(const char *field)
 uint64_t slc_total_memory(void)
 {
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    FILE *in = fopen("/sys/fs/cgroup/memory.max", "re"); // "max" in a cgroup without a limit
-    if (in == NULL)
-        return total;
-    char line[64];
-    uint64_t limit = fgets(line, sizeof line, in) != NULL ? strtoull(line, NULL, 10) : 0;
-    fclose(in);
-    return limit > 0 && limit < total ? limit : total;
+    uint64_t limit = slc_cgroup_memory_limit("");
+    return limit < total ? limit : total;
 }
 
 static void monitor_apply(slc_monitor *m)
