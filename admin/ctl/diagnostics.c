@@ -59,6 +59,8 @@ void slc_ctl_alarms_text(const json_t *alarms, slc_buffer *out)
             out, "%s%s alarm on node %s", i > 0 ? "\n" : "",
             strcmp(slc_ctl_text_of(alarm, "resource"), "disk") == 0 ? "Free disk space" : "Memory",
             slc_ctl_text_of(alarm, "node"));
+        if (*slc_ctl_text_of(alarm, "cause") != '\0')
+            slc_buffer_format(out, "\n  %s", slc_ctl_text_of(alarm, "cause"));
         json_array_foreach(json_object_get(alarm, "biggest"), k, one) biggest_text(one, out);
         slc_buffer_format(out, "\n  %s", slc_ctl_text_of(alarm, "advice"));
     }

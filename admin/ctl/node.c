@@ -118,6 +118,8 @@ static void print_status(const slc_ctl *ctl, const json_t *s)
     printf("Low free disk space watermark: %.4f gb\n",
            gib(slc_ctl_number_of(s, "disk_free_limit")));
     printf("Free disk space: %.4f gb\n", gib(slc_ctl_number_of(s, "disk_free")));
+    printf("Free inside the store: %.4f gb\n",
+           gib(slc_ctl_number_of(json_object_get(s, "store"), "free_bytes")));
     print_store(ctl, json_object_get(s, "store"));
 
     const json_t *totals = json_object_get(s, "totals");

@@ -103,9 +103,11 @@ static void monitor_disk(slc_monitor *m)
     if (statvfs(m->data_dir, &fs) != 0)
         return;
     m->disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+    slc_store_stats stats;
+    slc_store_stat(m->world->store, &stats);
+    uint64_t room = m->disk_free + stats.free_bytes;
     bool full = m->world->disk_full;
-    bool low = m->disk_alarm ? m->disk_free < m->disk_limit + m->disk_limit / 5
-                             : m->disk_free < m->disk_limit;
+    bool low = m->disk_alarm ? room < m->disk_limit + m->disk_limit / 5 : room < m->disk_limit;
     bool alarm = full || low;
     if (alarm == m->disk_alarm)
         return;
@@ -113,13 +115,15 @@ static void monitor_disk(slc_monitor *m)
     monitor_apply(m);
     char blame[2000];
     monitor_blame(m, SLC_RESOURCE_DISK, alarm, blame, sizeof blame);
-    slc_log(
-        SLC_LOG_WARN, "default", alarm ? "alarm.disk.set" : "alarm.disk.clear",
-        SLC_FIELDS(SLC_F_U64("free_bytes", m->disk_free), SLC_F_U64("limit_bytes", m->disk_limit)),
-        "disk resource limit alarm %s: %" PRIu64 " MiB are free under %s, the limit is %" PRIu64
-        " MiB%s%s",
-        alarm ? "set" : "cleared", m->disk_free >> 20, m->data_dir, m->disk_limit >> 20,
-        alarm ? "; publishers are blocked, consumers go on and free space" : "", blame);
+    slc_log(SLC_LOG_WARN, "default", alarm ? "alarm.disk.set" : "alarm.disk.clear",
+            SLC_FIELDS(SLC_F_U64("free_bytes", m->disk_free),
+                       SLC_F_U64("store_free_bytes", stats.free_bytes),
+                       SLC_F_U64("limit_bytes", m->disk_limit)),
+            "disk resource limit alarm %s: %s%s%" PRIu64 " MiB are free under %s and %" PRIu64
+            " MiB inside the store, the limit is %" PRIu64 " MiB%s%s",
+            alarm ? "set" : "cleared", full ? m->world->disk_error.text : "", full ? "; " : "",
+            m->disk_free >> 20, m->data_dir, stats.free_bytes >> 20, m->disk_limit >> 20,
+            alarm ? "; publishers are blocked, consumers go on and free space" : "", blame);
 }
 
 static void monitor_tick(uv_timer_t *timer)

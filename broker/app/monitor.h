@@ -3,7 +3,8 @@
  *  Memory: anonymous memory (RssAnon; pages of the store's map are reclaimable) against the watermark, each
  *  memory_monitor_interval, and the bytes of all messages on every turn, so that a burst between two looks is seen too. The
  *  alarm goes off below 95 % of the limit. Disk: free space of the data directory each second and for each 64 MiB written;
- *  off again 20 % above the limit. Thread: the loop.  @spec operations 8, amqp-semantics 19.2
+ *  off again 20 % above the limit. What is free inside the store's file counts as free: the file does not shrink when messages go, and
+ *  what comes in fills it first. Thread: the loop.  @spec operations 8, amqp-semantics 19.2
  */
 #ifndef SLC_APP_MONITOR_H
 #define SLC_APP_MONITOR_H
@@ -20,7 +21,8 @@ typedef struct slc_monitor {
     const char *data_dir;
     uint64_t memory_limit; // bytes
     uint64_t disk_limit;   // bytes
-    uint64_t memory_used, disk_free;
+    uint64_t memory_used;
+    uint64_t disk_free;        // on the file system
     uint64_t written_at_check; // store's bytes_written at the last look at the disk
     uint64_t memory_checked_ms, trimmed_ms;
     uint32_t memory_interval_ms;

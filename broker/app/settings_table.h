@@ -252,7 +252,7 @@
     X(MEMORY_TOTAL, "total_memory_available_override_value", SIZE, SLC_CONFIG_RELOAD, NULL, MIB, 0, NULL, NULL, "Resources",    \
       "Memory there is, where the system's answer is wrong.")                                                                   \
     X(DISK_LIMIT, "disk_free_limit.absolute", SIZE, SLC_CONFIG_RELOAD, NULL, 0, 0, "1GiB", NULL, "Resources",                   \
-      "Free space of the data directory's file system below which publishers are blocked.")                                     \
+      "Free space of the data directory's file system, with what is free inside the store, below which publishers are blocked.") \
     X(DISK_RELATIVE, "disk_free_limit.relative", FRACTION, SLC_CONFIG_RELOAD, NULL, 0, 100000, NULL, NULL, "Resources",         \
       "The same limit as a share of the memory. Counts when disk_free_limit.absolute is not set.")                              \
     X(CACHE_BYTES, "memory.cache_bytes", SIZE, 0, NULL, 0, TIB, "64MiB", NULL, "Resources",                                     \

@@ -53,6 +53,7 @@ static void status_store(slc_http_status *out, const slc_world *world)
         {"bytes_written", s.bytes_written},
         {"cancelled", s.cancelled},
         {"file_bytes", s.file_bytes},
+        {"free_bytes", s.free_bytes},
         {"map_bytes", s.map_bytes},
         {"read_longest_us", s.read_longest_ns / 1000},
     };
@@ -79,6 +80,7 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
         .disk_free = sources->monitor->disk_free,
         .disk_free_limit = sources->monitor->disk_limit,
         .disk_alarm = sources->monitor->disk_alarm,
+        .disk_cause = sources->world->disk_full ? sources->world->disk_error.text : NULL,
         .fd_used = open_descriptors(),
         .fd_total = limit.rlim_cur,
         .data_dir = sources->instance->dir,

@@ -191,8 +191,7 @@ static void store_space(bool blocked, const slc_error *error, void *arg)
 {
     slc_world *world = arg;
     world->disk_full = blocked;
-    if (world->space_changed != NULL)
-        world->space_changed(world, blocked, error);
+    world->disk_error = error != NULL ? *error : (slc_error){0};
 }
 
 static void control_failed(const slc_error *error, void *arg)

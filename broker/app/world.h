@@ -26,9 +26,9 @@ typedef struct slc_world {
         *proposals;        // DL: under way, in the order in which they will be applied
     bool first_start;      // there was no vhost
     bool disk_full;        // the store refuses appends for now
+    slc_error disk_error;  // and this is why
     uint64_t window_bytes; // messages that may wait for the store before publishers are not read
     uint64_t held_bytes;   // messages that wait for it now
-    void (*space_changed)(struct slc_world *world, bool blocked, const slc_error *error);
 } slc_world;
 
 typedef struct slc_world_options {

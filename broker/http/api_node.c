@@ -593,6 +593,8 @@ static void alarms_put(slc_api *api, const slc_http_status *status)
         slc_json_open(w, '{');
         slc_json_put_text(w, "node", api->options->node);
         slc_json_put_text(w, "resource", resource[i]);
+        if (i == SLC_RESOURCE_DISK && status->disk_cause != NULL)
+            slc_json_put_text(w, "cause", status->disk_cause);
         slc_api_growers_put(api, "biggest", (slc_resource)i);
         slc_json_put_text(w, "advice", slc_growers_advice((slc_resource)i));
         slc_json_close(w, '}');

@@ -83,6 +83,7 @@ typedef struct slc_http_status {
     uint64_t disk_free;       // bytes on the data directory's file system
     uint64_t disk_free_limit; // bytes
     bool disk_alarm;
+    const char *disk_cause; // why the store cannot grow (optional)
     uint64_t fd_used, fd_total;
     const char *data_dir;
     const char *const *config_files;

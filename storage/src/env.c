@@ -26,7 +26,9 @@ slc_err slc_store_env_error(int rc, slc_error *error, const char *what)
     case EDQUOT:
         return slc_error_set(error, SLC_ENOSPC, "%s: the disk is full", what);
     case MDB_MAP_FULL:
-        return slc_error_set(error, SLC_ENOSPC, "%s: the store has reached store.map_size", what);
+        return slc_error_set(error, SLC_ENOSPC,
+                             "%s: the store has reached store.map_size, which a restart can raise",
+                             what);
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
@@ -156,6 +158,39 @@ slc_err slc_store_env_sync(slc_store *store, slc_error *error)
 }
 
 /* ---- room ---- */
+
+static uint64_t tree_pages(MDB_txn *txn, MDB_dbi dbi)
+{
+    MDB_stat stat;
+    if (mdb_stat(txn, dbi, &stat) != 0)
+        return 0;
+    return stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+}
+
+// LMDB counts the pages of each database, so nothing has to be walked: what belongs to none of them is free.
+void slc_store_env_size(const slc_store *store, uint64_t *file_bytes, uint64_t *free_bytes)
+{
+    enum { FREE_DBI = 0, MAIN_DBI = 1, META_PAGES = 2 };
+    MDB_txn *txn;
+    MDB_envinfo info;
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0)
+        return;
+    uint64_t used = META_PAGES + tree_pages(txn, FREE_DBI) + tree_pages(txn, MAIN_DBI) +
+                    tree_pages(txn, store->sys);
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        const slc_shard *shard = store->shards[i];
+        const MDB_dbi dbis[] = {shard->st,  shard->log, shard->que,
+                                shard->res, shard->seg, shard->smd};
+        for (uint32_t k = 0; shard->opened && k < SLC_ARRAY_COUNT(dbis); k++)
+            used += tree_pages(txn, dbis[k]);
+    }
+    if (mdb_env_info(store->env, &info) == 0) {
+        uint64_t pages = info.me_last_pgno + 1;
+        *file_bytes = pages * store->page_bytes;
+        *free_bytes = (pages > used ? pages - used : 0) * store->page_bytes;
+    }
+    mdb_txn_abort(txn);
+}
 
 // Bytes of the pages that are free inside the file, near enough: LMDB keeps their numbers in its first database, one
 // counted list per transaction that freed some.
@@ -414,8 +449,13 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
     MDB_stat stat;
     if (code == 0)
         code = mdb_env_stat(store->env, &stat);
+    MDB_envinfo info;
     if (code == 0)
+        code = mdb_env_info(store->env, &info);
+    if (code == 0) {
         store->page_bytes = stat.ms_psize;
+        store->map_size = info.me_mapsize; // never less than the file has
+    }
     rc = code == 0 ? env_prepare(store, error) : slc_store_env_error(code, error, store->dir);
     if (rc != SLC_OK) {
         mdb_env_close(store->env);

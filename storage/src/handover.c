@@ -417,6 +417,7 @@ static void job_done(slc_store *store)
     store->stats.commit_ns += job->nanoseconds;
     store->stats.bytes_written += job->bytes_written;
     store->stats.file_bytes = job->file_bytes;
+    store->stats.free_bytes = job->free_bytes;
     if (store->clean_done) {
         slc_store_close_step(store);
         return;

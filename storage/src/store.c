@@ -32,6 +32,7 @@ slc_err slc_store_open(const slc_store_options *options, slc_store **out, slc_er
     uv_timer_init(store->options.loop, &store->timer);
     store->timer.data = store;
     store->handles_open = 2;
+    slc_store_env_size(store, &store->stats.file_bytes, &store->stats.free_bytes);
     *out = store;
     return SLC_OK;
 

@@ -327,7 +327,7 @@ struct slc_job {
     slc_error error;
     bool ballast_missing;
     bool synced; // everything committed so far is durable, this job included
-    uint64_t bytes_written, nanoseconds, commits, syncs, file_bytes;
+    uint64_t bytes_written, nanoseconds, commits, syncs, file_bytes, free_bytes;
 };
 
 struct slc_shard {
@@ -463,6 +463,8 @@ SLC_MUST_USE slc_err slc_store_env_sync(slc_store *store, slc_error *error);
 /** Is there room for bytes more? SLC_ENOSPC. For what adds data; drops need not ask. */
 SLC_MUST_USE slc_err slc_store_env_room(slc_store *store, uint64_t bytes, slc_error *error);
 /** Write the ballast, or give it up; its pages are usable for the next transaction then. */
+/** What the file has, and how much of it is free. Neither is changed when LMDB does not say. */
+void slc_store_env_size(const slc_store *store, uint64_t *file_bytes, uint64_t *free_bytes);
 SLC_MUST_USE slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error);
 /** clean: 0 or 1. */
 SLC_MUST_USE slc_err slc_store_env_mark(slc_store *store, MDB_txn *txn, bool clean,

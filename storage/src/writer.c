@@ -390,10 +390,7 @@ static void job_run(slc_store *store, slc_job *job)
     }
     job->ballast_missing = !store->has_ballast;
     job_sync(store, job);
-    MDB_envinfo info;
-    MDB_stat stat;
-    if (mdb_env_info(store->env, &info) == 0 && mdb_env_stat(store->env, &stat) == 0)
-        job->file_bytes = (info.me_last_pgno + 1) * stat.ms_psize;
+    slc_store_env_size(store, &job->file_bytes, &job->free_bytes);
     job->nanoseconds = slc_clock_now_ns() - from_ns;
 }
 

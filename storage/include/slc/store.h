@@ -177,6 +177,7 @@ typedef struct slc_store_stats {
     uint64_t batch_ops_open, jobs_in_flight;
     uint64_t bytes_written, cancelled;
     uint64_t file_bytes, map_bytes;
+    uint64_t free_bytes; // of the file: nothing stands there, and what comes in goes there first
     uint64_t
         read_longest_ns; // of the read transactions so far; LMDB reuses no page that one may see
 } slc_store_stats;

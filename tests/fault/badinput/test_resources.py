@@ -266,6 +266,58 @@ def test_full_disk_consumers_free_space(small_disk, daemon):
     c.drop()
 
 
+def test_disk_limit_after_everything_was_consumed(small_disk, daemon):
+    """The store's file does not shrink: what is free inside it counts, or the alarm would never end."""
+    directory = small_disk(128)
+    b = full_disk_broker(daemon, directory, **{"disk_free_limit.absolute": "40MiB"})
+    c = wire.Conn(b.host, b.port)
+    ch = c.channel()
+    ch.queue("full", durable=True)
+    p = Publisher(b, "full", 10000, 2)
+    assert p.until_blocked(120 * MIB) == "low on disk"
+    said = [line for line in b.log_text().splitlines() if "disk resource limit alarm set" in line]
+    assert "MiB inside the store, the limit is 40 MiB; publishers" in said[0]
+    ch.call("basic.qos", prefetch_count=50)
+    ch.consume("full")
+
+    def unblocked():
+        p.hear(0.01)
+        try:
+            m = ch.recv(timeout=0.01)
+            ch.send("basic.ack", delivery_tag=m.delivery_tag)
+        except wire.Timeout:
+            pass
+        return p.events[-1] == ""
+
+    eventually(unblocked, "connection.unblocked after the queue was emptied")
+    space = os.statvfs(directory)
+    assert space.f_bavail * space.f_bsize < 40 * MIB, "the file shrank: nothing was tested"
+    # And it is room: as much again goes in before the next alarm.
+    before = p.sent
+    c.drop()
+    b.wait_log("disk resource limit alarm cleared", 60)
+    while p.pending or p.events[-1] == "" and (p.sent - before) * p.size < 20 * MIB:
+        p.push()
+        p.hear()
+    assert (p.sent - before) * p.size >= 20 * MIB, p.events
+    p.conn.drop()
+
+
+def test_map_full_is_named(daemon):
+    """The store ends before the disk does: alarm and commands say so, for no space on the disk would help."""
+    b = daemon({"disk_free_limit.absolute": "1MiB", "store.map_size": "32MiB"})
+    c = wire.Conn(b.host, b.port)
+    c.channel().queue("map", durable=True)
+    p = Publisher(b, "map", 10000, 2)
+    assert p.until_blocked(100 * MIB) == "low on disk"
+    said = [line for line in b.log_text().splitlines() if "disk resource limit alarm set" in line]
+    assert "the store has reached store.map_size" in said[0]
+    alarms = subprocess.run([*b.ctl_words(), "alarms"], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "the store has reached store.map_size" in alarms
+    p.conn.drop()
+    c.drop()
+
+
 def test_killed_with_a_full_disk(small_disk, daemon):
     """kill -9 while it is blocked, start on the disk that is still full: everything confirmed is there and can be taken."""
     directory = small_disk(96)
