@@ -48,19 +48,21 @@ static void banner(const slc_daemon *d)
             d->instance.dir);
 }
 
-/** The store is damaged: nothing was changed, and the operator has to decide. The definitions have no tool yet. */
+/** The store is damaged: nothing was changed, and the operator has to decide. The definitions have no tool yet, and from an
+ *  empty file nothing can be had. */
 static void corrupt_explain(const slc_daemon *d, slc_error *error)
 {
-    if (strstr(error->text, "control store") != NULL)
+    if (strstr(error->text, "control store") != NULL || strstr(error->text, "is empty") != NULL)
         return;
     char found[SLC_ERROR_TEXT_BYTES];
     snprintf(found, sizeof found, "%s", error->text);
-    slc_error_set(
-        error, SLC_ECORRUPT,
-        "%.250s. Nothing was changed. 'sluicectl store check --dir %.60s' names all damage, "
-        "'sluicectl store salvage --dir %.60s' says what it will drop and makes the rest "
-        "usable",
-        found, d->instance.dir, d->instance.dir);
+    // Half of a path would name another directory; the banner above has it whole.
+    const char *dir = strlen(d->instance.dir) <= 60 ? d->instance.dir : "(the data directory)";
+    slc_error_set(error, SLC_ECORRUPT,
+                  "%.250s. Nothing was changed. 'sluicectl store check --dir %s' names all damage, "
+                  "'sluicectl store salvage --dir %s' says what it will drop and makes the rest "
+                  "usable",
+                  found, dir, dir);
 }
 
 /** Open the world; the exit status when it does not open. */
@@ -79,7 +81,7 @@ static int daemon_open_world(slc_daemon *d, slc_error *error)
         return SLC_EXIT_DATA_DIR;
     case SLC_ECORRUPT:
         corrupt_explain(d, error);
-        return SLC_EXIT_DISK;
+        return SLC_EXIT_DAMAGED;
     default:
         return SLC_EXIT_DISK;
     }
@@ -91,7 +93,7 @@ static int restore_status(slc_err rc)
     switch (rc) {
     case SLC_ENOTFOUND:
     case SLC_ECORRUPT:
-        return SLC_EXIT_BACKUP;
+        return SLC_EXIT_DAMAGED;
     case SLC_EVERSION:
         return SLC_EXIT_CONFIG;
     case SLC_EIO:

@@ -30,7 +30,7 @@
 
 /** Exit statuses. @spec operations 3 */
 enum {
-    SLC_EXIT_BACKUP = 65,
+    SLC_EXIT_DAMAGED = 65, // the store, the definitions or a backup
     SLC_EXIT_INTERNAL = 70,
     SLC_EXIT_SYSTEM = 71,
     SLC_EXIT_DATA_DIR = 73,

@@ -47,8 +47,14 @@ slc_err slc_lmdb_create(const char *dir, mode_t mode, slc_error *error)
         snprintf(parent, sizeof parent, "%s/..", dir) >= (int)sizeof parent)
         return slc_error_set(error, SLC_ELIMIT, "the path %s is too long", dir);
     struct stat st;
-    if (stat(path, &st) == 0 && st.st_size > 0)
-        return SLC_OK;
+    if (stat(path, &st) == 0) {
+        if (st.st_size > 0)
+            return SLC_OK;
+        return slc_error_set(error, SLC_ECORRUPT,
+                             "%s is empty, and was not left so by Sluice: what was in it is lost. "
+                             "Restore a backup, or remove the file to begin without it",
+                             path);
+    }
     if (unlink(fresh) != 0 && errno != ENOENT)
         return create_failed(fresh, "removing what is left of it", errno, error);
     int code = pages_write(fresh, mode);

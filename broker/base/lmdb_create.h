@@ -14,7 +14,8 @@
 
 #include "base/error.h"
 
-/** dir exists. Nothing happens when it has a data.mdb that is not empty. SLC_ENOSPC, SLC_EACCESS, SLC_EIO: nothing is in place. */
+/** dir exists. Nothing happens when it has a data.mdb. SLC_ECORRUPT: an empty one, which LMDB would take for a new one.
+ *  SLC_ENOSPC, SLC_EACCESS, SLC_EIO: nothing is in place. */
 SLC_MUST_USE slc_err slc_lmdb_create(const char *dir, mode_t mode, slc_error *error);
 
 #endif

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -237,6 +238,23 @@ def test_a_store_of_an_unknown_format_is_refused(broker, sluiced, tmp_path):
         path.write_bytes(b"this is not a store" + b"\0" * min(size, 65536))
     before = files[0].read_bytes()
     done = sluiced(*words(tmp_path), "--data-dir", broker.data)
-    assert done.status in (74, 78)
+    assert done.status == 65
     assert "store" in done.err
     assert files[0].read_bytes() == before
+    # Nothing of ours leaves an empty file: whoever lost its contents must hear of it, and not begin without messages.
+    files[0].write_bytes(b"")
+    done = sluiced(*words(tmp_path), "--data-dir", broker.data)
+    assert done.status == 65
+    assert "data.mdb is empty" in done.err and files[0].stat().st_size == 0
+
+
+def test_a_damaged_store_under_a_long_path(broker, sluiced, tmp_path):
+    """What an operator is told to run names the whole directory or none."""
+    broker.stop()
+    data = tmp_path / ("long" * 25)
+    shutil.copytree(broker.data, data)
+    (data / "store" / "data.mdb").write_bytes(b"this is not a store" + b"\0" * 65536)
+    done = sluiced(*words(tmp_path), "--data-dir", data)
+    assert done.status == 65
+    for given in re.findall(r"--dir ([^' ]+)", done.err):
+        assert given in (str(data), "(the"), done.err
