@@ -251,7 +251,8 @@ static void report_print(const slc_store_report *r)
 
 static void damage_summary(const slc_store_report *r)
 {
-    printf("%" PRIu64 " damaged, %" PRIu64 " messages lost", r->damages, r->lost);
+    printf("%" PRIu64 " damaged, %" PRIu64 " messages lost%s", r->damages, r->lost,
+           r->uncounted > 0 ? " and others that nobody can count" : "");
     if (r->returned > 0)
         printf(", %" PRIu64 " that were settled come back", r->returned);
     printf("; what is left: ");
@@ -329,8 +330,8 @@ static int run_salvage(tool_run *t, bool yes)
     damage_summary(&report);
     printf(
         "Salvage writes a new data file with what is left and keeps the old one beside it. Those "
-        "%" PRIu64 " messages are then lost for good; all others count as delivered before.\n",
-        report.lost);
+        "%" PRIu64 " messages%s are then lost for good; all others count as delivered before.\n",
+        report.lost, report.uncounted > 0 ? ", and those that nobody can count," : "");
     fflush(stdout);
     int status = 0;
     if (!confirmed(yes, &status))

@@ -187,6 +187,7 @@ static void gap_report(tool_survey *s, const tool_shard *shard, uint64_t first, 
         d.means, sizeof d.means,
         "the messages in them are lost and cannot be told; messages that they settled come back. "
         "Salvage closes the gap");
+    d.uncounted = true;
     slc_tool_damage(s, &d);
 }
 
@@ -418,6 +419,7 @@ static void enq_lost(tool_shard *shard, uint32_t chunk, const slc_record *record
 // What a chunk without a right checksum seems to hold: to be named, never to be believed.
 static void chunk_guess(tool_shard *shard, uint32_t index, slc_slice value)
 {
+    shard->chunks[index].unread = true;
     if (value.bytes <= SLC_CHUNK_HEAD_BYTES)
         return;
     slc_slice body = slc_chunk_body(value);
@@ -428,6 +430,7 @@ static void chunk_guess(tool_shard *shard, uint32_t index, slc_slice value)
         else if (record.type == SLC_RECORD_DROP)
             shard->chunks[index].returned += drop_record(shard, &record, false);
     }
+    shard->chunks[index].unread = body.bytes > 0;
 }
 
 static void replay_each(tool_chunk *chunk, slc_slice value, void *arg)
@@ -470,6 +473,7 @@ static void end_check(tool_survey *s, tool_shard *shard)
         d.means, sizeof d.means,
         "the messages in them are lost and cannot be told; messages that they settled come back. "
         "Salvage ends the log there");
+    d.uncounted = true;
     slc_tool_damage(s, &d);
 }
 
@@ -520,6 +524,7 @@ static void chunk_report(tool_survey *s, tool_shard *shard, uint32_t index)
                  " that it settled come back, as far as it can be read; %s. Salvage puts an empty "
                  "chunk in its place",
                  d.messages, chunk->returned, unknown_targets);
+    d.uncounted = chunk->unread && chunk->lsn <= shard->end_lsn;
     s->report->returned += chunk->returned;
     slc_tool_damage(s, &d);
     slc_buffer_fini(&positions);

@@ -315,6 +315,7 @@ static void segment_report(tool_survey *s, tool_shard *shard, tool_segment *segm
         snprintf(
             d.means, sizeof d.means,
             "its messages are lost, and nothing tells how many there were; salvage drops both");
+        d.uncounted = true;
     }
     slc_tool_damage(s, &d);
     slc_tool_ranges_fini(&ranges);

@@ -24,6 +24,7 @@ void slc_tool_damage(tool_survey *s, const tool_damage *damage)
     if (s->report->damages++ == 0)
         slc_error_set(s->error, SLC_ECORRUPT, "%s: %s", damage->where, damage->what);
     s->report->lost += damage->messages;
+    s->report->uncounted += damage->uncounted;
     if (s->tool->damage == NULL)
         return;
     slc_buffer text = {0};
@@ -347,8 +348,12 @@ static void structure_damaged(const char *tree, uint64_t page, const char *what,
             char name[16];
             snprintf(name, sizeof name, "%04x.%s", s->shards[i].id, db_names[k]);
             if (strcmp(name, tree) == 0) {
-                s->shards[i].torn[k] = true;
-                d.shard = &s->shards[i];
+                tool_shard *shard = &s->shards[i];
+                shard->torn[k] = true;
+                d.shard = shard;
+                // Of what is lost with one of the two segment trees the other one tells.
+                d.uncounted =
+                    k == DB_LOG || k == DB_QUE || (shard->torn[DB_SEG] && shard->torn[DB_SMD]);
             }
         }
     if (page == UINT64_MAX)

@@ -80,6 +80,7 @@ typedef struct tool_chunk {
     char *what;        // why it is not ok
     uint8_t *copy;     // of its bytes, when it stands under a wrong key; NULL: it is in its place
     uint64_t returned; // drops in it of what is live, as far as it can be read
+    bool unread;       // and there is more of it
 } tool_chunk;
 
 typedef struct tool_part {
@@ -145,6 +146,7 @@ typedef struct tool_damage {
     uint32_t qid;
     uint64_t messages;
     const slc_buffer *positions; // NULL: none
+    bool uncounted;              // nobody can tell how many messages are lost with it
     char where[96], what[SLC_ERROR_TEXT_BYTES + 64], means[320];
 } tool_damage;
 void slc_tool_damage(tool_survey *s, const tool_damage *damage);

@@ -52,7 +52,8 @@ typedef struct slc_store_report {
     bool clean; // stopped in order
     // check and salvage
     uint64_t damages;
-    uint64_t lost; // live messages that cannot be had any more
+    uint64_t lost;      // live messages that cannot be had any more, as far as they can be counted
+    uint64_t uncounted; // of the damages: those that may have cost messages beyond these
     uint64_t
         returned; // drops that are lost, as far as it can be told: so many messages may come back
     uint64_t

@@ -402,6 +402,9 @@ def test_a_file_that_was_cut(data, pages):
         assert (done.returncode, salvage.returncode) == (65, 65) and "restore a backup" in salvage.stderr
         return
     assert done.returncode == 65 and "the file ends before it" in done.stdout
+    torn = any(page * pages.size >= cut for name in ("0000.log", "0000.que") for page in pages.leaves[name])
+    assert not torn or " messages lost and others that nobody can count; what is left: " in done.stdout, done.stdout
+    assert not torn or "and those that nobody can count, are then lost for good" in salvage.stdout
     assert salvage.returncode == 0
     check_whole(data)
 
