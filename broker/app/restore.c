@@ -74,8 +74,10 @@ static slc_err manifest_check(const char *from, const json_t *root, slc_error *e
         int64_t wanted = manifest_bytes(root, files[i]);
         if (wanted != (int64_t)st.st_size)
             return slc_error_set(error, SLC_ECORRUPT,
-                                 "%s has %" PRId64 " bytes; backup.json says %" PRId64, path,
-                                 (int64_t)st.st_size, wanted);
+                                 "%s has %" PRId64 " bytes; backup.json says %" PRId64
+                                 ": it was cut, or changed after the backup. One that was salvaged "
+                                 "or compacted is a data directory: start with a copy of it",
+                                 path, (int64_t)st.st_size, wanted);
     }
     return SLC_OK;
 }

@@ -356,7 +356,7 @@ static slc_err room_check(copy *c, uint64_t wanted)
         return SLC_OK;
     return slc_error_set(c->error, SLC_ENOSPC,
                          "the disk of %s has %" PRIu64 " MiB left; the backup needs %" PRIu64
-                         " MiB, and %" PRIu64 " MiB must stay free",
+                         " MiB, and %" PRIu64 " MiB must stay free (disk_free_limit)",
                          c->b->dir, left >> 20, wanted >> 20, c->b->options.keep_free_bytes >> 20);
 }
 
@@ -372,7 +372,8 @@ static slc_err write_commit(copy *c)
 {
     if (c->write == NULL)
         return SLC_OK;
-    slc_err rc = room_check(c, c->written);
+    // Until it is known how much there is, nothing that takes room is written, and no figure could be named.
+    slc_err rc = atomic_load(&c->b->bytes_total) > 0 ? room_check(c, c->written) : SLC_OK;
     if (rc == SLC_OK && SLC_FAILPOINT("backup.commit", &rc))
         slc_error_set(c->error, rc, "backup.commit");
     if (rc != SLC_OK) {

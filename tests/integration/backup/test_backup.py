@@ -384,6 +384,18 @@ def test_a_full_target_fails_the_backup_only(tmp_path, monkeypatch):
         assert ctl(b, "backup", tmp_path / "backup").returncode == 0
 
 
+def test_a_target_without_room_is_refused_with_figures(tmp_path):
+    """Before anything is copied, and with what it would take and what must stay free."""
+    with support.Sluice(CONFIG) as b:
+        filled(b, 5)
+        assert ctl(b, "set_disk_free_limit", "1000TiB").returncode == 0
+        small = ctl(b, "backup", tmp_path / "backup")
+        assert small.returncode == 73
+        said = re.search(r"MiB left; the backup needs (\d+) MiB, and 1048576000 MiB must stay free \(disk_free_limit\)", small.stderr)
+        assert said and 4 <= int(said[1]) <= 12, small.stderr
+        assert not (tmp_path / "backup").exists()
+
+
 def test_a_restore_that_dies_is_no_data_directory(tmp_path, monkeypatch):
     backup, data = tmp_path / "backup", tmp_path / "data"
     with support.Sluice(CONFIG) as b:
@@ -440,4 +452,5 @@ def test_restores_that_are_refused(tmp_path):
     os.truncate(store, store.stat().st_size - 4096)
     done = restore(tmp_path / "data2", backup)
     assert done.returncode == 65 and "backup.json says" in done.stderr
+    assert "start with a copy of it" in done.stderr, "what is left for one that was salvaged is said"
     assert not (tmp_path / "data2").exists()
