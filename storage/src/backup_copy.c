@@ -113,6 +113,7 @@ static void value_take(copy *c, uint32_t shard, backup_kind kind, MDB_val key, M
         c->bytes_room = c->bytes_room * 2 + data.mv_size + (1 << 20);
         c->bytes = slc_realloc(c->bytes, c->bytes_room);
     }
+    slc_store_value_need(&data);
     memcpy(c->bytes + c->bytes_used, data.mv_data, data.mv_size);
     taken_value *value = STORE_PUSH(c->values, c->value_count, c->value_capacity);
     *value = (taken_value){.shard = shard,

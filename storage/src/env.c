@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -319,6 +321,41 @@ slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error)
                                keep ? "keeping space in reserve" : "giving up the reserved space");
 }
 
+/* ---- reading ahead ---- */
+
+static uintptr_t page_mask(void)
+{
+    static _Atomic uintptr_t mask;
+    uintptr_t known = atomic_load_explicit(&mask, memory_order_relaxed);
+    if (known == 0) {
+        known = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+        atomic_store_explicit(&mask, known, memory_order_relaxed);
+    }
+    return known;
+}
+
+void slc_need_end(slc_need *need)
+{
+    if (need->to > need->from) // when it fails, pages come one by one
+        (void)madvise((void *)need->from, need->to - need->from, MADV_WILLNEED);
+    *need = (slc_need){0};
+}
+
+void slc_need_value(slc_need *need, const MDB_val *value)
+{
+    uintptr_t mask = page_mask(), from = (uintptr_t)value->mv_data;
+    if (value->mv_size <= mask)
+        return;
+    uintptr_t to = (from + value->mv_size + mask) & ~mask;
+    from &= ~mask;
+    if (need->to == from) {
+        need->to = to;
+        return;
+    }
+    slc_need_end(need);
+    *need = (slc_need){from, to};
+}
+
 /* ---- open and close ---- */
 
 slc_err slc_store_format_refuse(const char *dir, uint32_t format, slc_error *error)
@@ -440,7 +477,10 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
     mdb_env_set_maxdbs(store->env, MAX_DBS);
     // Without MDB_NOMETASYNC a commit that returned is on disk with its meta page; with it, with the flush after that.
     // Read transactions belong to pool threads that come and go, hence MDB_NOTLS.
-    unsigned flags = MDB_NOTLS | (slc_store_defers(store) ? MDB_NOMETASYNC : 0u);
+    // The messages of a queue, the chunks of the log between large contents, and what a commit looks at stand all over the
+    // file. What the kernel reads around each page (128 KiB by default, 8 MiB on some clouds) is mostly thrown away, and where
+    // the backlog is larger than memory that is most of what the disk does. slc_need asks for what is wanted.
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (slc_store_defers(store) ? MDB_NOMETASYNC : 0u);
     code = mdb_env_open(store->env, store->dir, flags, STORE_FILE_MODE);
     if (code == 0) {
         int dead;

@@ -42,6 +42,7 @@ static slc_err chunk_seek(filling *f, const slc_slice_item *item)
         return fill_error(f, item, "the chunk is missing");
     if (code != 0)
         return slc_writer_error(f->w, code, "reading a chunk");
+    slc_store_value_need(&data);
     f->value = slc_slice_of(data.mv_data, data.mv_size);
     uint64_t bit = item->source - shard->window_from;
     if ((shard->window_seen[bit / 8] >> (bit % 8) & 1) == 0) {
@@ -101,6 +102,7 @@ static slc_err segment_seek(filling *f, const slc_slice_item *item)
         return fill_error(f, item, "the segment is missing");
     if (code != 0)
         return slc_writer_error(f->w, code, "reading a segment");
+    slc_store_value_need(&data);
     f->value = slc_slice_of(data.mv_data, data.mv_size);
     f->slot_index = 0;
     f->source = item->source;

@@ -9,7 +9,7 @@
 
 #include "store_impl.h"
 
-enum { READ_COUNT_MAX = 4096, READ_PLANS_MAX = 64 };
+enum { READ_COUNT_MAX = 4096, READ_PLANS_MAX = 64, READ_AHEAD_PARTS = 64, READ_AHEAD_PIECES = 32 };
 
 typedef enum read_piece_kind { PIECE_PENDING, PIECE_CHUNK, PIECE_SEGMENT } read_piece_kind;
 
@@ -130,6 +130,7 @@ static slc_err chunk_get(read_request *q, MDB_dbi dbi, uint64_t lsn, slc_slice *
         return SLC_ENOTFOUND;
     if (code != 0)
         return slc_store_env_error(code, &q->error, "reading a chunk");
+    slc_store_value_need(&data);
     slc_chunk_head head;
     rc = slc_chunk_open(slc_slice_of(data.mv_data, data.mv_size), q->shard->id, lsn, &head, body,
                         &q->error);
@@ -150,12 +151,29 @@ static slc_err damaged(read_request *q, uint64_t qseq, const char *what)
                          qseq, q->qid, what);
 }
 
+static slc_err parts_need(read_request *q, const slc_slot *slot, uint32_t part)
+{
+    slc_need need = {0};
+    slc_err rc = txn_fresh(q);
+    for (uint32_t i = 0; rc == SLC_OK && i < READ_AHEAD_PARTS && part + i < slot->resident_parts;
+         i++) {
+        uint64_t buffer = htobe64(slot->resident_lsn + part + i);
+        MDB_val key = {.mv_size = sizeof buffer, .mv_data = &buffer}, data;
+        if (mdb_get(q->txn, q->shard->res, &key, &data) == 0)
+            slc_need_value(&need, &data);
+    }
+    slc_need_end(&need);
+    return rc;
+}
+
 static slc_err resident_copy(read_request *q, const slc_slot *slot, size_t offset)
 {
     uint64_t done = 0;
     for (uint32_t i = 0; i < slot->resident_parts; i++) {
         slc_slice body;
-        slc_err rc = chunk_get(q, q->shard->res, slot->resident_lsn + i, &body);
+        slc_err rc = i % READ_AHEAD_PARTS == 0 ? parts_need(q, slot, i) : SLC_OK;
+        if (rc == SLC_OK)
+            rc = chunk_get(q, q->shard->res, slot->resident_lsn + i, &body);
         if (rc != SLC_OK)
             return rc;
         slc_record record;
@@ -253,6 +271,7 @@ static slc_err segment_piece(read_request *q, const read_piece *piece)
             return SLC_ENOTFOUND;
         if (code != 0)
             return slc_store_env_error(code, &q->error, "reading a segment");
+        slc_store_value_need(&data);
         slc_slice value = slc_slice_of(data.mv_data, data.mv_size);
         rc = slc_segment_open(value, q->shard->id, q->qid, piece->source, &count, &q->error);
         bool again = false;
@@ -290,9 +309,37 @@ static slc_err pending_piece(read_request *q, const read_piece *piece)
     return SLC_OK;
 }
 
+// What cannot be found is found out later.
+static void pieces_need(read_request *q)
+{
+    slc_need need = {0};
+    const read_piece *before = NULL;
+    if (q->piece_count < 2 || txn_fresh(q) != SLC_OK)
+        return;
+    for (uint32_t i = 0; i < q->piece_count && i < READ_AHEAD_PIECES; i++) {
+        const read_piece *piece = &q->pieces[i];
+        uint8_t bytes[SLC_SEGMENT_KEY_BYTES];
+        uint64_t lsn = htobe64(piece->source);
+        MDB_val key = {.mv_size = sizeof lsn, .mv_data = &lsn}, data;
+        if (piece->kind == PIECE_SEGMENT) {
+            slc_segment_key(bytes, q->qid, piece->source);
+            key = (MDB_val){.mv_size = sizeof bytes, .mv_data = bytes};
+        }
+        bool same =
+            before != NULL && before->kind == piece->kind && before->source == piece->source;
+        before = piece;
+        if (piece->kind != PIECE_PENDING && !same &&
+            mdb_get(q->txn, piece->kind == PIECE_CHUNK ? q->shard->log : q->shard->seg, &key,
+                    &data) == 0)
+            slc_need_value(&need, &data);
+    }
+    slc_need_end(&need);
+}
+
 static void read_work(uv_work_t *work)
 {
     read_request *q = SLC_CONTAINER_OF(work, read_request, work);
+    pieces_need(q);
     for (uint32_t i = 0; i < q->piece_count && q->rc == SLC_OK; i++) {
         const read_piece *piece = &q->pieces[i];
         if (q->full || request_full(q, 0))

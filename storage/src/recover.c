@@ -95,6 +95,7 @@ static slc_err chunk_at(recovery *r, const MDB_val *key, const MDB_val *data, sl
         return damaged(r, "a key near it does not have 8 bytes");
     memcpy(&lsn, key->mv_data, sizeof lsn);
     r->lsn = be64toh(lsn);
+    slc_store_value_need(data);
     slc_err rc = slc_chunk_open(slc_slice_of(data->mv_data, data->mv_size), r->shard->id, r->lsn,
                                 head, body, r->error);
     if (rc != SLC_OK)
@@ -385,15 +386,30 @@ static slc_err chunk_apply(recovery *r, const slc_chunk_head *head, slc_slice bo
                                     : damaged(r, "it has another number of records than it says");
 }
 
+// The disk works on the next chunks while this one is looked at.
+static void log_ahead(MDB_cursor *ahead, uint32_t count)
+{
+    MDB_val key, data;
+    slc_need need = {0};
+    for (uint32_t i = 0; i < count && mdb_cursor_get(ahead, &key, &data, MDB_NEXT) == 0; i++)
+        slc_need_value(&need, &data);
+    slc_need_end(&need);
+}
+
 static slc_err log_scan(recovery *r, uint64_t log_start, uint64_t *truncate_from)
 {
+    enum { AHEAD = 16 };
     slc_shard *shard = r->shard;
-    MDB_cursor *cursor;
+    MDB_cursor *cursor, *ahead;
     int code = mdb_cursor_open(r->txn, shard->log, &cursor);
+    if (code == 0 && (code = mdb_cursor_open(r->txn, shard->log, &ahead)) != 0)
+        mdb_cursor_close(cursor);
     if (code != 0)
         return slc_store_env_error(code, r->error, "reading the log");
     uint64_t end_lsn = 0;
     slc_err rc = end_find(r, cursor, log_start, &end_lsn);
+    log_ahead(ahead, AHEAD);
+    uint32_t chunks = 0;
     MDB_val key, data;
     code = rc == SLC_OK ? mdb_cursor_get(cursor, &key, &data, MDB_FIRST) : MDB_NOTFOUND;
     for (; rc == SLC_OK && code == 0; code = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
@@ -402,6 +418,8 @@ static slc_err log_scan(recovery *r, uint64_t log_start, uint64_t *truncate_from
             rc = slc_error_set(r->error, point, "rec.scan.mid");
             break;
         }
+        if (chunks++ % AHEAD == 0)
+            log_ahead(ahead, AHEAD);
         slc_chunk_head head;
         slc_slice body;
         rc = chunk_at(r, &key, &data, &head, &body);
@@ -426,6 +444,7 @@ static slc_err log_scan(recovery *r, uint64_t log_start, uint64_t *truncate_from
             slc_shard_lsn_push(shard, (uint32_t)(r->lsn - expected));
         rc = chunk_apply(r, &head, body);
     }
+    mdb_cursor_close(ahead);
     mdb_cursor_close(cursor);
     if (rc == SLC_OK && code != 0 && code != MDB_NOTFOUND)
         rc = slc_store_env_error(code, r->error, "reading the log");

@@ -470,6 +470,20 @@ SLC_MUST_USE slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_erro
 SLC_MUST_USE slc_err slc_store_env_mark(slc_store *store, MDB_txn *txn, bool clean,
                                         slc_error *error);
 void slc_store_env_close(slc_store *store);
+/** Values of whole pages that will be read soon: the disk is asked for all of them before the first is waited for, and once for
+ *  neighbours. Begin with {0}, end with slc_need_end. Any thread. */
+typedef struct slc_need {
+    uintptr_t from, to; // what is not asked for yet
+} slc_need;
+void slc_need_value(slc_need *need, const MDB_val *value);
+void slc_need_end(slc_need *need);
+/** One alone. */
+static inline void slc_store_value_need(const MDB_val *value)
+{
+    slc_need need = {0};
+    slc_need_value(&need, value);
+    slc_need_end(&need);
+}
 
 /* index.c */
 slc_shard *slc_store_shard(slc_store *store, uint16_t id);
