@@ -432,6 +432,8 @@ static void job_done(slc_store *store)
     if (job->rc == SLC_ENOSPC) {
         durable_report(store);
         slc_store_space_out(store);
+        if (store->close_asked) // which does not try for ever
+            slc_store_close_step(store);
         return;
     }
     for (uint32_t i = 0; i < store->shard_count; i++)
@@ -449,6 +451,8 @@ static void job_done(slc_store *store)
         store->options.space(false, NULL, store->options.arg);
     slc_backup_job_done(store);
     slc_store_flush(store);
+    if (store->close_asked && store->blocked)
+        slc_store_close_step(store);
 }
 
 void slc_store_mail(slc_mail *item, void *arg)
