@@ -170,13 +170,17 @@ static uint64_t tree_pages(MDB_txn *txn, MDB_dbi dbi)
 }
 
 // LMDB counts the pages of each database, so nothing has to be walked: what belongs to none of them is free.
-void slc_store_env_size(const slc_store *store, uint64_t *file_bytes, uint64_t *free_bytes)
+// After each commit: the transaction is kept, since a new one costs a table of all databases there might be.
+void slc_store_env_size(slc_store *store, uint64_t *file_bytes, uint64_t *free_bytes)
 {
     enum { FREE_DBI = 0, MAIN_DBI = 1, META_PAGES = 2 };
-    MDB_txn *txn;
+    MDB_txn *txn = store->size_txn;
     MDB_envinfo info;
-    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0)
+    int code = txn != NULL ? mdb_txn_renew(txn)
+                           : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &store->size_txn);
+    if (code != 0)
         return;
+    txn = store->size_txn;
     uint64_t used = META_PAGES + tree_pages(txn, FREE_DBI) + tree_pages(txn, MAIN_DBI) +
                     tree_pages(txn, store->sys);
     for (uint32_t i = 0; i < store->shard_count; i++) {
@@ -191,7 +195,7 @@ void slc_store_env_size(const slc_store *store, uint64_t *file_bytes, uint64_t *
         *file_bytes = pages * store->page_bytes;
         *free_bytes = (pages > used ? pages - used : 0) * store->page_bytes;
     }
-    mdb_txn_abort(txn);
+    mdb_txn_reset(txn);
 }
 
 // Bytes of the pages that are free inside the file, near enough: LMDB keeps their numbers in its first database, one
@@ -507,7 +511,10 @@ slc_err slc_store_env_open(slc_store *store, slc_error *error)
 
 void slc_store_env_close(slc_store *store)
 {
+    if (store->size_txn != NULL)
+        mdb_txn_abort(store->size_txn);
     if (store->env != NULL)
         mdb_env_close(store->env);
+    store->size_txn = NULL;
     store->env = NULL;
 }

@@ -403,6 +403,7 @@ struct slc_store {
     slc_store_options options;
     char *dir;
     MDB_env *env;
+    MDB_txn *size_txn; // of slc_store_env_size, reset; NULL: not yet
     MDB_dbi sys;
     uint64_t map_size;
     uint32_t page_bytes;
@@ -462,9 +463,9 @@ static inline bool slc_store_defers(const slc_store *store)
 SLC_MUST_USE slc_err slc_store_env_sync(slc_store *store, slc_error *error);
 /** Is there room for bytes more? SLC_ENOSPC. For what adds data; drops need not ask. */
 SLC_MUST_USE slc_err slc_store_env_room(slc_store *store, uint64_t bytes, slc_error *error);
+/** What the file has, and how much of it is free. Neither is changed when LMDB does not say. Store thread, or before it runs. */
+void slc_store_env_size(slc_store *store, uint64_t *file_bytes, uint64_t *free_bytes);
 /** Write the ballast, or give it up; its pages are usable for the next transaction then. */
-/** What the file has, and how much of it is free. Neither is changed when LMDB does not say. */
-void slc_store_env_size(const slc_store *store, uint64_t *file_bytes, uint64_t *free_bytes);
 SLC_MUST_USE slc_err slc_store_env_ballast(slc_store *store, bool keep, slc_error *error);
 /** clean: 0 or 1. */
 SLC_MUST_USE slc_err slc_store_env_mark(slc_store *store, MDB_txn *txn, bool clean,
