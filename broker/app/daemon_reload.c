@@ -18,12 +18,12 @@ static void changed_key(const char *key, bool needs_restart, void *arg)
 }
 
 /** New connections get what the files say now; open ones keep what they have. */
-static void daemon_reload_tls(slc_daemon *d, const slc_tls_options *options)
+static void daemon_reload_amqps(slc_daemon *d, const slc_settings *s)
 {
     slc_error error = {0};
-    if (d->tls == NULL)
+    if (d->tls == NULL || s->ssl_count == 0)
         return;
-    if (slc_tls_load(d->tls, options, &error) != SLC_OK)
+    if (slc_tls_load(d->tls, &s->tls, &error) != SLC_OK)
         slc_log(SLC_LOG_ERROR, "config", "tls.reload_failed", SLC_NO_FIELDS,
                 "the certificates stay as they are: %s", error.text);
     else
@@ -31,12 +31,38 @@ static void daemon_reload_tls(slc_daemon *d, const slc_tls_options *options)
                 "the certificates were read again");
 }
 
+/** The same for HTTPS; what is listed is what is used. */
+static void daemon_reload_https(slc_daemon *d, const slc_settings *s)
+{
+    slc_http_tcp tcp = slc_files_https(s);
+    slc_tls *fresh = NULL;
+    slc_error error = {0};
+    if (d->https == NULL || !tcp.on)
+        return;
+    slc_err rc = slc_files_open_https(s, &fresh, &error);
+    if (rc == SLC_OK)
+        rc = slc_http_tls_load(d->http, &tcp, &error);
+    if (rc != SLC_OK) {
+        slc_tls_free(fresh);
+        slc_log(SLC_LOG_ERROR, "config", "https.reload_failed", SLC_NO_FIELDS,
+                "the certificates of HTTPS stay as they are: %s", error.text);
+        return;
+    }
+    slc_tls_free(d->https);
+    d->https = fresh;
+    slc_log(SLC_LOG_INFO, "config", "https.reloaded", SLC_NO_FIELDS,
+            "the certificates of HTTPS were read again");
+}
+
 static void on_watch(uv_timer_t *timer)
 {
     slc_daemon *d = timer->data;
-    if (d->phase == SLC_PHASE_SERVING && d->tls != NULL && d->settings->tls_watch &&
-        d->settings->ssl_count > 0 && slc_tls_changed(d->tls))
-        daemon_reload_tls(d, &d->settings->tls);
+    if (d->phase != SLC_PHASE_SERVING || !d->settings->tls_watch)
+        return;
+    if (d->tls != NULL && slc_tls_changed(d->tls))
+        daemon_reload_amqps(d, d->settings);
+    if (d->https != NULL && slc_tls_changed(d->https))
+        daemon_reload_https(d, d->settings);
 }
 
 // Who asked hears every mistake, and error has the first.
@@ -110,8 +136,8 @@ slc_err slc_daemon_reload(slc_daemon *d, const slc_http_reload *told, slc_error 
     slc_auth_set(d->auth, &auth);
     slc_user_definitions_hashing(d->user_definitions, auth.hashing);
     slc_daemon_broker_limits(d->world.broker, fresh);
-    if (fresh->ssl_count > 0)
-        daemon_reload_tls(d, &fresh->tls);
+    daemon_reload_amqps(d, fresh);
+    daemon_reload_https(d, fresh);
     slc_monitor_limits(&d->monitor, slc_daemon_memory_limit(fresh), slc_daemon_disk_limit(fresh));
     slc_app_backup_keep_free(d->backup, slc_daemon_disk_limit(fresh));
     slc_broker_ack_timeout(d->world.broker, fresh->consumer_timeout_ms);
@@ -127,7 +153,7 @@ void slc_daemon_watch_start(slc_daemon *d)
 {
     uv_timer_init(&d->loop, &d->watch_timer);
     d->watch_timer.data = d;
-    if (d->tls != NULL)
+    if (d->tls != NULL || d->https != NULL)
         uv_timer_start(&d->watch_timer, on_watch, TLS_WATCH_MS, TLS_WATCH_MS);
     uv_unref((uv_handle_t *)&d->watch_timer);
 }

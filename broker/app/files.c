@@ -30,8 +30,8 @@ static slc_err open_amqps(const slc_settings *s, slc_tls **out, slc_error *error
     return s->ssl_count > 0 ? slc_tls_new(&s->tls, out, error) : SLC_OK;
 }
 
-/** GnuTLS, which speaks HTTPS, only says that it does not start: OpenSSL says what is wrong with the files before. */
-static slc_err open_https(const slc_settings *s, slc_tls **out, slc_error *error)
+// GnuTLS, which speaks HTTPS, only says that it does not start: OpenSSL says what is wrong with the files before.
+slc_err slc_files_open_https(const slc_settings *s, slc_tls **out, slc_error *error)
 {
     slc_http_tcp tcp = slc_files_https(s);
     if (!tcp.on)
@@ -51,7 +51,7 @@ slc_err slc_files_open_tls(const slc_settings *s, slc_tls **amqps, slc_tls **htt
                            slc_error *error)
 {
     slc_err rc = open_amqps(s, amqps, error);
-    return rc == SLC_OK ? open_https(s, https, error) : rc;
+    return rc == SLC_OK ? slc_files_open_https(s, https, error) : rc;
 }
 
 /** Files can be made in path. */
@@ -96,7 +96,7 @@ bool slc_files_check_used(const slc_settings *s,
     slc_error errors[4] = {0};
     const slc_err done[] = {
         open_amqps(s, &tls[0], &errors[0]),
-        open_https(s, &tls[1], &errors[1]),
+        slc_files_open_https(s, &tls[1], &errors[1]),
         s->log.file != NULL ? check_log_file(s->log.file, &errors[2]) : SLC_OK,
         s->management_log_dir != NULL ? check_access_log(s->management_log_dir, &errors[3])
                                       : SLC_OK,

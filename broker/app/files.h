@@ -19,6 +19,8 @@ slc_http_tcp slc_files_https(const slc_settings *s);
  *  none, else yours to free. SLC_EINVAL: error names key, file and rule. */
 SLC_MUST_USE slc_err slc_files_open_tls(const slc_settings *s, slc_tls **amqps, slc_tls **https,
                                         slc_error *error);
+/** Those of HTTPS, as slc_files_open_tls does. */
+SLC_MUST_USE slc_err slc_files_open_https(const slc_settings *s, slc_tls **out, slc_error *error);
 /** Look at what a daemon that runs would use from now on: all but the definitions. */
 bool slc_files_check_used(const slc_settings *s,
                           void (*note)(bool is_error, const char *text, void *arg), void *arg);

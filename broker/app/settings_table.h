@@ -154,7 +154,7 @@
     X(TLS_SNI_KEY, "ssl_options.sni.$name.keyfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "TLS",                  \
       "The private key of that certificate.")                                                                                   \
     X(TLS_WATCH, "ssl_options.watch", BOOL, SLC_CONFIG_RELOAD, NULL, 0, 0, "false", NULL, "TLS",                                \
-      "Look at the files every two seconds and read them again when they have changed.")                                        \
+      "Look at the files, also those of management.ssl, every two seconds and read them again when they have changed.") \
     X(TLS_TIMEOUT, "ssl_handshake_timeout", DURATION, SLC_CONFIG_RELOAD, "ms", 1, 3600 * SEC, "5000", NULL, "TLS",              \
       "A client that has not completed its TLS handshake by then is dropped.")                                                  \
     X(MECHANISMS, "auth_mechanisms.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "PLAIN AMQPLAIN EXTERNAL ANONYMOUS", "TLS",           \
@@ -284,15 +284,15 @@
       "Address of the management API over HTTPS. Unless it is set: every address, IPv4 and IPv6.")                              \
     X(MGMT_SSL_PORT, "management.ssl.port", INTEGER, 0, NULL, 0, 65535, NULL, NULL, "Management",                               \
       "Port of the management API over HTTPS; 0 takes a free one. Unless it is set there is none.")                             \
-    X(MGMT_SSL_CA, "management.ssl.cacertfile", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                               \
+    X(MGMT_SSL_CA, "management.ssl.cacertfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "Management", \
       "Authorities (PEM) of the certificates that clients may show there.")                                                     \
-    X(MGMT_SSL_CERT, "management.ssl.certfile", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                               \
+    X(MGMT_SSL_CERT, "management.ssl.certfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "Management", \
       "Certificate of that port, with its chain (PEM).")                                                                        \
-    X(MGMT_SSL_KEY, "management.ssl.keyfile", TEXT, 0, NULL, 1, 3800, NULL, NULL, "Management",                                 \
+    X(MGMT_SSL_KEY, "management.ssl.keyfile", TEXT, SLC_CONFIG_RELOAD, NULL, 1, 3800, NULL, NULL, "Management", \
       "Private key of that certificate (PEM).")                                                                                 \
-    X(MGMT_SSL_PASSWORD, "management.ssl.password", TEXT, SLC_CONFIG_SECRET, NULL, 0, 1024, NULL, NULL, "Management",           \
+    X(MGMT_SSL_PASSWORD, "management.ssl.password", TEXT, SLC_CONFIG_RELOAD | SLC_CONFIG_SECRET, NULL, 0, 1024, NULL, NULL, "Management", \
       "Password of that key.")                                                                                                  \
-    X(MGMT_SSL_VERSIONS, "management.ssl.versions.N", ENUM, 0, NULL, 0, 0, NULL, "tlsv1.2 tlsv1.3", "Management",               \
+    X(MGMT_SSL_VERSIONS, "management.ssl.versions.N", ENUM, SLC_CONFIG_RELOAD, NULL, 0, 0, NULL, "tlsv1.2 tlsv1.3", "Management", \
       "A version that is spoken there. Without any of these keys: both.")                                                       \
     X(MGMT_SSL_VERIFY, "management.ssl.verify", ENUM, 0, NULL, 0, 0, "verify_none", "verify_none", "Management",                \
       "Users are known by name and password there, not by certificates: nothing but verify_none is possible.")                  \

@@ -1,4 +1,7 @@
-// Listening sockets: the unix socket of sluicectl, and TCP with and without TLS. Opened before the http thread runs.
+// Listening sockets: the unix socket of sluicectl, and TCP with and without TLS. Opened before the http thread runs; for new
+// certificates a library object takes another's place.
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,13 +10,25 @@
 #include "base/log.h"
 #include "http/server_impl.h"
 
-void slc_http_endpoints_stop(slc_http *http)
+void slc_http_endpoint_free(slc_http_endpoint *e)
 {
-    for (uint32_t i = 0; i < SLC_HTTP_ENDPOINTS; i++) {
-        if (http->endpoints[i].daemon != NULL)
-            MHD_stop_daemon(http->endpoints[i].daemon);
-        http->endpoints[i].daemon = NULL;
-    }
+    MHD_stop_daemon(e->daemon);
+    slc_free(e);
+}
+
+void slc_http_endpoint_retire(slc_http_endpoint *e)
+{
+    int fd = MHD_quiesce_daemon(e->daemon);
+    SLC_ASSERT(fd >= 0);
+    close(fd); // its copy
+    e->retired = true;
+}
+
+bool slc_http_endpoint_idle(const slc_http_endpoint *e)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(e->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info == NULL || info->num_connections == 0;
 }
 
 /** What libmicrohttpd is told about TLS; it reads the texts at once, in MHD_start_daemon. */
@@ -89,30 +104,78 @@ slc_err slc_http_tls_check(const slc_http_tcp *tcp, slc_error *error)
     return rc;
 }
 
-slc_err slc_http_endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *error)
+/** On a copy of http->tls_fd. */
+static slc_err endpoint_start_tls(slc_http *http, const slc_http_tcp *tcp, slc_http_endpoint **out,
+                                  slc_error *error)
 {
-    slc_http_endpoint *e = &http->endpoints[1 + which];
-    const slc_http_tcp *tcp = &http->options.tcp[which];
     tls_items tls = {0};
+    slc_err rc = tls_items_init(&tls, tcp, error);
     int fd = -1;
-    slc_err rc = SLC_OK;
-    if (!tcp->on)
-        return SLC_OK;
-    if (tcp->tls)
-        rc = tls_items_init(&tls, tcp, error);
-    else
-        tls.items[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-    if (rc == SLC_OK)
-        rc = slc_http_tcp_open(tcp->ip, tcp->port, &fd, &e->port, error);
     if (rc == SLC_OK) {
-        e->tcp = true;
-        e->tls = tcp->tls;
-        rc = slc_http_endpoint_start(http, e, fd, tcp->tls ? MHD_USE_TLS : 0, tls.items, error);
-        if (rc != SLC_OK)
-            close(fd);
+        fd = fcntl(http->tls_fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            rc = slc_error_set(error, slc_err_from_errno(errno),
+                               "management API: the socket of HTTPS cannot be copied: %s",
+                               strerror(errno));
     }
+    if (rc == SLC_OK)
+        rc = slc_http_endpoint_start(http, fd, MHD_USE_TLS, tls.items, out, error);
+    if (rc == SLC_OK)
+        (*out)->tcp = true;
     tls_items_fini(&tls);
     return rc;
+}
+
+static slc_err endpoint_start_plain(slc_http *http, int fd, slc_http_endpoint **out,
+                                    slc_error *error)
+{
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    slc_err rc = slc_http_endpoint_start(http, fd, 0, none, out, error);
+    if (rc == SLC_OK)
+        (*out)->tcp = true;
+    return rc;
+}
+
+slc_err slc_http_endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *error)
+{
+    const slc_http_tcp *tcp = &http->options.tcp[which];
+    slc_http_endpoint *e;
+    int fd;
+    if (!tcp->on)
+        return SLC_OK;
+    slc_err rc = slc_http_tcp_open(tcp->ip, tcp->port, &fd, &http->ports[which], error);
+    if (rc != SLC_OK)
+        return rc;
+    if (tcp->tls) {
+        http->tls_fd = fd;
+        rc = endpoint_start_tls(http, tcp, &e, error);
+    } else {
+        rc = endpoint_start_plain(http, fd, &e, error);
+    }
+    if (rc != SLC_OK)
+        return rc;
+    e->next = http->endpoints;
+    http->endpoints = e;
+    return SLC_OK;
+}
+
+slc_err slc_http_tls_load(slc_http *http, const slc_http_tcp *tcp, slc_error *error)
+{
+    slc_http_endpoint *e;
+    if (http->tls_fd < 0)
+        return slc_error_set(error, SLC_ENOTFOUND, "management API: HTTPS is not on");
+    if (atomic_load(&http->stopping))
+        return slc_error_set(error, SLC_ECLOSED, "management API: it is stopping");
+    slc_err rc = endpoint_start_tls(http, tcp, &e, error);
+    if (rc != SLC_OK)
+        return rc;
+    // Where the http thread has not taken the last one yet, this one goes in its stead.
+    slc_http_endpoint *unused = atomic_exchange(&http->fresh, e);
+    if (unused != NULL)
+        slc_http_endpoint_free(unused);
+    else
+        slc_mailbox_post(&http->to_http, &http->tls_mail);
+    return SLC_OK;
 }
 
 slc_err slc_http_endpoint_open_socket(slc_http *http, const slc_http_options *options, int *fd,

@@ -184,6 +184,10 @@ SLC_MUST_USE slc_err slc_http_start(const slc_http_options *options, slc_http **
 /** Whether tcp, which has tls, could begin with its files: without a socket or a thread. SLC_EINVAL: what libmicrohttpd's TLS (GnuTLS)
  *  cannot use, though OpenSSL may. */
 SLC_MUST_USE slc_err slc_http_tls_check(const slc_http_tcp *tcp, slc_error *error);
+/** Connections that are accepted from now on begin with what the files of tcp say now; which is on and has tls, and whose address
+ *  and port do not count. Earlier ones keep what they have and end behind their next answer. On an error, which error explains,
+ *  everything stays as it is; so it does when the server has no such port (SLC_ENOTFOUND) or is stopping (SLC_ECLOSED). */
+SLC_MUST_USE slc_err slc_http_tls_load(slc_http *http, const slc_http_tcp *tcp, slc_error *error);
 /** The bound port of options.tcp[which]; 0: not on. */
 uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which);
 /** The path in use. */

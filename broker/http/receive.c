@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "auth/auth.h"
 #include "base/alloc.h"
@@ -29,10 +30,11 @@ static size_t prefix_bytes(const char *prefix, const char *target)
 // The first that we hear of a request: its target as it came.
 static void *on_target(void *arg, const char *target, struct MHD_Connection *connection)
 {
-    const slc_http_endpoint *from = arg;
+    slc_http_endpoint *from = arg;
     slc_http *http = from->http;
     slc_http_request *request = slc_alloc_zero(1, sizeof *request);
     request->http = http;
+    request->from = from;
     request->connection = connection;
     size_t bytes = strlen(target);
     if (bytes > TARGET_BYTES_MAX)
@@ -190,6 +192,7 @@ static enum MHD_Result request_begin(slc_http_request *request, const char *meth
     MHD_suspend_connection(connection);
     request->suspended = true;
     http->with_loop++;
+    request->from->with_loop++;
     slc_mailbox_post(&http->to_loop, &request->mail);
     return MHD_YES;
 }
@@ -267,10 +270,22 @@ static void on_library_log(void *arg, const char *format, va_list args)
     slc_log(SLC_LOG_DEBUG, "http", "http.library", SLC_NO_FIELDS, "libmicrohttpd: %s", text);
 }
 
-slc_err slc_http_endpoint_start(slc_http *http, slc_http_endpoint *e, int fd, unsigned flags,
-                                struct MHD_OptionItem *tls, slc_error *error)
+// After an error of MHD_start_daemon the library may have closed the socket or not; by now its number may be another file's.
+static void socket_drop(int fd, const struct stat *was)
 {
+    struct stat now;
+    if (fstat(fd, &now) == 0 && now.st_dev == was->st_dev && now.st_ino == was->st_ino)
+        close(fd);
+}
+
+slc_err slc_http_endpoint_start(slc_http *http, int fd, unsigned flags, struct MHD_OptionItem *tls,
+                                slc_http_endpoint **out, slc_error *error)
+{
+    slc_http_endpoint *e = slc_alloc_zero(1, sizeof *e);
     e->http = http;
+    e->tls = flags != 0;
+    struct stat of_fd = {0};
+    fstat(fd, &of_fd);
     e->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | flags, 0, NULL, NULL,
         on_request, e, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, e, MHD_OPTION_LISTEN_SOCKET,
@@ -280,8 +295,12 @@ slc_err slc_http_endpoint_start(slc_http *http, slc_http_endpoint *e, int fd, un
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)http->options.idle_timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_MEMORY_BYTES, MHD_OPTION_ARRAY, tls,
         MHD_OPTION_END);
-    if (e->daemon == NULL)
+    if (e->daemon == NULL) {
+        socket_drop(fd, &of_fd);
+        slc_free(e);
         return slc_error_set(error, SLC_EINTERNAL, "management API: libmicrohttpd did not start%s",
                              flags != 0 ? " with TLS: do certificate and key fit together?" : "");
+    }
+    *out = e;
     return SLC_OK;
 }

@@ -45,7 +45,8 @@ typedef enum slc_http_method {
 struct slc_http_request {
     slc_mail mail; // first
     slc_http *http;
-    void *connection; // libmicrohttpd's; http thread only
+    void *connection;               // libmicrohttpd's; http thread only
+    struct slc_http_endpoint *from; // http thread only
     slc_http_peer peer;
     slc_http_method method;
     char *method_name;

@@ -77,7 +77,7 @@ static void headers_put(const slc_http_request *request, struct MHD_Response *re
         snprintf(number, sizeof number, "%" PRIu64, request->messages);
         header_put(response, "X-Sluice-Messages", number);
     }
-    if (request->http->draining || atomic_load(&request->http->stopping))
+    if (request->from->retired || request->http->draining || atomic_load(&request->http->stopping))
         header_put(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 

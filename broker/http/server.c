@@ -62,7 +62,7 @@ void slc_http_attempt(slc_http *http, bool good)
 
 uint16_t slc_http_tcp_port(const slc_http *http, uint32_t which)
 {
-    return http->endpoints[1 + which].port;
+    return http->ports[which];
 }
 
 const char *slc_http_socket_path(const slc_http *http)
@@ -74,21 +74,48 @@ const char *slc_http_socket_path(const slc_http *http)
 
 static void http_maybe_drained(slc_http *http);
 
+static void endpoint_on_closed(uv_handle_t *handle)
+{
+    slc_free(SLC_CONTAINER_OF((uv_poll_t *)handle, slc_http_endpoint, poll));
+}
+
+// Inside a callback of the poll handle: first no more polling, then the library's object with its epoll descriptor.
+static void endpoint_close(slc_http_endpoint *e)
+{
+    uv_close((uv_handle_t *)&e->poll, endpoint_on_closed);
+    MHD_stop_daemon(e->daemon);
+    e->daemon = NULL;
+}
+
+// Retired ones without a connection go; of too many the oldest, which stand last.
+static void http_sweep(slc_http *http)
+{
+    uint32_t retired = 0;
+    for (slc_http_endpoint **at = &http->endpoints; *at != NULL;) {
+        slc_http_endpoint *e = *at;
+        if (e->retired && (slc_http_endpoint_idle(e) ||
+                           (++retired > SLC_HTTP_RETIRED_MAX && e->with_loop == 0))) {
+            *at = e->next;
+            endpoint_close(e);
+        } else {
+            at = &e->next;
+        }
+    }
+}
+
 // Let libmicrohttpd work, then ask it when it wants to be called at the latest.
 static void http_run(slc_http *http)
 {
     uint64_t next_ms = UINT64_MAX;
     if (http->closed)
         return;
-    for (uint32_t i = 0; i < SLC_HTTP_ENDPOINTS; i++) {
+    for (slc_http_endpoint *e = http->endpoints; e != NULL; e = e->next) {
         MHD_UNSIGNED_LONG_LONG timeout_ms;
-        struct MHD_Daemon *daemon = http->endpoints[i].daemon;
-        if (daemon == NULL)
-            continue;
-        MHD_run(daemon);
-        if (MHD_get_timeout(daemon, &timeout_ms) == MHD_YES && timeout_ms < next_ms)
+        MHD_run(e->daemon);
+        if (MHD_get_timeout(e->daemon, &timeout_ms) == MHD_YES && timeout_ms < next_ms)
             next_ms = timeout_ms;
     }
+    http_sweep(http);
     if (next_ms != UINT64_MAX)
         uv_timer_start(&http->timer, http->timer.timer_cb, next_ms, 0);
     else
@@ -108,6 +135,36 @@ static void http_on_timer(uv_timer_t *timer)
     http_run(timer->data);
 }
 
+/** False: no descriptors, or no memory for one more in the loop's epoll. */
+static bool endpoint_poll(slc_http_endpoint *e)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(e->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL || uv_poll_init(&e->http->loop, &e->poll, info->epoll_fd) != 0)
+        return false;
+    e->poll.data = e->http;
+    uv_poll_start(&e->poll, UV_READABLE, http_on_poll);
+    return true;
+}
+
+// The socket is listened on all the time: the new one does before the old one ceases to.
+static void http_take_fresh(slc_http *http)
+{
+    slc_http_endpoint *fresh = atomic_exchange(&http->fresh, NULL);
+    if (http->closed || !endpoint_poll(fresh)) {
+        if (!http->closed)
+            slc_log(SLC_LOG_ERROR, "http", "http.tls.failed", SLC_NO_FIELDS,
+                    "the certificates of HTTPS stay as they are: no descriptors are left");
+        slc_http_endpoint_free(fresh);
+        return;
+    }
+    for (slc_http_endpoint *e = http->endpoints; e != NULL; e = e->next) {
+        if (e->tls && !e->retired)
+            slc_http_endpoint_retire(e);
+    }
+    fresh->next = http->endpoints;
+    http->endpoints = fresh;
+}
+
 static void http_on_mail(slc_mail *mail, void *arg)
 {
     slc_http *http = arg;
@@ -117,12 +174,18 @@ static void http_on_mail(slc_mail *mail, void *arg)
         http_run(http);
         return;
     }
+    if (mail == &http->tls_mail) {
+        http_take_fresh(http);
+        http_run(http);
+        return;
+    }
     slc_http_request *request = SLC_CONTAINER_OF(mail, slc_http_request, mail);
     SLC_ASSERT(request->suspended);
     SLC_ASSERT(request->status != 0);
     slc_list_query(request);
     request->suspended = false;
     http->with_loop--;
+    request->from->with_loop--;
     MHD_resume_connection(request->connection);
     http_run(http);
 }
@@ -137,13 +200,14 @@ static void http_maybe_drained(slc_http *http)
         uv_timer_start(&http->timer, http->timer.timer_cb, next_ms, 0);
         return;
     }
-    // Inside a callback of the poll handle: first no more polling, then the daemon with its epoll descriptor.
-    for (uint32_t i = 0; i < SLC_HTTP_ENDPOINTS; i++) {
-        if (http->endpoints[i].daemon != NULL)
-            uv_close((uv_handle_t *)&http->endpoints[i].poll, NULL);
+    for (slc_http_endpoint *e = http->endpoints, *next; e != NULL; e = next) {
+        next = e->next;
+        endpoint_close(e);
     }
+    http->endpoints = NULL;
+    if (http->tls_fd >= 0)
+        close(http->tls_fd);
     uv_close((uv_handle_t *)&http->timer, NULL);
-    slc_http_endpoints_stop(http);
     http->closed = true;
     uv_stop(&http->loop);
 }
@@ -246,15 +310,9 @@ static slc_err thread_init(slc_http *http, slc_error *error)
         goto no_descriptors;
     http->timer.timer_cb = http_on_timer;
     http->timer.data = http;
-    for (uint32_t i = 0; i < SLC_HTTP_ENDPOINTS; i++) {
-        slc_http_endpoint *e = &http->endpoints[i];
-        if (e->daemon == NULL)
-            continue;
-        const union MHD_DaemonInfo *info = MHD_get_daemon_info(e->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-        if (info == NULL || uv_poll_init(&http->loop, &e->poll, info->epoll_fd) != 0)
+    for (slc_http_endpoint *e = http->endpoints; e != NULL; e = e->next) {
+        if (!endpoint_poll(e))
             goto no_descriptors;
-        e->poll.data = http;
-        uv_poll_start(&e->poll, UV_READABLE, http_on_poll);
     }
     return SLC_OK;
 
@@ -308,6 +366,8 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     snprintf(http->challenge, sizeof http->challenge, "Basic realm=\"%.255s\"",
              options->realm != NULL ? options->realm : "RabbitMQ Management");
     atomic_init(&http->stopping, false);
+    atomic_init(&http->fresh, NULL);
+    http->tls_fd = -1;
     http->rates = slc_rates_new(options->rates_interval_ms);
     http->logins = slc_logins_new(options->login_idle_ms);
     options_keep(&http->options);
@@ -321,11 +381,9 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     if (rc != SLC_OK)
         goto free_http;
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    rc = slc_http_endpoint_start(http, &http->endpoints[0], fd, 0, none, error);
-    if (rc != SLC_OK) {
-        close(fd);
+    rc = slc_http_endpoint_start(http, fd, 0, none, &http->endpoints, error);
+    if (rc != SLC_OK)
         goto remove_socket;
-    }
     for (uint32_t i = 0; i < SLC_HTTP_TCP_MAX; i++) {
         rc = slc_http_endpoint_open_tcp(http, i, error);
         if (rc != SLC_OK)
@@ -348,7 +406,12 @@ slc_err slc_http_start(const slc_http_options *options, slc_http **out, slc_erro
     return SLC_OK;
 
 stop_daemon:
-    slc_http_endpoints_stop(http);
+    for (slc_http_endpoint *e = http->endpoints, *next; e != NULL; e = next) {
+        next = e->next;
+        slc_http_endpoint_free(e);
+    }
+    if (http->tls_fd >= 0)
+        close(http->tls_fd);
 remove_socket:
     unlink(http->socket_path);
 free_http:

@@ -21,16 +21,25 @@
 #include "http/rates.h"
 #include "http/request.h"
 
-/** One listening socket with its library object. */
+/** A library object with its connections. What it knows of TLS it is told once, so new certificates come with a new one, which
+ *  listens on the same socket:
+ *
+ *      made ──the thread begins, or takes it──> listening ──another takes its place──> retired ──no connection is left──> gone
+ *
+ *  A retired one has no listening socket: it completes handshakes and requests, and closes a connection behind an answer. Beyond
+ *  SLC_HTTP_RETIRED_MAX the oldest close what they have as soon as none of their requests waits for the loop.
+ */
 typedef struct slc_http_endpoint {
     slc_http *http;
-    struct MHD_Daemon *daemon; // NULL: off
+    struct MHD_Daemon *daemon;
     uv_poll_t poll;
     bool tcp, tls;
-    uint16_t port;
+    bool retired;
+    uint32_t with_loop; // its requests that the loop has
+    struct slc_http_endpoint *next;
 } slc_http_endpoint;
 
-enum { SLC_HTTP_ENDPOINTS = 1 + SLC_HTTP_TCP_MAX }; // the unix socket is the first
+enum { SLC_HTTP_RETIRED_MAX = 4 };
 
 struct slc_http {
     slc_http_options options; // copied strings; const after start
@@ -56,33 +65,42 @@ struct slc_http {
     uv_loop_t loop;
     slc_mailbox to_http;
     uv_timer_t timer;
-    slc_http_endpoint endpoints[SLC_HTTP_ENDPOINTS];
-    bool closed;                // no library object is left
-    uint32_t with_loop;         // requests that the loop has
-    uint32_t active;            // requests between first line and last octet of the answer
-    slc_access_log *access_log; // NULL: none
+    slc_http_endpoint *endpoints; // newest first
+    int tls_fd; // the listening socket of HTTPS, of which each object has a copy; -1: none
+    uint16_t ports[SLC_HTTP_TCP_MAX]; // bound; const after start
+    bool closed;                      // no library object is left
+    uint32_t with_loop;               // requests that the loop has
+    uint32_t active;                  // requests between first line and last octet of the answer
+    slc_access_log *access_log;       // NULL: none
     bool draining;
     uint64_t drain_until_ns;
     uv_sem_t go;
     slc_mail drain_mail;   // loop to http: begin to drain
     slc_mail drained_mail; // http to loop: the daemon is closed
+    slc_mail tls_mail;     // loop to http: take fresh
+    _Atomic(slc_http_endpoint *)
+        fresh; // to be the one of HTTPS; NULL: none, and tls_mail is not under way
 };
 
-// ---- endpoint.c: before the http thread runs, and at its end
+// ---- endpoint.c: before the http thread runs, and on it
 
 /** Open the unix socket, or the fallback's, with a warning; path, device and inode are set. *fd is the caller's. */
 SLC_MUST_USE slc_err slc_http_endpoint_open_socket(slc_http *http, const slc_http_options *options,
                                                    int *fd, slc_error *error);
 /** Open and start options.tcp[which]; SLC_OK without an effect where it is off. */
 SLC_MUST_USE slc_err slc_http_endpoint_open_tcp(slc_http *http, uint32_t which, slc_error *error);
-/** Stop the library objects and close their sockets. */
-void slc_http_endpoints_stop(slc_http *http);
+/** Close its connections and free it; it is in no list and nobody polls it. */
+void slc_http_endpoint_free(slc_http_endpoint *e);
+/** No longer listen, for another does. */
+void slc_http_endpoint_retire(slc_http_endpoint *e);
+/** Whether it has no connection. */
+bool slc_http_endpoint_idle(const slc_http_endpoint *e);
 
 // ---- receive.c
 
-/** Start the library on fd, which is its own then (the caller's still, on an error). tls: options, ended by MHD_OPTION_END. */
-SLC_MUST_USE slc_err slc_http_endpoint_start(slc_http *http, slc_http_endpoint *e, int fd,
-                                             unsigned flags, struct MHD_OptionItem *tls,
+/** Start the library on fd, which it takes. tls: options, ended by MHD_OPTION_END. *out is not in http's list yet. */
+SLC_MUST_USE slc_err slc_http_endpoint_start(slc_http *http, int fd, unsigned flags,
+                                             struct MHD_OptionItem *tls, slc_http_endpoint **out,
                                              slc_error *error);
 
 // ---- request.c, send.c: the http thread

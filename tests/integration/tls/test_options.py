@@ -1,14 +1,18 @@
 """What each ssl_* setting does to a handshake."""
 
+import concurrent.futures
+import contextlib
+import http.client
 import os
 import signal
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 
-from conftest import HOW, ended, openssl
+from conftest import HOW, ended, openssl, support
 
 OLD, NEW = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 AES128, AES256, CHACHA = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -286,3 +290,113 @@ def test_https(make, pki, tmp_path, ctl):
             assert tls.recv(4096).startswith(b"HTTP/1.1 200 ")
         listed = ctl(broker, "-q", "--no-table-headers", "certificates", "key", "subject").stdout
         assert "management.ssl.certfile\tCN=server two\n" in listed
+
+
+class Https:
+    """A daemon's HTTPS with a certificate and a key that change."""
+
+    def __init__(self, make, pki, path, **more):
+        self.pki, self.cert, self.key = pki, path / "c.pem", path / "k.pem"
+        self.take(pki.server)
+        self.make = make(**{"management.ssl.ip": "127.0.0.1", "management.ssl.port": "0", "management.ssl.certfile": self.cert,
+                            "management.ssl.keyfile": self.key, **more})
+
+    def __enter__(self):
+        self.broker = self.make.__enter__()
+        self.port = int(self.broker.broker.addresses["https"].rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, *what):
+        return self.make.__exit__(*what)
+
+    def take(self, files):
+        """Other files under the same names."""
+        for at, path in zip(files, (self.cert, self.key)):
+            path.with_suffix(".new").write_bytes(at.read_bytes())
+            path.with_suffix(".new").rename(path)
+
+    def reload(self, ctl):
+        return ctl(self.broker, "reload")
+
+    def connect(self):
+        plain = socket.create_connection(("127.0.0.1", self.port), 60)
+        return self.broker.context().wrap_socket(plain, server_hostname="127.0.0.1")
+
+    def subject(self):
+        with self.connect() as tls:
+            assert whoami(tls)[0] == 200
+            return tls.getpeercert()["subject"][0][0][1]
+
+
+def whoami(tls):
+    """(status, whether the server closes behind it)"""
+    tls.sendall(b"GET /api/whoami HTTP/1.1\r\nHost: a\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n")
+    answer = http.client.HTTPResponse(tls)
+    answer.begin()
+    answer.read()
+    return answer.status, answer.getheader("Connection") == "close"
+
+
+def test_https_has_new_certificates_after_a_reload(make, pki, tmp_path, ctl):
+    with Https(make, pki, tmp_path) as server, server.connect() as kept, server.connect() as silent:
+        assert server.subject() == "server one"
+        assert whoami(kept) == (200, False)
+        server.key.write_bytes(pki.server2[1].read_bytes())  # a key without its certificate
+        done = server.reload(ctl)
+        assert done.returncode != 0 and "management.ssl.keyfile" in done.stderr and "does not match" in done.stderr
+        assert server.subject() == "server one"
+        assert whoami(kept) == (200, False)
+        server.take(pki.server2)
+        assert server.reload(ctl).returncode == 0
+        server.broker.logged("the certificates of HTTPS were read again")
+        assert server.subject() == "server two"
+        assert "management.ssl.certfile\tCN=server two\n" in ctl(server.broker, "-q", "--no-table-headers", "certificates",
+                                                                 "key", "subject").stdout
+        # What began before is answered, and asked to come again.
+        assert whoami(kept) == (200, True)
+        assert kept.recv(1) == b""
+        assert whoami(silent) == (200, True)
+
+
+def test_https_takes_connections_while_certificates_change(make, pki, tmp_path, ctl):
+    with Https(make, pki, tmp_path) as server:
+        names, stop = [], threading.Event()
+
+        def ask():
+            while not stop.is_set():
+                names.append(server.subject())
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask)
+            try:
+                for i in range(6):
+                    server.take((pki.server2, pki.server)[i % 2])
+                    assert server.reload(ctl).returncode == 0
+                    before = len(names)
+                    support.wait_until(lambda: len(names) > before + 1 or asking.done(), 60, "an answer")
+            finally:
+                stop.set()
+            asking.result(60)  # nothing was refused
+        assert names[-1] == "server one"
+        assert set(names) == {"server one", "server two"}
+
+
+def test_idle_connections_of_old_certificates_do_not_pile_up(make, pki, tmp_path, ctl):
+    with Https(make, pki, tmp_path) as server, contextlib.ExitStack() as stack:
+        old = []
+        for _ in range(7):
+            old.append(stack.enter_context(server.connect()))
+            assert server.reload(ctl).returncode == 0
+        for tls in old[:3]:  # of four earlier sets of certificates the connections are kept
+            with contextlib.suppress(ConnectionError):
+                assert tls.recv(1) == b""
+        for tls in old[3:]:
+            assert whoami(tls) == (200, True)
+        assert server.subject() == "server one"
+
+
+def test_https_files_are_watched(make, pki, tmp_path):
+    with Https(make, pki, tmp_path, **{"ssl_options.watch": "true"}) as server:
+        assert server.subject() == "server one"
+        server.take(pki.server2)
+        server.broker.logged("the certificates of HTTPS were read again")
+        assert server.subject() == "server two"
