@@ -63,6 +63,8 @@ SLC_MUST_USE slc_err slc_amqp_listen(slc_amqp_server *server, const slc_listener
 /** Serve a connected socket (takes fd); tests and socket activation use it. */
 void slc_amqp_serve(slc_amqp_server *server, int fd, const slc_peer *peer);
 
+/** Whether that SASL mechanism is offered: on a listener with TLS, or on one without (there perhaps to clients of this machine only). */
+bool slc_amqp_offers(const slc_amqp_server *server, slc_slice mechanism, bool tls);
 /** Connections, also those that have not logged in yet or are closing. */
 uint32_t slc_amqp_connections(const slc_amqp_server *server);
 /** Bring the counters in slc_client.info of all connections up to date (before a list is made). */

@@ -14,18 +14,29 @@ static bool clear_text(const amqp_conn *c)
     return c->server->settings.require_tls && !c->secure && !c->loopback;
 }
 
+static unsigned mechanisms_offered(const slc_amqp_server *server, bool tls)
+{
+    unsigned set = server->settings.mechanisms;
+    if (server->settings.anonymous_user == NULL)
+        set &= ~(unsigned)SLC_AMQP_MECHANISM_ANONYMOUS;
+    return tls ? set : set & ~(unsigned)SLC_AMQP_MECHANISM_EXTERNAL;
+}
+
 static unsigned mechanisms_of(const amqp_conn *c)
 {
-    unsigned set = c->server->settings.mechanisms;
-    if (clear_text(c))
-        return 0;
-    if (c->server->settings.anonymous_user == NULL)
-        set &= ~(unsigned)SLC_AMQP_MECHANISM_ANONYMOUS;
-    return c->secure ? set : set & ~(unsigned)SLC_AMQP_MECHANISM_EXTERNAL;
+    return clear_text(c) ? 0 : mechanisms_offered(c->server, c->secure);
 }
 
 static const char *const mechanism_words[] = {"PLAIN", "AMQPLAIN", "EXTERNAL",
                                               "ANONYMOUS"}; // by bit
+
+bool slc_amqp_offers(const slc_amqp_server *server, slc_slice mechanism, bool tls)
+{
+    for (size_t i = 0; i < SLC_ARRAY_COUNT(mechanism_words); i++)
+        if (slc_slice_is(mechanism, mechanism_words[i]))
+            return (mechanisms_offered(server, tls) & 1u << i) != 0;
+    return false;
+}
 
 static const char *mechanism_names(const amqp_conn *c, char out[64])
 {

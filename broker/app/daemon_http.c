@@ -68,6 +68,7 @@ void slc_daemon_status(slc_http_status *out, void *arg)
                              .world = &d->world,
                              .monitor = &d->monitor,
                              .instance = &d->instance,
+                             .amqp = d->amqp,
                              .listeners = d->listeners,
                              .listener_count = d->listener_count,
                              .tls = {d->tls, d->https},

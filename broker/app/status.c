@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
+#include "auth/sasl.h"
+#include "base/alloc.h"
 #include "base/clock.h"
 
 static uint64_t open_descriptors(void)
@@ -61,6 +63,22 @@ static void status_store(slc_http_status *out, const slc_world *world)
     memcpy(stats, all, sizeof all);
     out->store = stats;
     out->store_count = SLC_ARRAY_COUNT(all);
+}
+
+static void status_mechanisms(slc_http_status *out, const slc_status_sources *sources)
+{
+    static slc_http_mechanism mechanisms[8];
+    const slc_sasl_mechanism *m;
+    for (uint32_t i = 0; (m = slc_sasl_at(i)) != NULL; i++) {
+        SLC_ASSERT(i < SLC_ARRAY_COUNT(mechanisms));
+        mechanisms[i] = (slc_http_mechanism){.name = m->name, .description = m->description};
+        for (uint32_t l = 0; l < sources->listener_count; l++)
+            mechanisms[i].offered |=
+                slc_amqp_offers(sources->amqp, slc_slice_str(m->name),
+                                slc_listener_tls(sources->listeners[l]) != NULL);
+        out->mechanism_count = i + 1;
+    }
+    out->mechanisms = mechanisms;
 }
 
 void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
@@ -128,5 +146,6 @@ void slc_status_fill(slc_http_status *out, const slc_status_sources *sources)
                                        .not_before = certs[i].not_before,
                                        .not_after = certs[i].not_after};
     }
+    status_mechanisms(out, sources);
     status_store(out, sources->world);
 }

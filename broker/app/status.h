@@ -2,6 +2,7 @@
 #ifndef SLC_APP_STATUS_H
 #define SLC_APP_STATUS_H
 
+#include "amqp091/amqp091.h"
 #include "app/instance.h"
 #include "app/monitor.h"
 #include "app/settings.h"
@@ -13,6 +14,7 @@ typedef struct slc_status_sources {
     slc_world *world;
     const slc_monitor *monitor;
     const slc_instance *instance;
+    const slc_amqp_server *amqp;
     slc_listener *const *listeners;
     uint32_t listener_count;
     const slc_tls *tls[2]; // of AMQP and of the management API; NULL: none

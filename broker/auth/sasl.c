@@ -67,10 +67,13 @@ static slc_err empty_respond(slc_slice response, slc_sasl_credentials *out, slc_
 }
 
 static const slc_sasl_mechanism MECHANISMS[] = {
-    {"PLAIN", plain_respond},
-    {"AMQPLAIN", amqplain_respond},
-    {"EXTERNAL", empty_respond, .external = true},
-    {"ANONYMOUS", empty_respond, .anonymous = true},
+    {"PLAIN", "SASL PLAIN authentication mechanism", plain_respond},
+    {"AMQPLAIN", "QPid AMQPLAIN mechanism", amqplain_respond},
+    {"EXTERNAL",
+     "TLS peer verification-based authentication plugin. Used in combination with the EXTERNAL "
+     "SASL mechanism.",
+     empty_respond, .external = true},
+    {"ANONYMOUS", "SASL ANONYMOUS authentication mechanism", empty_respond, .anonymous = true},
 };
 
 const slc_sasl_mechanism *slc_sasl_find(slc_slice name)
@@ -81,7 +84,7 @@ const slc_sasl_mechanism *slc_sasl_find(slc_slice name)
     return NULL;
 }
 
-const char *slc_sasl_names(void)
+const slc_sasl_mechanism *slc_sasl_at(size_t i)
 {
-    return "PLAIN AMQPLAIN";
+    return i < SLC_ARRAY_COUNT(MECHANISMS) ? &MECHANISMS[i] : NULL;
 }

@@ -14,6 +14,7 @@ typedef struct slc_sasl_credentials {
 
 typedef struct slc_sasl_mechanism {
     const char *name;
+    const char *description; // RabbitMQ's words
     /** Read the client's response.
      *  @return SLC_OK: *out is filled and wants slc_auth_check; SLC_EPENDING: *challenge (static)
      * goes to the peer, whose answer is the next response; SLC_ESYNTAX: malformed (502). */
@@ -27,7 +28,7 @@ typedef struct slc_sasl_mechanism {
 
 /** NULL: unknown. */
 const slc_sasl_mechanism *slc_sasl_find(slc_slice name);
-/** "PLAIN AMQPLAIN" */
-const char *slc_sasl_names(void);
+/** All of them from 0 on; NULL: no more. */
+const slc_sasl_mechanism *slc_sasl_at(size_t i);
 
 #endif

@@ -24,12 +24,12 @@ static void texts_put(slc_json *w, const char *key, const char *const *texts, ui
 }
 
 /** An entry of exchange_types and auth_mechanisms. */
-static void kind_put(slc_json *w, const char *name, const char *description)
+static void kind_put(slc_json *w, const char *name, const char *description, bool enabled)
 {
     slc_json_open(w, '{');
     slc_json_put_text(w, "name", name);
     slc_json_put_text(w, "description", description);
-    slc_json_put_bool(w, "enabled", true);
+    slc_json_put_bool(w, "enabled", enabled);
     slc_json_close(w, '}');
 }
 
@@ -39,7 +39,7 @@ static void exchange_types_put(slc_json *w)
     slc_json_key(w, "exchange_types");
     slc_json_open(w, '[');
     for (size_t i = 0; (kind = slc_exchange_kind_at(i)) != NULL; i++)
-        kind_put(w, kind->name, kind->description);
+        kind_put(w, kind->name, kind->description, true);
     slc_json_close(w, ']');
 }
 
@@ -312,19 +312,13 @@ static void store_put(slc_json *w, const slc_http_status *status)
     slc_json_close(w, '}');
 }
 
-static void auth_mechanisms_put(slc_json *w)
+static void auth_mechanisms_put(slc_json *w, const slc_http_status *status)
 {
-    static const struct {
-        const char *name, *description;
-    } mechanisms[] = {
-        {"PLAIN", "SASL PLAIN authentication mechanism"},
-        {"AMQPLAIN", "QPid AMQPLAIN mechanism"},
-        {"EXTERNAL", "the name is in the client's certificate"},
-    };
     slc_json_key(w, "auth_mechanisms");
     slc_json_open(w, '[');
-    for (size_t i = 0; i < SLC_ARRAY_COUNT(mechanisms); i++)
-        kind_put(w, mechanisms[i].name, mechanisms[i].description);
+    for (uint32_t i = 0; i < status->mechanism_count; i++)
+        kind_put(w, status->mechanisms[i].name, status->mechanisms[i].description,
+                 status->mechanisms[i].offered);
     slc_json_close(w, ']');
 }
 
@@ -504,7 +498,7 @@ static void node_put(slc_api *api)
                  UINT64_MAX);
     slc_json_put_u64(w, "run_queue", 0);
     slc_json_put_u64(w, "net_ticktime", 60);
-    auth_mechanisms_put(w);
+    auth_mechanisms_put(w, &status);
     applications_put(api);
     plugins_put(w);
     slc_json_key(w, "metrics_gc_queue_length");

@@ -72,6 +72,12 @@ typedef struct slc_http_certificate {
     int64_t not_before, not_after;
 } slc_http_certificate;
 
+/** A SASL mechanism that the broker knows. */
+typedef struct slc_http_mechanism {
+    const char *name, *description;
+    bool offered; // by a listener that there is
+} slc_http_mechanism;
+
 /** What only the daemon knows. Pointers are valid until the callback's next run. A member that is 0 or NULL and marked
  *  (optional) is left out of the answer. */
 typedef struct slc_http_status {
@@ -94,6 +100,8 @@ typedef struct slc_http_status {
     uint32_t listener_count;
     const slc_http_certificate *certificates;
     uint32_t certificate_count;
+    const slc_http_mechanism *mechanisms;
+    uint32_t mechanism_count;
     const char *store_flush;    // "group", "full", "interval" (optional)
     const slc_http_stat *store; // (optional)
     uint32_t store_count;

@@ -1,6 +1,7 @@
 """The user that a client certificate names: EXTERNAL with each ssl_cert_login_* setting."""
 
 import json
+import urllib.request
 
 import pika
 import pytest
@@ -132,3 +133,20 @@ def test_external_alone(make, pki):
         external(broker, pki.client).close()
         with pytest.raises(pika.exceptions.AMQPConnectionError):
             broker.connect(broker.context(client=pki.client))
+
+
+@pytest.mark.parametrize("settings,offered", [
+    ({}, {"PLAIN", "AMQPLAIN"}),
+    ({"auth_mechanisms.1": "PLAIN", "auth_mechanisms.2": "EXTERNAL", "auth_mechanisms.3": "ANONYMOUS"}, {"PLAIN", "EXTERNAL"}),
+    ({"auth_mechanisms.1": "EXTERNAL", "auth_mechanisms.2": "ANONYMOUS", "anonymous_login_user": "guest"},
+     {"EXTERNAL", "ANONYMOUS"}),
+    ({"auth_mechanisms.1": "PLAIN", "auth_mechanisms.2": "EXTERNAL", "listeners.ssl": "none"}, {"PLAIN"}),
+])
+def test_the_management_api_shows_what_is_offered(make, settings, offered):
+    with make(**settings) as broker:
+        request = urllib.request.Request(broker.broker.management_url() + "/api/nodes", headers={
+            "Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q="})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            known = json.load(answer)[0]["auth_mechanisms"]
+        assert {m["name"] for m in known} == {"PLAIN", "AMQPLAIN", "EXTERNAL", "ANONYMOUS"}
+        assert {m["name"] for m in known if m["enabled"]} == offered
