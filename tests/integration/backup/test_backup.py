@@ -300,7 +300,7 @@ def test_killed_in_the_middle_it_is_no_backup(tmp_path):
     target, elsewhere = tmp_path / "backup", tmp_path / "elsewhere"
     with support.Sluice(CONFIG) as b:
         filled(b)
-        tool = ctl_start(b, "backup", "--rate", "1MB", target)
+        tool = ctl_start(b, "backup", "--rate", "100KB", target)
         support.wait_until(lambda: (target / "store" / "data.mdb").exists(), LIMIT_S, "the copy to begin")
         b.kill()
         tool.communicate(timeout=LIMIT_S)
@@ -328,7 +328,7 @@ def test_interrupted_it_is_removed(tmp_path):
     target = tmp_path / "backup"
     with support.Sluice(CONFIG) as b:
         filled(b)
-        tool = ctl_start(b, "backup", "--rate", "1MB", target)
+        tool = ctl_start(b, "backup", "--rate", "100KB", target)
         support.wait_until(lambda: running(b) == "copy", LIMIT_S, "the copy to begin")
         second = ctl(b, "backup", tmp_path / "other")
         assert second.returncode == 75 and "running" in second.stderr
@@ -349,7 +349,7 @@ def test_a_stop_cancels_it(tmp_path):
     target = tmp_path / "backup"
     with support.Sluice(CONFIG) as b:
         filled(b)
-        tool = ctl_start(b, "backup", "--rate", "1MB", target)
+        tool = ctl_start(b, "backup", "--rate", "100KB", target)
         support.wait_until(lambda: running(b) == "copy", LIMIT_S, "the copy to begin")
         b.stop()
         tool.communicate(timeout=LIMIT_S)

@@ -61,14 +61,14 @@ def test_not_before_it_is_due_and_in_order(connection, name):
         seen.append((body.decode(), time.monotonic() - began, properties.headers["x-delay"], method.routing_key))
 
     channel.basic_consume(name, on_message, auto_ack=True)
-    publish(channel, name, "a.b", "later", 600)
+    publish(channel, name, "a.b", "later", 5000)  # a machine that is busy may take its time until the next line
     publish(channel, name, "a.b", "sooner", 300, persistent=False)
     publish(channel, name, "a", "now", -1)
     publish(channel, name, "b", "elsewhere", 100)
     wait_for(connection, lambda: len(seen) == 3, "three deliveries")
-    assert [(b, d, k) for b, _, d, k in seen] == [("now", -1, "a"), ("sooner", -300, "a.b"), ("later", -600, "a.b")]
+    assert [(b, d, k) for b, _, d, k in seen] == [("now", -1, "a"), ("sooner", -300, "a.b"), ("later", -5000, "a.b")]
     # A message is stamped with the wall clock of the broker in whole milliseconds, as of the turn of the loop that read it.
-    assert seen[1][1] >= 0.3 - EARLY_S and seen[2][1] >= 0.6 - EARLY_S
+    assert seen[1][1] >= 0.3 - EARLY_S and seen[2][1] >= 5 - EARLY_S
 
 
 def test_confirmed_ones_survive_a_crash(name):
@@ -112,8 +112,8 @@ def test_those_that_wait_are_listed_and_cancelled(name):
         channel.queue_declare(name, durable=True)
         channel.queue_bind(name, name)
         began = time.time()
-        for body, delay in (("last", 3600_000), ("second", 6_000), ("first", 5_000)):
-            publish(channel, name, f"key of {body}", body, delay, message_id=f"id of {body}")
+        for body, hours in (("last", 3), ("second", 2), ("first", 1)):
+            publish(channel, name, f"key of {body}", body, hours * 3600_000, message_id=f"id of {body}")
         broker.kill()
         broker.start()
         connection = connect(broker)
@@ -123,7 +123,7 @@ def test_those_that_wait_are_listed_and_cancelled(name):
         assert [(m["routing_key"], m["message_id"], m["payload_bytes"]) for m in listed] == [
             (f"key of {body}", f"id of {body}", len(body)) for body in ("first", "second", "last")
         ]
-        assert -EARLY_S < listed[2]["due"] / 1000 - began - 3600 < 60
+        assert -EARLY_S < listed[2]["due"] / 1000 - began - 3 * 3600 <= time.time() - began + EARLY_S
         assert http(broker, "GET", f"{name}/delayed?limit=1")[1] == listed[:1]
         assert http(broker, "GET", f"{name}/delayed?limit=0")[0] == 400
         assert http(broker, "GET", "amq.direct/delayed")[0] == 404
@@ -134,12 +134,14 @@ def test_those_that_wait_are_listed_and_cancelled(name):
         assert ctl(broker, "cancel_delayed_message", name, str(listed[2]["position"])).returncode == 0
         assert ctl(broker, "cancel_delayed_message", name, "999").returncode == 65
         assert delayed(broker, name) == 1
+        # The schedule goes on without them.
         channel = connection.channel()
         got = []
         channel.basic_consume(name, lambda ch, m, p, b: got.append(b.decode()), auto_ack=True)
-        wait_for(connection, lambda: got, "the first")
-        wait_for(connection, lambda: delayed(broker, name) == 0, "an empty schedule")
-        assert got == ["first"]
+        publish(channel, name, "k", "soon", 200)
+        wait_for(connection, lambda: got, "another one")
+        wait_for(connection, lambda: delayed(broker, name) == 1, "the first to be alone")
+        assert got == ["soon"]
         connection.close()
 
 

@@ -75,7 +75,8 @@ class Api:
 
 @pytest.fixture(scope="session")
 def shared():
-    with support.new(kind="sluice") as running:
+    # A client waits for others here, longer than a minute where the machine is slow.
+    with support.new(kind="sluice", config={"management.tcp.idle_timeout": "10m"}) as running:
         yield running
 
 

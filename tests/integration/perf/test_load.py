@@ -271,14 +271,14 @@ def test_a_consumer_rate_is_kept(perf):
 
 
 def test_time_ends_it_with_nothing_lost(perf):
-    done = perf("-z", 0.5, "-s", 32, "-c", 50, "--verify", "-x", 2, "-y", 2, "--queues", 2)
+    done = perf("-z", 2, "-s", 32, "-c", 50, "--verify", "-x", 2, "-y", 2, "--queues", 2)
     assert done.status == 0, done.err
     assert done.json["cut"] is True
     assert done.json["consumed"] == done.json["confirmed"] == done.json["published"] > 0
 
 
 def test_warm_up_is_not_counted(perf):
-    done = perf("-r", 200, "-z", 1, "--warmup", 0.5)
+    done = perf("-r", 200, "-z", 4, "--warmup", 1)
     assert done.status == 0, done.err
     assert 0 < done.json["latency_us"]["count"] < done.json["consumed"]
 
@@ -361,7 +361,7 @@ def test_a_slow_disk_is_waited_for(monkeypatch):
     """A short --grace gives up what consumers leave behind, not the confirms."""
     monkeypatch.setenv("SLC_FAILPOINT", "store.commit.before=delay:300")
     with support.new(kind="sluice") as broker:
-        done = run("-h", f"amqp://{broker.host}:{broker.port}", "--json", "-u", "q", "-f", "persistent", "-y", 0, "-c", 100, "-z", 1,
+        done = run("-h", f"amqp://{broker.host}:{broker.port}", "--json", "-u", "q", "-f", "persistent", "-y", 0, "-c", 100, "-z", 3,
                    "--grace", 0.001)
     assert done.status == 0, done.err
     assert done.json["confirmed"] == done.json["published"] > 0

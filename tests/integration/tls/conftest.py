@@ -106,7 +106,8 @@ class TlsBroker:
         self.pki = pki
         config = {"listeners.ssl.default": "127.0.0.1:0", "ssl_options.cacertfile": pki.ours_ca,
                   "ssl_options.certfile": pki.server[0], "ssl_options.keyfile": pki.server[1],
-                  "shutdown.timeout": "3", "log.console.level": "debug"}
+                  "shutdown.timeout": "3", "log.console.level": "debug",
+                  "handshake_timeout": "60s", "ssl_handshake_timeout": "60s"}
         config.update({k.replace("__", "."): v for k, v in settings.items()})
         self.broker = support.new(config, kind="sluice")
 
