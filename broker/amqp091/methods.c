@@ -429,6 +429,12 @@ static void channel_closing(amqp_channel *ch, uint32_t id)
         slc_amqp_send_empty(ch->conn, ch->number, SLC_AMQP_CHANNEL_CLOSE_OK);
 }
 
+/** Of classes exchange and queue: what it makes or deletes is the user's doing. */
+static bool is_topology(uint32_t id)
+{
+    return id >> 16 == SLC_AMQP_EXCHANGE_DECLARE >> 16 || id >> 16 == SLC_AMQP_QUEUE_DECLARE >> 16;
+}
+
 amqp_verdict slc_amqp_channel_method(amqp_conn *c, uint16_t number, slc_slice payload)
 {
     amqp_channel *ch = slc_amqp_channel_find(c, number);
@@ -462,7 +468,11 @@ amqp_verdict slc_amqp_channel_method(amqp_conn *c, uint16_t number, slc_slice pa
     if (id == SLC_AMQP_CHANNEL_CLOSE)
         return channel_close(ch);
     method_call call = {.c = c, .ch = ch, .id = id, .in = &method, .error = error};
+    if (is_topology(id))
+        slc_broker_act_as(c->server->broker, c->user);
     rc = method_find(id)(&call);
+    if (is_topology(id))
+        slc_broker_act_as(c->server->broker, NULL);
     if (rc == SLC_EPENDING)
         return channel_wait(c);
     if (rc != SLC_OK)

@@ -90,6 +90,11 @@ static const char *pid_text(const slc_client *client, uint32_t channel, char *te
 
 /* ---- vhosts, exchanges, queues, bindings ---- */
 
+static slc_event_field event_actor(const slc_broker *broker)
+{
+    return SLC_EVENT_TEXT("user_who_performed_action", slc_broker_actor(broker));
+}
+
 void slc_event_put_tags(slc_table_builder *fields, slc_slice tags)
 {
     slc_table_open(fields, "tags", SLC_TYPE_ARRAY);
@@ -129,7 +134,7 @@ void slc_event_exchange(const slc_exchange *exchange, bool created)
     slc_vhost *vhost = exchange->vhost;
     if (!created)
         slc_event(vhost->broker, "exchange.deleted", SLC_EVENT_SLICE("name", exchange->dest.name),
-                  SLC_EVENT_SLICE("vhost", vhost->name));
+                  SLC_EVENT_SLICE("vhost", vhost->name), event_actor(vhost->broker));
     else
         slc_event(vhost->broker, "exchange.created", SLC_EVENT_SLICE("name", exchange->dest.name),
                   SLC_EVENT_TEXT("type", exchange->kind->name),
@@ -137,7 +142,7 @@ void slc_event_exchange(const slc_exchange *exchange, bool created)
                   SLC_EVENT_BOOL("auto_delete", exchange->auto_delete),
                   SLC_EVENT_BOOL("internal", exchange->internal),
                   SLC_EVENT_TABLE("arguments", exchange->arguments),
-                  SLC_EVENT_SLICE("vhost", vhost->name));
+                  SLC_EVENT_SLICE("vhost", vhost->name), event_actor(vhost->broker));
 }
 
 void slc_event_queue(const slc_queue *queue, bool created)
@@ -148,7 +153,7 @@ void slc_event_queue(const slc_queue *queue, bool created)
     slc_slice vhost = queue->vhost->name;
     if (!created) {
         slc_event(broker, "queue.deleted", SLC_EVENT_SLICE("name", queue->dest.name),
-                  SLC_EVENT_SLICE("vhost", vhost));
+                  SLC_EVENT_SLICE("vhost", vhost), event_actor(broker));
         return;
     }
     char pid[PID_BYTES] = "";
@@ -159,7 +164,7 @@ void slc_event_queue(const slc_queue *queue, bool created)
               SLC_EVENT_BOOL("auto_delete", queue->auto_delete),
               SLC_EVENT_BOOL("exclusive", queue->owner != NULL),
               SLC_EVENT_TABLE("arguments", queue->arguments), SLC_EVENT_TEXT("owner_pid", pid),
-              SLC_EVENT_SLICE("vhost", vhost));
+              SLC_EVENT_SLICE("vhost", vhost), event_actor(broker));
 }
 
 void slc_event_binding(const slc_binding *binding, bool created)
@@ -173,7 +178,7 @@ void slc_event_binding(const slc_binding *binding, bool created)
               SLC_EVENT_SLICE("destination_name", binding->destination->name),
               SLC_EVENT_SLICE("routing_key", binding->key),
               SLC_EVENT_TABLE("arguments", binding->arguments),
-              SLC_EVENT_SLICE("vhost", vhost->name));
+              SLC_EVENT_SLICE("vhost", vhost->name), event_actor(vhost->broker));
 }
 
 /* ---- clients ---- */

@@ -4,8 +4,9 @@
  *
  *  The routing key is the event's name, the headers are its fields and timestamp_in_ms, the body is empty; persistent, with a
  *  timestamp. Names and fields are those of RabbitMQ's plugin rabbitmq_event_exchange, with these differences: arguments and
- *  client_properties are tables, not lists of Erlang terms as text; addresses read 127.0.0.1, not {127,0,0,1};
- *  user_who_performed_action is missing in those of exchanges, queues and bindings.
+ *  client_properties are tables, not lists of Erlang terms as text; addresses read 127.0.0.1, not {127,0,0,1}.
+ *  user_who_performed_action is who asked for it (slc_broker_act_as), or rmq-internal: what expires, what goes with its last consumer
+ *  or its connection, and the bindings (and so exchanges) that go with a queue, whoever deletes that.
  *
  *      queue.created queue.deleted exchange.created exchange.deleted binding.created binding.deleted
  *      connection.created connection.closed channel.created channel.closed consumer.created consumer.deleted

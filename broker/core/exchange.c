@@ -92,5 +92,6 @@ void slc_exchange_free(slc_exchange *exchange)
     if (exchange->kind->fini != NULL)
         exchange->kind->fini(exchange);
     slc_policy_detach(&exchange->dest);
+    slc_free(exchange->unbound_by);
     slc_free(exchange);
 }

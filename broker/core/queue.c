@@ -282,6 +282,18 @@ bool slc_queue_dispatch(slc_queue *queue)
 
 /* ---- end ---- */
 
+/** As RabbitMQ has it, what goes with a queue (bindings, then exchanges) is nobody's doing, whoever deleted the queue. */
+static void queue_unbind(slc_queue *queue)
+{
+    slc_broker *broker = queue->broker;
+    char actor[sizeof broker->actor];
+    memcpy(actor, broker->actor, sizeof actor);
+    slc_broker_act_as(broker, NULL);
+    while (queue->dest.bindings_in != NULL)
+        slc_vhost_unbind(queue->dest.bindings_in);
+    memcpy(broker->actor, actor, sizeof actor);
+}
+
 void slc_queue_delete(slc_queue *queue)
 {
     SLC_ASSERT(!queue->deleted);
@@ -320,8 +332,7 @@ void slc_queue_delete(slc_queue *queue)
             session->ops->cancelled(session, consumer->tag);
         slc_consumer_free(consumer);
     }
-    while (queue->dest.bindings_in != NULL)
-        slc_vhost_unbind(queue->dest.bindings_in);
+    queue_unbind(queue);
     broker->totals.queues_deleted++;
     slc_event_queue(queue, false);
     broker->resume_due = true; // a basic.get may wait for it

@@ -65,7 +65,9 @@ struct slc_exchange {
     const slc_exchange_kind *kind;
     bool auto_delete;
     bool internal;
-    bool had_binding;    // auto-delete needs at least one binding to have existed
+    bool had_binding; // auto-delete needs at least one binding to have existed
+    char *
+        unbound_by; // whose doing the end of its last binding was, until it follows; NULL: nobody's
     slc_slice arguments; // table content as declared; owned
     // Name of the alternate exchange; bytes 0: none; points into the arguments or the policy.
     slc_slice alternate;

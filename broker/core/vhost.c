@@ -175,6 +175,12 @@ void slc_vhost_routes_changed(slc_vhost *vhost)
 void slc_vhost_delete_exchange(slc_exchange *exchange)
 {
     slc_vhost *vhost = exchange->vhost;
+    slc_broker *broker = vhost->broker;
+    // One that follows its last binding may do so in the same change as what took that, such as the end of a queue.
+    char actor[sizeof broker->actor];
+    memcpy(actor, broker->actor, sizeof actor);
+    if (exchange->unbound_by != NULL && exchange->bindings == NULL)
+        slc_broker_act_as(broker, exchange->unbound_by);
     slc_policy_leaving(vhost, &exchange->dest);
     HASH_DELETE(hh, vhost->exchanges, exchange);
     vhost->topology_version++;
@@ -184,9 +190,10 @@ void slc_vhost_delete_exchange(slc_exchange *exchange)
     while (exchange->dest.bindings_in != NULL)
         slc_vhost_unbind(exchange->dest.bindings_in);
     if (exchange->dest.durable)
-        slc_object_remove(vhost->broker, slc_destination_id(&exchange->dest));
+        slc_object_remove(broker, slc_destination_id(&exchange->dest));
     slc_event_exchange(exchange, false);
     slc_exchange_free(exchange);
+    memcpy(broker->actor, actor, sizeof actor);
 }
 
 slc_err slc_vhost_bind(slc_exchange *source, slc_destination *dest, slc_slice key,
@@ -238,8 +245,11 @@ void slc_vhost_unbind(slc_binding *binding)
     broker->totals.bindings--;
     if (!source->auto_delete || source->bindings != NULL)
         return;
-    if (source->dest.durable)
+    if (source->dest.durable) {
         broker->orphans_due = true; // needs a durable command: the next turn proposes it
-    else
+        slc_free(source->unbound_by);
+        source->unbound_by = slc_strdup(slc_broker_actor(broker));
+    } else {
         exchange_doom(source);
+    }
 }

@@ -187,11 +187,23 @@ static void refuse_login(slc_http_request *request)
     slc_http_answer(request);
 }
 
-/** Who asks for it is whose doing it is; "rmq-cli" is RabbitMQ's name for its command line. */
+/** Who asks for it; on our socket RabbitMQ's names for its command line. */
+const char *slc_http_actor(const slc_http_request *request)
+{
+    const char *pattern = request->route->pattern;
+    if (request->user != NULL)
+        return request->user;
+    if (request->method == SLC_HTTP_DELETE && strcmp(pattern, "queues/*/*") == 0)
+        return "cli_user"; // delete_queue
+    if (request->method == SLC_HTTP_POST && strncmp(pattern, "definitions", 11) == 0)
+        return NULL; // import_definitions
+    return "rmq-cli";
+}
+
 static void handle(slc_http_request *request)
 {
     slc_broker *broker = slc_http_options_of(request->http)->broker;
-    slc_broker_act_as(broker, request->user != NULL ? request->user : "rmq-cli");
+    slc_broker_act_as(broker, slc_http_actor(request));
     request->route->handle(request); // and it may be gone
     slc_broker_act_as(broker, NULL);
 }

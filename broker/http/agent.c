@@ -191,7 +191,10 @@ void slc_http_agent_go(slc_http_agent *agent)
     slc_error error = {0};
     agent->posted = false;
     agent->stepping = true;
+    slc_broker *broker = slc_http_options_of(agent->request->http)->broker;
+    slc_broker_act_as(broker, slc_http_actor(agent->request));
     slc_err rc = agent->step(agent, &error);
+    slc_broker_act_as(broker, NULL);
     agent->stepping = false;
     if (rc == SLC_EPENDING)
         return;

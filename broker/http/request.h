@@ -116,6 +116,8 @@ void slc_http_login(slc_http_request *request);
 bool slc_http_may_enter(const slc_http_request *request, slc_slice vhost);
 /** Whether it may see a connection of that user. @thread the loop's. */
 bool slc_http_may_see_of(const slc_http_request *request, const char *user);
+/** Whose doing the request's is, for slc_broker_act_as. */
+const char *slc_http_actor(const slc_http_request *request);
 /** Give the browser the cookie of a session; NULL: take it away. */
 void slc_http_cookie(slc_http_request *request, const char *token);
 /** The token in a Cookie header; on the heap. NULL: none. */

@@ -179,6 +179,113 @@ def test_vhost(broker, tap, name):
     assert keys(tap, name)[:2] == ["vhost.created", "vhost.deleted"]  # and RabbitMQ: vhost.down
 
 
+def by(user):
+    return {"user_who_performed_action": user}
+
+
+INTERNAL = by("rmq-internal")
+
+
+@pytest.fixture
+def second(broker, name):
+    """A channel of another user."""
+    user = name + "-user"
+    assert ctl(broker, "add_user", user, "pw")[0] == 0
+    assert ctl(broker, "set_permissions", user, ".*", ".*", ".*")[0] == 0
+    connection = connect(broker, credentials=pika.PlainCredentials(user, "pw"))
+    channel = connection.channel()
+    channel.user = user
+    yield channel
+    connection.close()
+    assert ctl(broker, "delete_user", user)[0] == 0
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_who_did_it_to_queues_exchanges_and_bindings(channel, second, tap, name, durable):
+    other, binding = by(second.user), {"source_name": name, "destination_name": name}
+
+    def declare(auto_delete):
+        tap.seen.clear()
+        channel.exchange_declare(name, "direct", durable=durable, auto_delete=auto_delete)
+        channel.queue_declare(name, durable=durable)
+        channel.queue_bind(name, name, "k")
+        event(tap, "binding.created", **binding, **by("guest"))
+        event(tap, "exchange.created", name=name, **by("guest"))
+    declare(False)
+    event(tap, "queue.created", name=name, **by("guest"))
+    second.exchange_delete(name)
+    event(tap, "exchange.deleted", name=name, **other)
+    event(tap, "binding.deleted", **binding, **other)
+    # What follows from the end of a binding is the doing of who has ended it,
+    declare(True)
+    second.queue_unbind(name, name, "k")
+    event(tap, "binding.deleted", **binding, **other)
+    event(tap, "exchange.deleted", name=name, **other)
+    # and with a queue all that goes by itself.
+    declare(True)
+    second.queue_delete(name)
+    event(tap, "binding.deleted", **binding, **INTERNAL)
+    event(tap, "exchange.deleted", name=name, **INTERNAL)
+    event(tap, "queue.deleted", name=name, **other)
+    # Between exchanges.
+    channel.exchange_declare(name, "direct", durable=durable, auto_delete=True)
+    channel.exchange_declare(name + "-to", "direct", durable=durable)
+    channel.exchange_bind(name + "-to", name, "k")
+    event(tap, "binding.created", source_name=name, destination_name=name + "-to", **by("guest"))
+    tap.seen.clear()
+    second.exchange_delete(name + "-to")
+    event(tap, "exchange.deleted", name=name + "-to", **other)
+    event(tap, "exchange.deleted", name=name, **other)
+    event(tap, "binding.deleted", source_name=name, destination_name=name + "-to", **other)
+
+
+def test_nobody_did_what_ends_by_itself(broker, channel, second, tap, name):
+    for durable in (False, True):
+        tap.seen.clear()
+        channel.queue_declare(name, durable=durable, auto_delete=True)
+        second.queue_bind(name, "amq.direct", name)
+        event(tap, "binding.created", destination_name=name, **by(second.user))
+        second.basic_cancel(second.basic_consume(name, lambda *_: None))
+        event(tap, "binding.deleted", destination_name=name, **INTERNAL)
+        event(tap, "queue.deleted", name=name, **INTERNAL)
+    tap.seen.clear()
+    channel.queue_declare(name, durable=True, arguments={"x-expires": 100})
+    event(tap, "queue.deleted", name=name, **INTERNAL)
+    tap.seen.clear()
+    owner = connect(broker)
+    owner.channel().queue_declare(name, exclusive=True)
+    event(tap, "queue.created", name=name, **by("guest"))
+    owner.close()
+    event(tap, "queue.deleted", name=name, **INTERNAL)
+
+
+def test_what_the_command_line_did(broker, channel, tap, name, tmp_path):
+    channel.queue_declare(name, durable=True)
+    channel.queue_bind(name, "amq.direct", name)
+    assert ctl(broker, "delete_queue", name)[0] == 0
+    event(tap, "binding.deleted", destination_name=name, **INTERNAL)
+    event(tap, "queue.deleted", name=name, **by("cli_user"))
+    assert ctl(broker, "add_vhost", name)[0] == 0
+    event(tap, "exchange.created", vhost=name, name="amq.topic", **CLI)
+    file = tmp_path / "definitions.json"
+    file.write_text(json.dumps({
+        "users": [], "vhosts": [{"name": name}],
+        "queues": [{"name": name, "vhost": name, "durable": True, "auto_delete": False, "arguments": {}}],
+        "exchanges": [{"name": name, "vhost": name, "type": "fanout", "durable": True, "auto_delete": False,
+                       "internal": False, "arguments": {}}],
+        "bindings": [{"source": name, "vhost": name, "destination": name, "destination_type": "queue", "routing_key": "k",
+                      "arguments": {}}]}))
+    tap.seen.clear()
+    assert ctl(broker, "import_definitions", str(file))[0] == 0
+    event(tap, "exchange.created", vhost=name, name=name, **INTERNAL)
+    event(tap, "queue.created", vhost=name, name=name, **INTERNAL)
+    event(tap, "binding.created", vhost=name, source_name=name, **INTERNAL)
+    assert ctl(broker, "delete_vhost", name)[0] == 0
+    event(tap, "binding.deleted", vhost=name, source_name=name, **INTERNAL)
+    event(tap, "queue.deleted", vhost=name, name=name, **CLI)
+    event(tap, "exchange.deleted", vhost=name, name=name, **CLI)
+
+
 @sluice_only
 def test_who_did_it_over_http(broker, tap, name):
     """Also where it takes time: a password is hashed, a vhost waits for its connections, a file for its turn."""
@@ -199,11 +306,27 @@ def test_who_did_it_over_http(broker, tap, name):
     event(tap, "permission.created", user=name, vhost=name, **guest)
     put("vhost-limits/NAME/max-queues", {"value": 3})
     event(tap, "vhost.limits.set", vhost=name, max__queues=3, **guest)
+    event(tap, "exchange.created", vhost=name, name="amq.fanout", **guest)
+    put("queues/NAME/NAME", {"durable": True})
+    event(tap, "queue.created", vhost=name, name=name, **guest)
+    put("exchanges/NAME/NAME", {"type": "fanout"})
+    event(tap, "exchange.created", vhost=name, name=name, **guest)
+    put("bindings/NAME/e/NAME/q/NAME", {"routing_key": "k"}, "POST")
+    event(tap, "binding.created", vhost=name, source_name=name, destination_name=name, **guest)
+    put("bindings/NAME/e/NAME/q/NAME/k", method="DELETE")
+    event(tap, "binding.deleted", vhost=name, source_name=name, destination_name=name, **guest)
+    put("exchanges/NAME/NAME", method="DELETE")
+    event(tap, "exchange.deleted", vhost=name, name=name, **guest)
+    put("queues/NAME/NAME", method="DELETE")
+    event(tap, "queue.deleted", vhost=name, name=name, **guest)
+    put("definitions/NAME", {"queues": [{"name": name + "3", "durable": True, "auto_delete": False, "arguments": {}}]}, "POST")
+    event(tap, "queue.created", vhost=name, name=name + "3", **guest)
     put("definitions", {"users": [{"name": name + "2", "password": "p", "tags": []}],
                         "permissions": [{"user": name + "2", "vhost": name, "configure": "", "write": "", "read": ""}]}, "POST")
     event(tap, "user.created", name=name + "2", **guest)
     event(tap, "permission.created", user=name + "2", vhost=name, **guest)
     put("vhosts/NAME", method="DELETE")
+    event(tap, "queue.deleted", vhost=name, name=name + "3", **guest)
     event(tap, "vhost.deleted", name=name, **guest)
     event(tap, "permission.deleted", user=name, vhost=name, **guest)
     put("users/NAME", method="DELETE")
