@@ -158,9 +158,9 @@ class Publisher:
             if m.multiple:
                 self.lowest = max(self.lowest, m.delivery_tag + 1)
 
-    def push(self, more=True):
+    def push(self, more=True, window=WINDOW):
         """Send what goes into the socket of the message that was begun, or of a new one."""
-        if not self.pending and more and self.sent - len(self.confirmed) < WINDOW:
+        if not self.pending and more and self.sent - len(self.confirmed) < window:
             self.pending = self.message()
         if self.pending:
             self.conn.sock.setblocking(False)
@@ -222,8 +222,8 @@ def fill(disk, publishers):
     while not all(p.blocked for p in publishers):
         for p in publishers:
             p.hear()
-            if not p.blocked:
-                p.push()
+            if not p.blocked:  # who has filled its window is told with its next message only
+                p.push(window=2 * WINDOW if any(other.blocked for other in publishers) else WINDOW)
         if sum(p.bytes for p in publishers) - before > 3 * disk.size * MIB:
             raise Wrong(f"nobody was blocked by a disk of {disk.size} MiB")
         if time.monotonic() > end:
