@@ -256,7 +256,8 @@
     X(DISK_RELATIVE, "disk_free_limit.relative", FRACTION, SLC_CONFIG_RELOAD, NULL, 0, 100000, NULL, NULL, "Resources",         \
       "The same limit as a share of the memory. Counts when disk_free_limit.absolute is not set.")                              \
     X(CACHE_BYTES, "memory.cache_bytes", SIZE, 0, NULL, 0, TIB, "64MiB", NULL, "Resources",                                     \
-      "Waiting messages in memory, of all queues; stored ones beyond it are read back when their turn comes near.")             \
+      "Waiting messages in memory, of all queues; stored ones beyond it are read back when their turn comes near. What consumers hold " \
+      "unacknowledged comes on top: a prefetch limit bounds it.")             \
     X(WINDOW_BYTES, "memory.window_bytes", SIZE, 0, NULL, MIB, TIB, "64MiB", NULL, "Resources",                                 \
       "Messages that may wait for the store before publishers are slowed down.")                                                \
                                                                                                                                 \
