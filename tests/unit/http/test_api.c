@@ -315,17 +315,26 @@ Test(api, a_stranger_gets_401, .timeout = 60)
 {
     if (geteuid() != 0)
         cr_skip_test("needs root to become somebody else");
-    testbed bed;
-    testbed_start(&bed, some_queues);
-    chmod(bed.dir, 0755);
+    // The child is there before any thread: one that forks while another allocates may wait for ever.
+    testbed bed = {0};
+    int path[2];
+    cr_assert_eq(pipe(path), 0);
     pid_t child = fork();
     if (child == 0) {
+        close(path[1]);
+        if (read(path[0], bed.socket, sizeof bed.socket) != sizeof bed.socket)
+            _exit(3);
         if (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
             _exit(1);
         http_reply reply = http_call(&bed, "GET", "/api/overview", NULL);
         bool named = strstr(reply.body, "uid 65534 may not administer this broker") != NULL;
         _exit(reply.status == 401 && named ? 42 : 2);
     }
+    testbed_start(&bed, some_queues);
+    chmod(bed.dir, 0755);
+    close(path[0]);
+    cr_assert_eq(write(path[1], bed.socket, sizeof bed.socket), (ssize_t)sizeof bed.socket);
+    close(path[1]);
     int status = 0;
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 42, "status %x", (unsigned)status);
