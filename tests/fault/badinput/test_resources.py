@@ -234,6 +234,17 @@ def test_full_disk_and_space_returns(small_disk, daemon):
     p.conn.drop()
 
 
+def takes_and_unblocks(ch, p):
+    """Acknowledge what the consumer on ch is given; whether the publisher may go on."""
+    p.hear(0.01)
+    try:
+        m = ch.recv(timeout=0.01)
+        ch.send("basic.ack", delivery_tag=m.delivery_tag)
+    except wire.Timeout:
+        pass
+    return p.events[-1] == ""
+
+
 def test_full_disk_consumers_free_space(small_disk, daemon):
     """Consumers go on with a full disk; what they take away makes room for publishers."""
     directory = small_disk(64)
@@ -247,21 +258,12 @@ def test_full_disk_consumers_free_space(small_disk, daemon):
     ch.call("basic.qos", prefetch_count=50)
     assert take_all(ch, "full", p) > 0
 
-    def unblocked():
-        p.hear(0.01)
-        try:
-            m = ch.recv(timeout=0.01)
-            ch.send("basic.ack", delivery_tag=m.delivery_tag)
-        except wire.Timeout:
-            pass
-        return p.events[-1] == ""
-
-    eventually(unblocked, "connection.unblocked after the queue was emptied")
+    eventually(lambda: takes_and_unblocks(ch, p), "connection.unblocked after the queue was emptied")
     for _ in range(200):
         p.push()
-        unblocked()
+        takes_and_unblocks(ch, p)
     while not p.pending and len(p.confirmed) < p.sent:
-        unblocked()
+        takes_and_unblocks(ch, p)
     p.conn.drop()
     c.drop()
 
@@ -280,16 +282,7 @@ def test_disk_limit_after_everything_was_consumed(small_disk, daemon):
     ch.call("basic.qos", prefetch_count=50)
     assert take_all(ch, "full", p) > 0
 
-    def unblocked():
-        p.hear(0.01)
-        try:
-            m = ch.recv(timeout=0.01)
-            ch.send("basic.ack", delivery_tag=m.delivery_tag)
-        except wire.Timeout:
-            pass
-        return p.events[-1] == ""
-
-    eventually(unblocked, "connection.unblocked after the queue was emptied")
+    eventually(lambda: takes_and_unblocks(ch, p), "connection.unblocked after the queue was emptied")
     space = os.statvfs(directory)
     assert space.f_bavail * space.f_bsize < 40 * MIB, "the file shrank: nothing was tested"
     # And it is room: as much again goes in before the next alarm.

@@ -106,6 +106,7 @@ static void parts_look(look *l, const databases *d)
         slc_error error = {0};
         l->last_part = key_lsn(&key);
         l->parts++;
+        l->part_max = value.mv_size > l->part_max ? value.mv_size : l->part_max;
         cr_assert(eq(int,
                      slc_chunk_open(slice_of(&value), 0, l->last_part, &head, &records, &error),
                      SLC_OK),
@@ -168,6 +169,8 @@ static void segments_look(look *l, const databases *d)
                      SLC_OK),
                   "%s", error.text);
         cr_assert(eq(u32, directory.count, count));
+        if (count > 1 && value.mv_size > l->segment_max)
+            l->segment_max = value.mv_size;
         cr_assert(qid != last_qid || first > last, "segments of a queue do not overlap");
         uint32_t live = 0;
         for (uint32_t i = 0; i < count; i++) {

@@ -25,6 +25,7 @@ typedef struct look {
     uint64_t log_first, log_last; // keys of .log; 0: it is empty
     uint64_t log_chunks, log_bytes;
     uint64_t segments, parts, last_part; // last_part: highest key of .res
+    size_t part_max, segment_max;        // largest values; of segments with more than one message
     look_copy *copies;
     uint32_t copy_count, copy_capacity;
     look_drop *drops;

@@ -74,6 +74,15 @@ Test(segments, a_backlog_leaves_the_log_and_keeps_everything, .timeout = 60)
     cr_expect(eq(u64, stats.residents, MANY / 50), "a large content is there once for both queues");
     cr_expect(gt(u64, stats.migrated_messages, stats.log_messages));
 
+    subject_close(&s);
+    static look x;
+    look_at(&x, &s);
+    cr_expect(le(sz, x.part_max, 8 * 4096 - 16), "it has to fit into short runs of free pages");
+    cr_expect(le(sz, x.segment_max, 8 * 4096 - 16));
+    look_free(&x);
+    slc_error error = {0};
+    cr_assert(eq(int, subject_open(&s, &error), SLC_OK), "%s", error.text);
+
     open_again(&s, true);
     expect_filled(&s, a, b);
     open_again(&s, false);
