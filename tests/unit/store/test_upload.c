@@ -78,6 +78,11 @@ Test(upload, a_message_to_another_queue_is_durable_first, .timeout = 60)
     cr_expect(eq(u32, s_recovered_count(s, a), 1));
     cr_expect(eq(u32, s_recovered_count(s, b), 5));
     cr_expect(eq(u64, s->messages[0].m.hash, body_hash(LARGE, a, 1)));
+    subject_close(s);
+    look l;
+    look_at(&l, s);
+    cr_expect(le(sz, l.part_max, 8 * 4096 - 16), "it has to fit into short runs of free pages");
+    look_free(&l);
     end(s);
 }
 
